@@ -1,0 +1,118 @@
+# shellcheck shell=bash
+# The components: their names, their order, what a command line may call them, and which layer runs
+# them. Each layer (scripts/native.sh for plain processes, scripts/docker.sh for containers) defines
+# the same functions, and nothing outside the layers asks which of them is loaded:
+#
+#   layer_prepare COMPONENT…      everything that comes before the first start: install, build, pull
+#   layer_log_hint COMPONENT      where its log is, for people
+#   component_ports COMPONENT     the names of the variables of the ports that it takes on this machine
+#   component_start COMPONENT     starts it, without waiting for it to be healthy
+#   component_stop COMPONENT      stops it cleanly; fine if it does not run
+#   component_healthy COMPONENT   true if it is healthy; otherwise prints why not, in one line
+#   component_state COMPONENT     prints "STATE SINCE RESTARTS": up, died, stopped (on purpose) or
+#                                 absent (never started); since when it is up (epoch seconds, or -);
+#                                 restarts since it was last started by hand
+#   component_logs COMPONENT LINES [follow]
+#   component_psql COMPONENT ARG… psql in its database `transactions`
+#   component_purge COMPONENT     removes its data and everything noted about it
+
+# In the order in which they start; they stop in the opposite order.
+readonly POSTGRES_COMPONENTS=(postgres-a postgres-b)
+readonly NATS_COMPONENTS=(nats-a-1 nats-a-2 nats-a-3 nats-b-1 nats-b-2 nats-b-3)
+readonly SERVICE_COMPONENTS=(inbox-processor outbox-publisher data-generator)
+readonly ALL_COMPONENTS=("${POSTGRES_COMPONENTS[@]}" "${NATS_COMPONENTS[@]}" "${SERVICE_COMPONENTS[@]}")
+
+component_kind() {
+  case $1 in
+    postgres-*) printf postgres ;;
+    nats-*) printf nats ;;
+    *) printf service ;;
+  esac
+}
+
+component_is_known() {
+  local known
+  for known in "${ALL_COMPONENTS[@]}"; do [[ $known == "$1" ]] && return 0; done
+  return 1
+}
+
+require_known_component() {
+  component_is_known "$1" \
+    || die_usage "There is no component '$1'. There are: ${ALL_COMPONENTS[*]}."
+}
+
+# Sets COMPONENTS to those named, in starting order and once each; to all of them if none is named.
+components_choose() {
+  local component
+  COMPONENTS=()
+  for component in "$@"; do require_known_component "$component"; done
+  for component in "${ALL_COMPONENTS[@]}"; do
+    [[ $# -gt 0 && " $* " != *" $component "* ]] || COMPONENTS+=("$component")
+  done
+}
+
+# Sets REVERSED to its arguments, last first.
+reverse() {
+  local item
+  REVERSED=()
+  for item in "$@"; do REVERSED=("$item" "${REVERSED[@]}"); done
+}
+
+component_is_up() {
+  local state
+  read -r state _ < <(component_state "$1")
+  [[ $state == up ]]
+}
+
+# nats-a-1 -> NATS_A_1
+component_variable() {
+  local name=${1^^}
+  printf '%s' "${name//-/_}"
+}
+
+# The value of one of a component's port variables: component_port nats-a-1 MONITOR_PORT
+component_port() {
+  local variable
+  variable=$(component_variable "$1")_$2
+  printf '%s' "${!variable}"
+}
+
+# An HTTP page of a NATS node's monitoring port.
+nats_page() {
+  curl --silent --show-error --fail --max-time 3 \
+    "http://127.0.0.1:$(component_port "$1" MONITOR_PORT)$2" 2>&1
+}
+
+# A stop on purpose is remembered, so that check-replication.sh can tell it from a crash.
+stopped_on_purpose_mark() { : >"$RUN_DIR/$1.stopped"; }
+stopped_on_purpose_forget() { rm -f "$RUN_DIR/$1.stopped"; }
+was_stopped_on_purpose() { [[ -e $RUN_DIR/$1.stopped ]]; }
+
+# One start or stop at a time. The lock ends with the script; components do not inherit it.
+run_dir_lock() {
+  mkdir -p "$RUN_DIR"
+  exec {RUN_DIR_LOCK}>"$RUN_DIR/lock"
+  flock --nonblock "$RUN_DIR_LOCK" \
+    || die "Another start, stop or test is at work in $RUN_DIR. Wait until it has ended."
+}
+
+# The layer in use is noted in RUN_DIR/mode, for the scripts that come later.
+layer_recorded() {
+  if [[ -f $RUN_DIR/mode ]]; then cat "$RUN_DIR/mode"; else printf native; fi
+}
+
+layer_load() {
+  case $1 in
+    native) source "$ROOT/scripts/native.sh" ;;
+    docker) source "$ROOT/scripts/docker.sh" ;;
+    *) die "$RUN_DIR/mode says '$1'; it can be native or docker. Correct it or remove it." ;;
+  esac
+}
+
+# After a purge: nothing of ours stays behind once the last component's data is gone.
+run_dir_tidy() {
+  rmdir --ignore-fail-on-non-empty "$RUN_DIR"/{log,data} 2>/dev/null || true
+  [[ ! -d $RUN_DIR/data && ! -d $RUN_DIR/log ]] || return 0
+  rm -f "$RUN_DIR"/{mode,lock}
+  rmdir --ignore-fail-on-non-empty "$RUN_DIR"
+}

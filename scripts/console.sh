@@ -1,0 +1,45 @@
+# shellcheck shell=bash
+# How the scripts talk to people: headings and progress on stdout, warnings and errors on stderr.
+# Colours only on a terminal, and not with NO_COLOR.
+
+# shellcheck disable=SC2034 # the scripts that source this use them
+colours_load() {
+  BOLD='' RED='' YELLOW='' GREEN='' PLAIN=''
+  if [[ -t 1 && -z ${NO_COLOR:-} && ${TERM:-dumb} != dumb ]]; then
+    BOLD=$'\e[1m' RED=$'\e[31m' YELLOW=$'\e[33m' GREEN=$'\e[32m' PLAIN=$'\e[0m'
+  fi
+}
+
+heading() { printf '\n%s%s%s\n' "$BOLD" "$*" "$PLAIN"; }
+say() { printf '  %s\n' "$*"; }
+progress() { printf '  %-16s %s\n' "$1" "$2"; }
+warn() { printf '%sWarning: %s%s\n' "$YELLOW" "$*" "$PLAIN" >&2; }
+error() { printf '%sError: %s%s\n' "$RED" "$*" "$PLAIN" >&2; }
+
+# An error that ends the script. The message says what to do next.
+die() {
+  error "$@"
+  exit 1
+}
+
+# A mistake on the command line.
+die_usage() {
+  error "$1"
+  printf 'See %s --help.\n' "$0" >&2
+  exit 2
+}
+
+# Prints the comment block at the top of a script: its help text is written once, there.
+print_help() {
+  awk 'NR == 1 { next } !/^#/ { exit } { sub(/^# ?/, ""); print }' "$1"
+}
+
+now_ms() { printf '%s' "$((${EPOCHREALTIME/[.,]/} / 1000))"; }
+
+# 1234 -> 1.2
+seconds_since() {
+  local elapsed_ms=$(($(now_ms) - $1))
+  printf '%d.%d' "$((elapsed_ms / 1000))" "$((elapsed_ms % 1000 / 100))"
+}
+
+colours_load

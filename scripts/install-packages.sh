@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Usage: sudo scripts/install-packages.sh PACKAGE…
+#
+# Installs Debian packages for the replication demo with two precautions that plain apt-get does not
+# take: no PostgreSQL cluster `main` is created on port 5432, and no service of a package is started
+# or left to start at the next boot (nats-server would take port 4222).
+# Both hold for this installation only.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
+# shellcheck source=scripts/console.sh
+source "$ROOT/scripts/console.sh"
+
+readonly CLUSTER_CONF=/etc/postgresql-common/createcluster.d/no-main-cluster.conf
+readonly POLICY=/usr/sbin/policy-rc.d
+
+precautions_take() {
+  trap precautions_end EXIT
+  mkdir -p "${CLUSTER_CONF%/*}"
+  printf 'create_main_cluster = false\n' >"$CLUSTER_CONF"
+  [[ -e $POLICY ]] && return
+  printf '#!/bin/sh\nexit 101 # written by %s for the time of one installation\n' "$0" >"$POLICY"
+  chmod +x "$POLICY"
+  POLICY_IS_OURS=yes
+}
+
+precautions_end() {
+  rm -f "$CLUSTER_CONF"
+  rmdir --ignore-fail-on-non-empty "${CLUSTER_CONF%/*}"
+  [[ -z ${POLICY_IS_OURS:-} ]] || rm -f "$POLICY"
+}
+
+# nats-server's own service would start at the next boot, on our port.
+service_disable() {
+  [[ " $* " == *' nats-server '* ]] && type -P systemctl >/dev/null || return 0
+  [[ ! -d /run/systemd/system ]] || systemctl stop nats-server.service
+  systemctl disable --quiet nats-server.service
+}
+
+install() {
+  DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$@" </dev/null
+}
+
+main() {
+  case ${1:-} in
+    -h | --help) print_help "$0" && exit ;;
+    '' | -*) die_usage "Name the packages to install." ;;
+  esac
+  type -P apt-get >/dev/null \
+    || die "There is no apt-get here. Install these with your system's package manager: $*"
+  [[ $EUID -eq 0 ]] || die "Installing packages takes root: sudo $0 $*"
+  heading "Installing packages: $*"
+  precautions_take
+  apt-get update --quiet=2 || warn "The package lists could not be refreshed; trying with those at hand."
+  install "$@" || die "apt-get could not install $*: its message is above."
+  service_disable "$@"
+}
+
+main "$@"

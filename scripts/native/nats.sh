@@ -1,0 +1,53 @@
+# shellcheck shell=bash
+# The NATS servers as plain processes: what their configuration files take from the environment.
+
+nats_server() { type -P "$NATS_SERVER"; }
+
+nats_start() (
+  component=$1 zone=${1:5:1} node=${1:7:1}
+  routes=() other_zone=b
+  for other in 1 2 3; do
+    [[ $other == "$node" ]] || routes+=("$(nats_url "cluster:$NATS_CLUSTER_PASSWORD" "nats-$zone-$other" CLUSTER_PORT)")
+  done
+  [[ $zone == a ]] || other_zone=a
+
+  export NATS_NAME NATS_HOST NATS_STORE NATS_CLIENT_PORT NATS_MONITOR_PORT
+  export NATS_CLUSTER_PORT NATS_CLUSTER_ADVERTISE NATS_ROUTE_1 NATS_ROUTE_2
+  export NATS_GATEWAY_PORT NATS_GATEWAY_ADVERTISE NATS_GATEWAY_URL
+  NATS_NAME=$component
+  NATS_HOST=127.0.0.1
+  NATS_STORE=$(nats_text "$RUN_DIR/data/$component")
+  NATS_CLIENT_PORT=$(component_port "$component" PORT)
+  NATS_MONITOR_PORT=$(component_port "$component" MONITOR_PORT)
+  NATS_CLUSTER_PORT=$(component_port "$component" CLUSTER_PORT)
+  NATS_CLUSTER_ADVERTISE=$(nats_text "127.0.0.1:$NATS_CLUSTER_PORT")
+  NATS_ROUTE_1=$(nats_text "${routes[0]}")
+  NATS_ROUTE_2=$(nats_text "${routes[1]}")
+  NATS_GATEWAY_PORT=$(component_port "$component" GATEWAY_PORT)
+  NATS_GATEWAY_ADVERTISE=$(nats_text "127.0.0.1:$NATS_GATEWAY_PORT")
+  gateway=$(nats_url "gateway:$NATS_CLUSTER_PASSWORD" "nats-$other_zone-$node" GATEWAY_PORT)
+  NATS_GATEWAY_URL=$(nats_text "$gateway")
+  NATS_PASSWORD=$(nats_text "$NATS_PASSWORD")
+  NATS_ADMIN_PASSWORD=$(nats_text "$NATS_ADMIN_PASSWORD")
+  NATS_CLUSTER_PASSWORD=$(nats_text "$NATS_CLUSTER_PASSWORD")
+
+  mkdir -p "$RUN_DIR/data/$component"
+  process_start "$component" "$(nats_server)" --config "$ROOT/nats-config/cluster-$zone.conf"
+)
+
+# NATS reads a variable's value as configuration: quotes keep it a text, also if it is a number.
+nats_text() { printf '"%s"' "$1"; }
+
+# nats_url USER:PASSWORD COMPONENT PORT_KIND
+nats_url() { printf 'nats://%s@127.0.0.1:%s' "$1" "$(component_port "$2" "$3")"; }
+
+nats_stop() { process_stop "$1" TERM 30; }
+
+nats_healthy() {
+  local answer
+  answer=$(nats_page "$1" '/healthz?js-enabled-only=true') && return 0
+  printf 'its monitoring page does not say ok: %s\n' "$answer"
+  return 1
+}
+
+nats_purge() { rm -rf "$RUN_DIR/data/$1"; }

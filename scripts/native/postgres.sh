@@ -1,0 +1,148 @@
+# shellcheck shell=bash
+# The PostgreSQL servers as plain processes. PostgreSQL refuses to run as root: there it runs as user
+# postgres, with its data where that user can reach it.
+
+readonly POSTGRES_OLDEST_MAJOR=15
+
+# Prints the directory of the server programs: those that fit existing data, else the newest ones.
+postgres_bin() {
+  local version=$RUN_DIR/data/$1/pgdata/PG_VERSION directory major
+  for directory in $(postgres_bin_candidates); do
+    [[ -x $directory/initdb && -x $directory/postgres && -x $directory/psql ]] || continue
+    [[ $("$directory/postgres" --version) =~ \(PostgreSQL\)\ ([0-9]+) ]] || continue
+    major=${BASH_REMATCH[1]}
+    ((major >= POSTGRES_OLDEST_MAJOR)) || continue
+    [[ ! -f $version || $(<"$version") == "$major" ]] || continue
+    printf '%s' "$directory"
+    return 0
+  done
+  return 1
+}
+
+postgres_bin_candidates() {
+  { compgen -G '/usr/lib/postgresql/*/bin' || true; } | sort --version-sort --reverse
+  { type -P initdb || true; } | xargs --no-run-if-empty dirname
+}
+
+# Runs a command as the user who owns the data: postgres if we are root, else ourselves.
+postgres_as_owner() { "${POSTGRES_AS_OWNER[@]}" "$@"; }
+
+postgres_owner_load() {
+  POSTGRES_AS_OWNER=()
+  [[ $EUID -eq 0 ]] || return 0
+  id postgres >/dev/null 2>&1 \
+    || die "PostgreSQL does not run as root, and there is no user postgres. Create it: adduser --system --group postgres"
+  POSTGRES_AS_OWNER=(setpriv --reuid=postgres --regid=postgres --init-groups --)
+}
+
+postgres_start() {
+  local component=$1 pgdata=$RUN_DIR/data/$1/pgdata bin
+  postgres_owner_load
+  bin=$(postgres_bin "$component") \
+    || die "The data of $component is of PostgreSQL $(<"$pgdata/PG_VERSION"), which is not installed. Install it, or give the data up: ./stop-replication.sh --purge $component"
+  [[ -f $pgdata/PG_VERSION ]] || postgres_create "$component" "$bin"
+  pgdata=$(readlink --canonicalize "$pgdata")
+  postgres_await_predecessor "$pgdata"
+  # All settings are here, so that a changed one holds from the next start on.
+  process_start "$component" "${POSTGRES_AS_OWNER[@]}" "$bin/postgres" \
+    -D "$pgdata" \
+    -p "$(component_port "$component" PORT)" \
+    -c "cluster_name=$component" \
+    -c listen_addresses=127.0.0.1 \
+    -c unix_socket_directories= \
+    -c "max_connections=$POSTGRES_MAX_CONNECTIONS" \
+    -c timezone=UTC -c log_timezone=UTC \
+    -c lc_messages=C \
+    -c 'log_line_prefix=%m [%p] %q%u@%d '
+}
+
+# What a killed server leaves behind for a moment holds its data's lock, and PostgreSQL would refuse
+# to start: the zombie until init reaps it, sessions until their query ends.
+postgres_await_predecessor() {
+  local pgdata=$1 pid tries
+  [[ -f $pgdata/postmaster.pid ]] || return 0
+  read -r pid <"$pgdata/postmaster.pid"
+  for ((tries = 0; tries < 200; tries++)); do
+    process_is_zombie "$pid" \
+      || [[ -n $(find /proc/[0-9]*/cwd -lname "$pgdata" -print -quit 2>/dev/null) ]] \
+      || return 0
+    sleep 0.1
+  done
+}
+
+# A new server's data, with the database `transactions`. It gets its name when it is complete: what
+# an interrupted run left behind is never taken for a server's data.
+postgres_create() {
+  local component=$1 bin=$2 directory log=$RUN_DIR/log/$1.log
+  postgres_directory_make "$component"
+  directory=$(readlink --canonicalize "$RUN_DIR/data/$component")
+  rm -rf "$directory/unfinished"
+  postgres_initdb "$bin" "$directory/unfinished" >>"$log" 2>&1 || {
+    tail -n 15 "$log" >&2
+    die "initdb of $component failed; its whole output is in $log"
+  }
+  mv "$directory/unfinished" "$directory/pgdata"
+}
+
+postgres_initdb() (
+  bin=$1 pgdata=$2
+  cd /
+  umask 077
+  password_file=$(mktemp)
+  trap 'rm -f "$password_file"' EXIT
+  printf '%s\n' "$POSTGRES_PASSWORD" >"$password_file"
+  [[ $EUID -ne 0 ]] || chown postgres "$password_file"
+  postgres_as_owner "$bin/initdb" --pgdata="$pgdata" --username=postgres --pwfile="$password_file" \
+    --auth=scram-sha-256 --encoding=UTF8 --locale=C.UTF-8 --no-instructions \
+    && postgres_as_owner "$bin/postgres" --single -D "$pgdata" postgres <<<'create database transactions'
+)
+
+# Makes RUN_DIR/data/<component>: a directory or, where user postgres cannot reach that (a checkout
+# in root's home), a link to a directory that it can.
+postgres_directory_make() {
+  local directory=$RUN_DIR/data/$1 elsewhere
+  mkdir -p "$RUN_DIR/data" "$RUN_DIR/log"
+  [[ ! -L $directory ]] || mkdir -p "$(readlink "$directory")"
+  mkdir -p "$directory"
+  [[ $EUID -eq 0 ]] || return 0
+  chown postgres:postgres "$directory/"
+  ! postgres_as_owner test -w "$directory" || return 0
+  elsewhere=$(postgres_elsewhere)/$1
+  rmdir "$directory"
+  mkdir -p "$elsewhere"
+  chown postgres:postgres "$elsewhere"
+  ln -s "$elsewhere" "$directory"
+}
+
+postgres_elsewhere() {
+  printf '/var/lib/postgresql/replication-%s' "$(printf '%s' "$RUN_DIR" | sha256sum | cut --characters=1-12)"
+}
+
+# "Fast": open sessions are ended, so that a forgotten psql does not block the stop.
+postgres_stop() { process_stop "$1" INT 60; }
+
+postgres_healthy() {
+  local answer
+  answer=$(postgres_psql "$1" --command='select 1' 2>&1) || {
+    printf '%s\n' "${answer##*: }" | head -n 1
+    return 1
+  }
+}
+
+postgres_psql() {
+  local component=$1
+  shift
+  PGPASSWORD=$POSTGRES_PASSWORD PGCONNECT_TIMEOUT=3 "$(postgres_bin "$component")/psql" --no-psqlrc \
+    --host=127.0.0.1 --port="$(component_port "$component" PORT)" \
+    --username=postgres --dbname=transactions "$@"
+}
+
+postgres_purge() {
+  local directory=$RUN_DIR/data/$1 elsewhere
+  if [[ -L $directory ]]; then
+    elsewhere=$(readlink "$directory")
+    rm -rf "$elsewhere"
+    rmdir --ignore-fail-on-non-empty "${elsewhere%/*}"
+  fi
+  rm -rf "$directory"
+}

@@ -1,0 +1,35 @@
+# shellcheck shell=bash
+# What plain processes need before their first start: packages of the distribution, and our binaries.
+
+prepare_packages() {
+  local kinds=$1 packages=()
+  [[ $kinds != *postgres* ]] || postgres_bin any >/dev/null || packages+=(postgresql)
+  [[ $kinds != *nats* ]] || nats_server >/dev/null || packages+=(nats-server)
+  [[ $kinds != *service* ]] || type -P cc >/dev/null || packages+=(gcc libc6-dev)
+  type -P curl >/dev/null || packages+=(curl)
+  packages_install "${packages[@]}"
+}
+
+# Installs packages as root; otherwise prints the command that does, and ends the script.
+packages_install() {
+  [[ $# -gt 0 ]] || return 0
+  if [[ $EUID -ne 0 ]]; then
+    error "Missing on this machine: $*. Install it, then run this again:"
+    printf '  sudo %q %s\n' "$ROOT/scripts/install-packages.sh" "$*" >&2
+    exit 1
+  fi
+  "$ROOT/scripts/install-packages.sh" "$@"
+}
+
+prepare_binaries() {
+  heading "Building the services (cargo build --release)"
+  require_cargo
+  (cd "$ROOT" && cargo build --release --locked) \
+    || die "The build failed: the compiler's message is above. Nothing was started."
+}
+
+require_cargo() {
+  [[ -x ${CARGO_HOME:-$HOME/.cargo}/bin/cargo ]] && PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
+  type -P cargo >/dev/null \
+    || die "cargo is missing. Install a Rust toolchain (rustup, or your distribution's rustc and cargo if new enough for Cargo.toml's rust-version), then run this again."
+}

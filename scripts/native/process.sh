@@ -1,0 +1,97 @@
+# shellcheck shell=bash
+# Processes that outlive the script that starts them, found again by pid file.
+#
+#   RUN_DIR/<component>.pid        the pid of the process itself
+#   RUN_DIR/<component>.born       boot id and start time of that process: pids are used again, so a
+#                                  pid is trusted and signalled only while these still match
+#   RUN_DIR/<component>.restarts   how often it was started again after dying
+#   RUN_DIR/log/<component>.log    its stdout and stderr
+
+# "BOOT_ID START_TIME" of a running process; fails for one that is gone or a zombie.
+process_birth() {
+  local stat fields
+  stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
+  read -r -a fields <<<"${stat##*) }" # from field 3 (state) on: the name before it may hold anything
+  [[ ${fields[0]} != [ZX] ]] || return 1
+  printf '%s %s\n' "$(</proc/sys/kernel/random/boot_id)" "${fields[19]}"
+}
+
+process_is_zombie() { [[ -e /proc/$1 ]] && ! process_birth "$1" >/dev/null; }
+
+# Prints the pid of a component that runs; fails if it does not.
+process_id() {
+  local pid_file=$RUN_DIR/$1.pid birth_file=$RUN_DIR/$1.born pid
+  [[ -f $pid_file && -f $birth_file ]] || return 1
+  pid=$(<"$pid_file")
+  [[ $(process_birth "$pid") == "$(<"$birth_file")" ]] || return 1
+  printf '%s' "$pid"
+}
+
+# process_start COMPONENT COMMAND ARG…: the command inherits the environment, and nothing else.
+process_start() {
+  local component=$1 log=$RUN_DIR/log/$1.log
+  shift
+  process_count_restart "$component"
+  mkdir -p "$RUN_DIR/log"
+  (
+    trap - EXIT
+    cd /
+    process_close_inherited_files
+    exec setsid env --default-signal "$@"
+  ) </dev/null >>"$log" 2>&1 &
+  process_birth "$!" >"$RUN_DIR/$component.born" || true
+  printf '%s\n' "$!" >"$RUN_DIR/$component.pid"
+  disown "$!"
+}
+
+process_close_inherited_files() {
+  local fd
+  for fd in "/proc/$BASHPID/fd/"*; do
+    fd=${fd##*/}
+    if ((fd > 2)); then exec {fd}>&-; fi
+  done
+}
+
+# A pid file whose process is gone means that it died: a clean stop removes the file.
+process_count_restart() {
+  local restarts_file=$RUN_DIR/$1.restarts restarts=0
+  if [[ ! -e $RUN_DIR/$1.pid ]]; then
+    rm -f "$restarts_file"
+    return
+  fi
+  [[ ! -e $restarts_file ]] || restarts=$(<"$restarts_file")
+  printf '%s\n' "$((restarts + 1))" >"$restarts_file"
+}
+
+# process_stop COMPONENT SIGNAL DEADLINE_SECONDS
+process_stop() {
+  local component=$1 signal=$2 deadline_s=$3 pid waited_ms
+  if pid=$(process_id "$component"); then
+    kill -s "$signal" "$pid" 2>/dev/null || true
+    for ((waited_ms = 0; waited_ms < deadline_s * 1000; waited_ms += 50)); do
+      process_id "$component" >/dev/null || break
+      sleep 0.05
+    done
+    if process_id "$component" >/dev/null; then
+      warn "$component (pid $pid) did not end within $deadline_s s of SIG$signal: killing it."
+      kill -s KILL "$pid" 2>/dev/null || true
+    fi
+  fi
+  rm -f "$RUN_DIR/$component".{pid,born,restarts,health}
+}
+
+process_state() {
+  local component=$1 state since=- restarts=0
+  if process_id "$component" >/dev/null; then
+    state=up
+    since=$(stat --format=%Y "$RUN_DIR/$component.pid")
+  elif [[ -e $RUN_DIR/$component.pid ]]; then
+    state=died
+  elif was_stopped_on_purpose "$component"; then
+    state=stopped
+  else
+    state=absent
+  fi
+  [[ ! -e $RUN_DIR/$component.restarts ]] || restarts=$(<"$RUN_DIR/$component.restarts")
+  printf '%s %s %s\n' "$state" "$since" "$restarts"
+}

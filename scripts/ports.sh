@@ -1,0 +1,48 @@
+# shellcheck shell=bash
+# The check that all ports are free, made before anything is started.
+
+# ports_check COMPONENT…: ends the script, saying what to do, if one of them cannot have its ports.
+# A component that is up already is left out: it has them.
+ports_check() {
+  local component variable port all_free=true
+  local -A used_by=()
+  for component in "$@"; do
+    component_is_up "$component" && continue
+    while read -r variable; do
+      port=${!variable}
+      if [[ -n ${used_by[$port]:-} ]]; then
+        error "$variable and ${used_by[$port]} are both $port."
+        all_free=false
+      elif port_is_taken "$port"; then
+        error "Port $port, for $component, is taken by $(port_holder "$port"). $variable moves ours."
+        all_free=false
+      fi
+      used_by[$port]=$variable
+    done < <(component_ports "$component")
+  done
+  $all_free || die "Nothing was started. Free these ports, or set the variables named above to free ones, in the environment or in .env."
+}
+
+# Sockets that listen on a port of 127.0.0.1 or of all addresses, as lines of inode numbers.
+port_sockets() {
+  local hex
+  printf -v hex '%04X' "$1"
+  # Field 2 is the local address, 4 the state (0A: listening), 10 the inode.
+  awk -v address="^(0100007F|0{8}|0{32}|0{16}FFFF00000100007F):$hex\$" \
+    '$2 ~ address && $4 == "0A" { print $10 }' /proc/net/tcp /proc/net/tcp6 2>/dev/null || true
+}
+
+port_is_taken() { [[ -n $(port_sockets "$1") ]]; }
+
+# "nats-server (pid 17)", as far as we may look into other users' processes.
+port_holder() {
+  local inode fd pid
+  for inode in $(port_sockets "$1"); do
+    fd=$(find /proc/[0-9]*/fd -lname "socket:\[$inode\]" -print -quit 2>/dev/null) || true
+    [[ $fd =~ ^/proc/([0-9]+)/ ]] || continue
+    pid=${BASH_REMATCH[1]}
+    printf '%s (pid %s)' "$(cat "/proc/$pid/comm")" "$pid"
+    return
+  done
+  printf 'a process that only root can see'
+}

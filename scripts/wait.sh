@@ -1,0 +1,78 @@
+# shellcheck shell=bash
+# Waiting, with a deadline, until components are healthy; on failure it shows what is needed to see why.
+
+readonly HEALTHY_DEADLINE_S=60
+readonly LOG_LINES_ON_FAILURE=15
+
+# wait_until_healthy COMPONENT BEGUN_MS: false, with its last log lines shown, if it does not become
+# healthy in time.
+wait_until_healthy() {
+  local component=$1 begun_ms=$2 reason state told_s=5
+  while ! reason=$(component_healthy "$component"); do
+    read -r state _ < <(component_state "$component")
+    if [[ $state != up ]]; then
+      wait_failed "$component" "ended right after its start"
+      return 1
+    elif (($(now_ms) - begun_ms >= HEALTHY_DEADLINE_S * 1000)); then
+      wait_failed "$component" "was not healthy within $HEALTHY_DEADLINE_S s: $reason"
+      return 1
+    elif (($(now_ms) - begun_ms >= told_s * 1000)); then
+      progress "$component" "waiting for $told_s s: $reason"
+      told_s=$((told_s + 5))
+    fi
+    sleep 0.1
+  done
+  if [[ " ${STARTED[*]} " == *" $component "* ]]; then
+    progress "$component" "${GREEN}healthy${PLAIN} after $(seconds_since "$begun_ms") s"
+  else
+    progress "$component" "${GREEN}healthy${PLAIN}, and was up before"
+  fi
+}
+
+wait_failed() {
+  local component=$1 what=$2
+  error "$component $what."
+  printf 'The last lines of its log (%s):\n\n' "$(layer_log_hint "$component")" >&2
+  component_logs "$component" "$LOG_LINES_ON_FAILURE" 2>&1 | sed 's/^/  | /' >&2 || true
+  printf '\n' >&2
+}
+
+# A NATS zone is ready when its nodes have elected a JetStream leader and see the other zone. Asked
+# only after a start of all six nodes: a start of single ones takes the others as they are.
+wait_until_zones_ready() {
+  local component begun_ms missing
+  for component in "${NATS_COMPONENTS[@]}"; do
+    [[ " $* " == *" $component "* ]] || return 0
+  done
+  begun_ms=$(now_ms)
+  while ! missing=$(zones_ready); do
+    if (($(now_ms) - begun_ms >= HEALTHY_DEADLINE_S * 1000)); then
+      wait_failed "${missing%% *}" "${missing#* }, after $HEALTHY_DEADLINE_S s"
+      return 1
+    fi
+    sleep 0.2
+  done
+  progress "both zones" "${GREEN}ready${PLAIN} after $(seconds_since "$begun_ms") s: leaders elected, gateways connected"
+}
+
+zones_ready() {
+  local component
+  for component in "${NATS_COMPONENTS[@]}"; do
+    nats_has_leader "$component" || {
+      printf '%s knows no JetStream leader' "$component"
+      return 1
+    }
+    nats_has_gateway "$component" || {
+      printf '%s has no connection to the other zone' "$component"
+      return 1
+    }
+  done
+}
+
+nats_has_leader() {
+  nats_page "$1" /jsz | tr --delete ' \n' | grep --quiet '"meta_cluster":{[^}]*"leader":"[^"]'
+}
+
+nats_has_gateway() {
+  nats_page "$1" /gatewayz | tr --delete ' \n' | grep --quiet '"outbound_gateways":{"'
+}

@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Usage: ./start-replication.sh [--native|--docker] [COMPONENT…]
+#
+# Starts the replication demo: two PostgreSQL servers, two NATS clusters of three nodes joined by
+# gateways, and the three services; waits until each is healthy, and says where everything is.
+# What is missing on the machine is installed (as root) or named. A second run is harmless.
+#
+#   COMPONENT   start only these, taking the others as they are: postgres-a postgres-b
+#               nats-a-1 nats-a-2 nats-a-3 nats-b-1 nats-b-2 nats-b-3
+#               data-generator outbox-publisher inbox-processor
+#   --native    as plain processes
+#   --docker    as containers
+#               Without either: as last time; the first time as containers if a Docker engine
+#               answers and has the images or can pull them, otherwise as plain processes.
+#
+# Ports, passwords and the like come from the environment or from .env; see .env.example.
+# Exit status: 0 all started are healthy; 1 not, and what this run started is stopped again; 2 usage.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
+source "$ROOT/scripts/console.sh"
+source "$ROOT/scripts/settings.sh"
+source "$ROOT/scripts/components.sh"
+source "$ROOT/scripts/layer.sh"
+source "$ROOT/scripts/ports.sh"
+source "$ROOT/scripts/start.sh"
+
+parse_arguments() {
+  local names=()
+  LAYER=''
+  while [[ $# -gt 0 ]]; do
+    case $1 in
+      -h | --help) print_help "$0" && exit ;;
+      --native | --docker)
+        [[ -z $LAYER || $LAYER == "${1#--}" ]] || die_usage "--native and --docker exclude each other."
+        LAYER=${1#--}
+        ;;
+      -*) die_usage "There is no option '$1'." ;;
+      *) names+=("$1") ;;
+    esac
+    shift
+  done
+  components_choose "${names[@]}"
+}
+
+print_summary() {
+  heading "Running. Where everything is"
+  printf '  %s\n' \
+    "PostgreSQL A   psql postgres://postgres:$POSTGRES_PASSWORD@localhost:$POSTGRES_A_PORT/transactions" \
+    "PostgreSQL B   psql postgres://postgres:$POSTGRES_PASSWORD@localhost:$POSTGRES_B_PORT/transactions" \
+    "NATS A         nats://localhost:$NATS_A_1_PORT   pages: http://localhost:$NATS_A_1_MONITOR_PORT" \
+    "NATS B         nats://localhost:$NATS_B_1_PORT   pages: http://localhost:$NATS_B_1_MONITOR_PORT   (the stream EVENTS is here)" \
+    "logs           $(layer_log_hint '<component>')"
+  heading "What to do next"
+  printf '  %s\n' \
+    "./check-replication.sh                 does B follow A?" \
+    "./logs.sh outbox-publisher --follow    watch a component" \
+    "./stop-replication.sh                  stop all (--purge: and delete the data)"
+}
+
+main() {
+  parse_arguments "$@"
+  settings_load
+  run_dir_lock
+  layer_choose "$LAYER"
+  ports_check "${COMPONENTS[@]}"
+  layer_prepare "${COMPONENTS[@]}"
+  components_start_or_undo "${COMPONENTS[@]}"
+  print_summary
+}
+
+main "$@"

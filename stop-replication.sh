@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Usage: ./stop-replication.sh [--purge] [COMPONENT…]
+#
+# Stops the components cleanly: the services first, then NATS, then PostgreSQL. Without --purge all
+# data is kept, and ./start-replication.sh goes on where it was.
+#
+#   COMPONENT   stop only these: postgres-a postgres-b nats-a-1 nats-a-2 nats-a-3 nats-b-1 nats-b-2
+#               nats-b-3 data-generator outbox-publisher inbox-processor
+#   --purge     delete their data and logs as well
+#
+# Exit status: 0 stopped; 1 not; 2 usage.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
+source "$ROOT/scripts/console.sh"
+source "$ROOT/scripts/settings.sh"
+source "$ROOT/scripts/components.sh"
+
+parse_arguments() {
+  local names=()
+  PURGE=false
+  while [[ $# -gt 0 ]]; do
+    case $1 in
+      -h | --help) print_help "$0" && exit ;;
+      --purge) PURGE=true ;;
+      -*) die_usage "There is no option '$1'." ;;
+      *) names+=("$1") ;;
+    esac
+    shift
+  done
+  components_choose "${names[@]}"
+}
+
+stop_one() {
+  local component=$1 begun_ms
+  if component_is_up "$component"; then
+    begun_ms=$(now_ms)
+    component_stop "$component"
+    progress "$component" "stopped after $(seconds_since "$begun_ms") s"
+  else
+    component_stop "$component" # what a crash left behind
+    progress "$component" "was not running"
+  fi
+  stopped_on_purpose_mark "$component"
+}
+
+main() {
+  local component
+  parse_arguments "$@"
+  settings_load
+  run_dir_lock
+  layer_load "$(layer_recorded)"
+  heading "Stopping"
+  reverse "${COMPONENTS[@]}"
+  for component in "${REVERSED[@]}"; do stop_one "$component"; done
+  if $PURGE; then
+    for component in "${REVERSED[@]}"; do component_purge "$component"; done
+    run_dir_tidy
+    say "Their data and logs are deleted."
+  else
+    say "Their data is kept. Start again: ./start-replication.sh; delete it: ./stop-replication.sh --purge"
+  fi
+}
+
+main "$@"

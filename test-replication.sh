@@ -1,0 +1,128 @@
+#!/usr/bin/env bash
+# Usage: ./test-replication.sh [--keep] [-- CARGO_TEST_ARGUMENT…]
+#
+# Checks everything: format, clippy, the scripts, and the Rust tests, which run against PostgreSQL
+# and NATS servers that are started for them, on ports and with data of their own (in .run/test).
+# What is missing on the machine is installed (as root) or named.
+#
+#   --keep   leave the servers running, so that the next run is quicker
+#   --       run only the Rust tests, and hand what follows to cargo test:
+#            ./test-replication.sh --keep -- name_of_a_test
+#
+# TEST_PORT_OFFSET (400) is added to every default port of .env.example; .env is not read.
+# Exit status: 0 all is well; 1 something failed, named in the last lines; 2 usage.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
+source "$ROOT/scripts/console.sh"
+source "$ROOT/scripts/settings.sh"
+source "$ROOT/scripts/components.sh"
+source "$ROOT/scripts/ports.sh"
+source "$ROOT/scripts/start.sh"
+
+readonly SERVERS=("${POSTGRES_COMPONENTS[@]}" "${NATS_COMPONENTS[@]}")
+readonly KEPT_LOGS=$ROOT/.run/test-logs
+
+parse_arguments() {
+  KEEP=false ONLY_RUST=false CARGO_TEST_ARGUMENTS=()
+  while [[ $# -gt 0 ]]; do
+    case $1 in
+      -h | --help) print_help "$0" && exit ;;
+      --keep) KEEP=true ;;
+      --)
+        shift
+        ONLY_RUST=true CARGO_TEST_ARGUMENTS=("$@")
+        return
+        ;;
+      *) die_usage "There is no option '$1'." ;;
+    esac
+    shift
+  done
+}
+
+# Settings of the tests' own servers. Nothing of a demo that runs beside them is touched.
+test_settings_load() {
+  local setting
+  export RUN_DIR=$ROOT/.run/test ENV_FILE=/dev/null POSTGRES_MAX_CONNECTIONS=200
+  for setting in "${SETTINGS[@]}"; do
+    [[ $setting != *_PORT=* ]] || export "${setting%%=*}=$((${setting#*=} + ${TEST_PORT_OFFSET:-400}))"
+  done
+  settings_load
+  export TEST_SOURCE_URL=postgres://postgres:$POSTGRES_PASSWORD@127.0.0.1:$POSTGRES_A_PORT/postgres
+  export TEST_TARGET_URL=postgres://postgres:$POSTGRES_PASSWORD@127.0.0.1:$POSTGRES_B_PORT/postgres
+  TEST_NATS_A=$(service_nats_urls a)
+  TEST_NATS_B=$(service_nats_urls b)
+  # shellcheck disable=SC2031 # the one changed in nats_start's subshell is not meant
+  export TEST_NATS_A TEST_NATS_B TEST_NATS_USER=replication TEST_NATS_PASSWORD=$NATS_PASSWORD
+  TEST_BIN_DIR=$(dirname "$(service_binary any)")
+  export TEST_BIN_DIR TEST_RUN_DIR=$RUN_DIR
+}
+
+# step TITLE COMMAND…
+step() {
+  local title=$1 begun_ms
+  shift
+  heading "$title"
+  begun_ms=$(now_ms)
+  "$@" || die "Failed: $title. (Its output is above; run by itself: $*)"
+  say "${GREEN}ok${PLAIN}, $(seconds_since "$begun_ms") s"
+}
+
+check_tools() {
+  prepare_packages "postgres nats service"
+  type -P shellcheck >/dev/null || packages_install shellcheck
+  require_cargo
+  if ! { cargo fmt --version && cargo clippy --version; }; then
+    die "rustfmt or clippy is missing: rustup component add rustfmt clippy"
+  fi
+}
+
+check_shell() {
+  local files
+  mapfile -t files < <(git ls-files --cached --others --exclude-standard '*.sh' .ci/run)
+  shellcheck "${files[@]}"
+}
+
+servers_start() {
+  ports_check "${SERVERS[@]}"
+  components_start_or_undo "${SERVERS[@]}"
+}
+
+servers_end() {
+  local component
+  if $KEEP; then
+    say "The servers keep running (--keep). End them: RUN_DIR=$RUN_DIR ./stop-replication.sh --purge"
+    return
+  fi
+  reverse "${SERVERS[@]}"
+  for component in "${REVERSED[@]}"; do component_stop "$component"; done
+  rm -rf "$KEPT_LOGS"
+  [[ ! -d $RUN_DIR/log ]] || mv "$RUN_DIR/log" "$KEPT_LOGS"
+  for component in "${REVERSED[@]}"; do component_purge "$component"; done
+  run_dir_tidy
+  say "The servers' logs: $KEPT_LOGS"
+}
+
+main() {
+  local begun_ms
+  begun_ms=$(now_ms)
+  parse_arguments "$@"
+  cd "$ROOT"
+  layer_load native
+  test_settings_load
+  run_dir_lock
+  step "Tools" check_tools
+  if ! $ONLY_RUST; then
+    step "Format" cargo fmt --all --check
+    step "Clippy" cargo clippy --workspace --all-targets --locked --release -- --deny warnings
+    step "Shell scripts" check_shell
+  fi
+  step "Build" cargo build --release --locked --workspace
+  step "Servers for the tests" servers_start
+  trap servers_end EXIT
+  trap 'exit 130' INT TERM HUP
+  step "Rust tests" cargo test --release --locked --workspace "${CARGO_TEST_ARGUMENTS[@]}"
+  heading "${GREEN}All is well${PLAIN}, after $(seconds_since "$begun_ms") s."
+}
+
+main "$@"
