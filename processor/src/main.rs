@@ -1,0 +1,61 @@
+//! inbox-processor: receives batches, stores them in the inbox, and applies whole ticks to the
+//! target in the transaction that moves the position.
+//!
+//! ```text
+//! NATS ──► puller ──► decoders ──► applying ──► tables, inbox, position: one transaction
+//!   ▲                                 │ then
+//!   └── acks, confirms ◄──────────────┘
+//! ```
+//!
+//! The applying thread holds the advisory lock that makes this the one processor of the target; the
+//! puller rests while it does not.
+
+mod applying;
+mod changes;
+mod decoder;
+mod inbox;
+mod puller;
+mod settings;
+mod tables;
+mod uplink;
+
+use anyhow::Result;
+use crossbeam_channel::bounded;
+use settings::Settings;
+use shared::config::Environment;
+use shared::supervisor::{Supervisor, run_service};
+use std::process::ExitCode;
+use std::sync::Arc;
+use uplink::Uplink;
+
+/// Workers that decode messages side by side.
+const DECODERS: usize = 2;
+/// Messages between two stages: enough to form large groups, few enough to bound memory.
+const MESSAGES_IN_FLIGHT: usize = 64;
+
+fn main() -> ExitCode {
+    run_service("inbox-processor", start)
+}
+
+fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
+    let settings = Settings::from_env(environment)?;
+    settings.log();
+    let Settings { database, broker, stream, confirm_subject, group_events_max } = settings;
+
+    let (pulled, to_decode) = bounded(MESSAGES_IN_FLIGHT);
+    let (decoded, to_apply) = bounded(MESSAGES_IN_FLIGHT);
+    let uplink = Arc::new(Uplink::new(confirm_subject));
+
+    let puller = puller::Puller::new(broker, stream, uplink.clone(), pulled);
+    supervisor.spawn("puller", move |context| puller.run(context))?;
+
+    for number in 1..=DECODERS {
+        let (input, output) = (to_decode.clone(), decoded.clone());
+        supervisor.spawn(&format!("decoder-{number}"), move |context| decoder::run(context, &input, &output))?;
+    }
+
+    let applying = applying::Applying::new(database, group_events_max, uplink.clone(), to_apply);
+    supervisor.spawn("applying", move |context| applying.run(context))?;
+
+    supervisor.spawn("heartbeat", move |context| uplink::heartbeat(context, &uplink))
+}

@@ -1,0 +1,59 @@
+//! What the operator can set, read and checked once at start.
+
+use anyhow::Result;
+use shared::broker::Broker;
+use shared::broker::jetstream::Stream;
+use shared::config::Environment;
+use shared::database::Database;
+use shared::wire::{confirm_subject, events_subject};
+use std::time::Duration;
+
+/// One statement of the apply may carry a very large source transaction.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(300);
+/// The applying session is one of its own; the pool is not used for anything else.
+const POOLED_CONNECTIONS: u32 = 1;
+/// Messages that may be in work at once: what is pulled, decoded and stored before it is
+/// acknowledged, and what a process that was killed left behind.
+const MAX_ACK_PENDING: u32 = 2048;
+
+/// The settings of inbox-processor.
+pub(crate) struct Settings {
+    pub(crate) database: Database,
+    pub(crate) broker: Broker,
+    pub(crate) stream: Stream,
+    pub(crate) confirm_subject: String,
+    /// Under backlog, ticks are applied together up to about so many events.
+    pub(crate) group_events_max: usize,
+}
+
+impl Settings {
+    pub(crate) fn from_env(environment: &Environment) -> Result<Settings> {
+        let prefix = environment.nats_name("NATS_SUBJECT_PREFIX", "replication")?;
+        Ok(Settings {
+            group_events_max: environment.count("BATCH_SIZE_MAX", 1000, 1..=10_000)?,
+            stream: Stream {
+                name: environment.nats_name("NATS_STREAM", "EVENTS")?,
+                subject: events_subject(&prefix),
+                consumer: "inbox-processor".to_owned(),
+                replicas: environment.count("NATS_STREAM_REPLICAS", 3, 1..=5)?,
+                max_bytes: environment.count("NATS_STREAM_MAX_BYTES", 1 << 30, 1 << 20..=i64::MAX)?,
+                max_ack_pending: MAX_ACK_PENDING,
+            },
+            confirm_subject: confirm_subject(&prefix),
+            database: Database::from_env(environment, "inbox-processor", STATEMENT_TIMEOUT, POOLED_CONNECTIONS)?,
+            broker: Broker::from_env(environment, "inbox-processor")?,
+        })
+    }
+
+    pub(crate) fn log(&self) {
+        log::info!(
+            "database {}, stream {} ({} replicas, at most {} bytes), subject {}, BATCH_SIZE_MAX {}",
+            self.database.address(),
+            self.stream.name,
+            self.stream.replicas,
+            self.stream.max_bytes,
+            self.stream.subject,
+            self.group_events_max
+        );
+    }
+}

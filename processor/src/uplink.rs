@@ -1,0 +1,123 @@
+//! What the target says about itself: confirms, after each commit and once a second.
+
+use anyhow::Result;
+use shared::broker::Connection;
+use shared::supervisor::ThreadContext;
+use shared::wire::{Confirm, FORMAT, Position, TickRef};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use uuid::Uuid;
+
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Where the target stands, as committed.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    /// The target's identity.
+    pub(crate) target: String,
+    pub(crate) source: Option<String>,
+    pub(crate) received: Option<Position>,
+    pub(crate) applied: Option<TickRef>,
+}
+
+/// Shared by all threads: the way to the publisher, and the facts that a confirm is made of.
+pub(crate) struct Uplink {
+    subject: String,
+    incarnation: Uuid,
+    counter: AtomicU64,
+    connection: Mutex<Option<Arc<Connection>>>,
+    /// None while this process is not the one processor of the target.
+    standing: Mutex<Option<Standing>>,
+    /// The target holds an event: nothing more is pulled.
+    held: AtomicBool,
+    /// The last pull came back empty.
+    drained: AtomicBool,
+    /// Messages pulled and not yet settled.
+    in_work: AtomicU64,
+}
+
+impl Uplink {
+    pub(crate) fn new(subject: String) -> Uplink {
+        Uplink {
+            subject,
+            incarnation: Uuid::new_v4(),
+            counter: AtomicU64::new(0),
+            connection: Mutex::new(None),
+            standing: Mutex::new(None),
+            held: AtomicBool::new(false),
+            drained: AtomicBool::new(false),
+            in_work: AtomicU64::new(0),
+        }
+    }
+
+    /// The connection over which confirms go; none while there is none.
+    pub(crate) fn set_connection(&self, connection: Option<Arc<Connection>>) {
+        *lock(&self.connection) = connection;
+    }
+
+    pub(crate) fn set_standing(&self, standing: Option<Standing>) {
+        *lock(&self.standing) = standing;
+    }
+
+    pub(crate) fn is_leading(&self) -> bool {
+        lock(&self.standing).is_some()
+    }
+
+    pub(crate) fn set_held(&self, held: bool) {
+        self.held.store(held, Ordering::Release);
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn pulled(&self) {
+        self.drained.store(false, Ordering::Release);
+        self.in_work.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn settled(&self, messages: usize) {
+        self.in_work.fetch_sub(messages as u64, Ordering::AcqRel);
+    }
+
+    pub(crate) fn drained(&self) {
+        self.drained.store(true, Ordering::Release);
+    }
+
+    /// Publishes a confirm where there is something to say and a connection to say it over. A lost
+    /// one is made up for by the next.
+    pub(crate) fn confirm(&self, gap: bool) {
+        let Some(standing) = lock(&self.standing).clone() else { return };
+        let Some(connection) = lock(&self.connection).clone() else { return };
+        let idle = self.drained.load(Ordering::Acquire) && self.in_work.load(Ordering::Acquire) == 0 && !self.is_held();
+        let confirm = Confirm {
+            format: FORMAT,
+            target: standing.target,
+            incarnation: self.incarnation,
+            counter: self.counter.fetch_add(1, Ordering::AcqRel) + 1,
+            source: standing.source,
+            received: standing.received,
+            applied: standing.applied,
+            gap,
+            idle,
+        };
+        let sent = confirm.encode().and_then(|payload| connection.publish(&self.subject, None, payload));
+        if let Err(error) = sent {
+            log::debug!("confirm not sent: {error:#}");
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Confirms once a second until a stop is requested.
+pub(crate) fn heartbeat(context: &ThreadContext, uplink: &Uplink) -> Result<()> {
+    context.healthy();
+    while !context.stop().wait(HEARTBEAT_INTERVAL) {
+        uplink.confirm(false);
+    }
+    Ok(())
+}

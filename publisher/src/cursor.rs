@@ -1,0 +1,142 @@
+//! Where the next event to publish is. Whoever finds that something has to be sent again turns the
+//! cursor back; what is in flight is then of an older epoch and is dropped on sight.
+
+use shared::wire::Position;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The event after `ordinal` of `tick`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) tick: i64,
+    /// Events of the tick that come before.
+    pub(crate) ordinal: i64,
+}
+
+impl Place {
+    /// Before the first event of `tick`.
+    pub(crate) fn start_of(tick: i64) -> Place {
+        Place { tick, ordinal: 0 }
+    }
+
+    /// Behind everything up to `position`.
+    pub(crate) fn after(position: &Position) -> Place {
+        if position.is_complete() {
+            Place::start_of(position.tick.tick + 1)
+        } else {
+            Place { tick: position.tick.tick, ordinal: position.ordinal }
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "event {} of tick {}", self.ordinal + 1, self.tick)
+    }
+}
+
+/// A number that changes whenever the cursor is turned back.
+pub(crate) type Epoch = u64;
+
+/// The shared cursor: the reader moves it on, others turn it back.
+pub(crate) struct Cursor(Mutex<Inner>);
+
+#[derive(Clone, Copy)]
+struct Inner {
+    epoch: Epoch,
+    /// The next event to read.
+    next: Place,
+    /// Everything before it is acknowledged by the stream. Never beyond `next`.
+    acknowledged: Place,
+}
+
+impl Cursor {
+    pub(crate) fn new() -> Cursor {
+        let start = Place::start_of(1);
+        Cursor(Mutex::new(Inner { epoch: 0, next: start, acknowledged: start }))
+    }
+
+    /// The next event to read, and the epoch to which it belongs.
+    pub(crate) fn next(&self) -> (Epoch, Place) {
+        let inner = self.inner();
+        (inner.epoch, inner.next)
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.inner().epoch
+    }
+
+    pub(crate) fn acknowledged(&self) -> Place {
+        self.inner().acknowledged
+    }
+
+    /// Sends everything from `place` on (again), whatever was acknowledged.
+    pub(crate) fn turn_to(&self, place: Place) {
+        let mut inner = self.inner();
+        *inner = Inner { epoch: inner.epoch + 1, next: place, acknowledged: place };
+    }
+
+    /// Sends everything again that is not acknowledged.
+    pub(crate) fn turn_to_acknowledged(&self) {
+        let mut inner = self.inner();
+        *inner = Inner { epoch: inner.epoch + 1, next: inner.acknowledged, acknowledged: inner.acknowledged };
+    }
+
+    /// Moves on to `place`, unless the cursor was turned since `epoch`.
+    pub(crate) fn advance(&self, epoch: Epoch, place: Place) {
+        let mut inner = self.inner();
+        if inner.epoch == epoch {
+            inner.next = place;
+        }
+    }
+
+    /// Notes that everything before `place` is acknowledged, unless the cursor was turned since
+    /// `epoch`; returns whether it did.
+    pub(crate) fn acknowledge(&self, epoch: Epoch, place: Place) -> bool {
+        let mut inner = self.inner();
+        let current = inner.epoch == epoch;
+        if current {
+            inner.acknowledged = place;
+        }
+        current
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shared::wire::TickRef;
+    use uuid::Uuid;
+
+    #[test]
+    fn work_of_an_older_epoch_cannot_move_a_cursor_that_was_turned_back() {
+        let cursor = Cursor::new();
+        let (epoch, _) = cursor.next();
+        cursor.turn_to(Place::start_of(3));
+        cursor.advance(epoch, Place::start_of(9));
+        assert!(!cursor.acknowledge(epoch, Place::start_of(8)));
+        assert_eq!(cursor.next().1, Place::start_of(3));
+        assert_eq!(cursor.acknowledged(), Place::start_of(3));
+    }
+
+    #[test]
+    fn what_is_not_acknowledged_is_sent_again() {
+        let cursor = Cursor::new();
+        let (epoch, _) = cursor.next();
+        cursor.advance(epoch, Place::start_of(9));
+        assert!(cursor.acknowledge(epoch, Place::start_of(4)));
+        cursor.turn_to_acknowledged();
+        assert_eq!(cursor.next(), (epoch + 1, Place::start_of(4)));
+    }
+
+    #[test]
+    fn behind_a_complete_tick_the_next_one_starts() {
+        let tick = TickRef { tick: 4, id: Uuid::nil() };
+        assert_eq!(Place::after(&Position { tick, ordinal: 2, total: 3 }), Place { tick: 4, ordinal: 2 });
+        assert_eq!(Place::after(&Position { tick, ordinal: 3, total: 3 }), Place::start_of(5));
+    }
+}

@@ -1,0 +1,75 @@
+//! outbox-publisher: takes ticks of the outbox, publishes their events in order, and resends from
+//! wherever the target says that it is.
+//!
+//! ```text
+//! ticker ──► reader ──► encoders ──► publishing ──► NATS
+//!              ▲ cursor                  │ acknowledged
+//!              └──────── confirms ◄──────┴────► marks
+//! ```
+//!
+//! The ticker holds the advisory lock that makes this the one publisher of the source; the other
+//! threads rest while it does not.
+
+mod confirms;
+mod cursor;
+mod encoder;
+mod marks;
+mod outbox;
+mod publishing;
+mod reader;
+mod settings;
+mod state;
+mod ticker;
+
+use anyhow::Result;
+use crossbeam_channel::bounded;
+use settings::Settings;
+use shared::config::Environment;
+use shared::supervisor::{Supervisor, run_service};
+use state::State;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Workers that encode batches side by side.
+const ENCODERS: usize = 2;
+/// Batches between two stages: enough to keep both busy, few enough to bound memory.
+const BATCHES_IN_FLIGHT: usize = 16;
+
+fn main() -> ExitCode {
+    run_service("outbox-publisher", start)
+}
+
+fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
+    let settings = Settings::from_env(environment)?;
+    settings.log();
+    let Settings { database, broker, subject_prefix, poll_interval, batch_sizes } = settings;
+
+    let (new_tick, new_ticks) = bounded(1);
+    let (cut, to_encode) = bounded(BATCHES_IN_FLIGHT);
+    let (encoded, to_publish) = bounded(BATCHES_IN_FLIGHT);
+    let (mark_moved, marks_moved) = bounded(1);
+    let state = Arc::new(State::new(mark_moved));
+
+    let ticker = ticker::Ticker::new(database.clone(), poll_interval, state.clone(), new_tick);
+    supervisor.spawn("ticker", move |context| ticker.run(context))?;
+
+    let reader = reader::Reader::new(database.clone(), batch_sizes, state.clone(), new_ticks, cut);
+    supervisor.spawn("reader", move |context| reader.run(context))?;
+
+    for number in 1..=ENCODERS {
+        let (input, output, state) = (to_encode.clone(), encoded.clone(), state.clone());
+        supervisor.spawn(&format!("encoder-{number}"), move |context| {
+            encoder::run(context, &input, &output, &state)
+        })?;
+    }
+
+    let subject = shared::wire::events_subject(&subject_prefix);
+    let publishing = publishing::Publishing::new(broker.clone(), subject, state.clone(), to_publish);
+    supervisor.spawn("publishing", move |context| publishing.run(context))?;
+
+    let subject = shared::wire::confirm_subject(&subject_prefix);
+    let confirms = confirms::Confirms::new(broker, subject, database.clone(), state.clone());
+    supervisor.spawn("confirms", move |context| confirms.run(context))?;
+
+    supervisor.spawn("marks", move |context| marks::run(context, &database, &state, &marks_moved))
+}

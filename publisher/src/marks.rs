@@ -1,0 +1,32 @@
+//! Keeps in the source's database how far the events are published and confirmed, for the next
+//! publisher and for people. Lazily: the marks may lag, and losing one costs a resend.
+
+use crate::outbox;
+use crate::state::State;
+use anyhow::Result;
+use crossbeam_channel::Receiver;
+use shared::database::Database;
+use shared::supervisor::ThreadContext;
+use std::time::Duration;
+
+/// The marks are written at most this often.
+const WRITE_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Writes the marks whenever they moved, until a stop is requested.
+pub(crate) fn run(context: &ThreadContext, database: &Database, state: &State, moved: &Receiver<()>) -> Result<()> {
+    context.keep_trying("store the marks", || {
+        context.healthy();
+        loop {
+            crossbeam_channel::select! {
+                recv(context.stop().receiver()) -> _ => return Ok(()),
+                recv(moved) -> _ => {}
+            }
+            if state.is_leading() {
+                let mut client = database.connection()?;
+                outbox::write_marks(&mut client, state.marks())?;
+                context.healthy();
+            }
+            context.stop().wait(WRITE_INTERVAL);
+        }
+    })
+}

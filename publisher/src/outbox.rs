@@ -1,0 +1,307 @@
+//! All SQL on the outbox, its ticks and its marks.
+
+use crate::cursor::Place;
+use crate::state::Marks;
+use anyhow::{Context, Result, bail};
+use postgres::fallible_iterator::FallibleIterator;
+use postgres::types::ToSql;
+use postgres::{Client, Row, Statement};
+use shared::fault::Fault;
+use shared::wire::{Event, Operation, Shape, Source, TickRef};
+use uuid::Uuid;
+
+/// Held by the one publisher of a source, for as long as its session lives.
+const PUBLISHER_LOCK: i64 = 0x7265_706c_0002;
+
+/// The moment between two snapshots of the source, and what is needed to read its events.
+#[derive(Clone, Debug)]
+pub(crate) struct Tick {
+    pub(crate) tick: TickRef,
+    pub(crate) previous_id: Uuid,
+    pub(crate) taken_at_us: i64,
+    /// The snapshot of the tick before.
+    since: String,
+    /// The snapshot of this tick.
+    until: String,
+}
+
+/// One event with its place in the tick.
+pub(crate) struct OutboxEvent {
+    pub(crate) ordinal: i64,
+    pub(crate) total: i64,
+    pub(crate) event: Event,
+}
+
+/// Tries to become the one publisher of this source. Does not wait.
+pub(crate) fn try_lock(client: &mut Client) -> Result<bool> {
+    let row = client.query_one("select pg_try_advisory_lock($1)", &[&PUBLISHER_LOCK]).context("try the lock")?;
+    Ok(row.get(0))
+}
+
+/// Makes commits of this session durable, whatever weaker default the server has: a tick that was
+/// read must never be lost in a crash and come again with other events.
+pub(crate) fn make_commits_durable(client: &mut Client) -> Result<()> {
+    client
+        .execute(
+            "select set_config('synchronous_commit', 'on', false)
+             where current_setting('synchronous_commit') in ('off', 'local')",
+            &[],
+        )
+        .context("make commits durable")?;
+    Ok(())
+}
+
+/// Lets NOTIFY wake this session. Not where transactions can be prepared: one that has
+/// notified cannot be. Returns whether notifications will come.
+pub(crate) fn listen(client: &mut Client) -> Result<bool> {
+    let prepared: i32 = client
+        .query_one("select current_setting('max_prepared_transactions')::int", &[])
+        .context("read max_prepared_transactions")?
+        .get(0);
+    if prepared > 0 {
+        return Ok(false);
+    }
+    client.batch_execute("listen replication_wake").context("listen")?;
+    Ok(true)
+}
+
+/// Asks the capture triggers for a NOTIFY, or tells them that none is wanted.
+pub(crate) fn want_wake(client: &mut Client, wanted: bool) -> Result<()> {
+    let value = if wanted { 2_i64 } else { 1 };
+    client.execute("select setval('replication.wake_wanted', $1)", &[&value]).context("set the wake flag")?;
+    Ok(())
+}
+
+/// The marks as the last leader left them.
+pub(crate) fn read_marks(client: &mut Client) -> Result<Marks> {
+    let row = client
+        .query_one("select published_tick, confirmed_tick from replication.progress", &[])
+        .context("read the marks")?;
+    Ok(Marks { published_tick: row.get(0), confirmed_tick: row.get(1) })
+}
+
+/// Stores the marks without waiting for the disk: losing them costs a resend.
+pub(crate) fn write_marks(client: &mut Client, marks: Marks) -> Result<()> {
+    client
+        .execute(
+            "with fast as (select set_config('synchronous_commit', 'off', true))
+             update replication.progress set published_tick = $1, confirmed_tick = $2 from fast",
+            &[&marks.published_tick, &marks.confirmed_tick],
+        )
+        .context("store the marks")?;
+    Ok(())
+}
+
+/// The one target whose confirms count: the first that ever confirmed, which is `candidate` if there
+/// was none before.
+pub(crate) fn bind_target(client: &mut Client, candidate: &str) -> Result<String> {
+    let row = client
+        .query_one(
+            "update replication.progress set target = coalesce(target, $1) returning target",
+            &[&candidate],
+        )
+        .context("bind the target")?;
+    Ok(row.get(0))
+}
+
+/// The id of a tick; none where this source has no such tick.
+pub(crate) fn tick_id(client: &mut Client, tick: i64) -> Result<Option<Uuid>> {
+    let row = client
+        .query_opt("select tick_id from replication.tick where tick = $1", &[&tick])
+        .with_context(|| format!("look up tick {tick}"))?;
+    Ok(row.map(|row| row.get(0)))
+}
+
+/// Takes ticks. Only the holder of the publisher's lock may.
+pub(crate) struct TickTaker {
+    last_tick: i64,
+    last_snapshot: String,
+    take: Statement,
+}
+
+impl TickTaker {
+    /// Goes on after the last tick that was ever taken.
+    pub(crate) fn new(client: &mut Client) -> Result<TickTaker> {
+        let row = client
+            .query_one("select tick, snapshot::text from replication.tick order by tick desc limit 1", &[])
+            .context("read the last tick")?;
+        // One statement, and so one snapshot: it looks for work and stores itself as the tick. The
+        // snapshot of the last tick is a parameter, for the planner to use the index. Two takers
+        // would collide on the primary key.
+        let take = client
+            .prepare(
+                "insert into replication.tick (tick, previous_id, snapshot)
+                 select last.tick + 1, last.tick_id, pg_current_snapshot()
+                 from replication.tick last
+                 where last.tick = $1
+                   and (exists (select from replication.outbox_event e
+                                where e.txid >= pg_snapshot_xmax($2::text::pg_snapshot))
+                     or exists (select from replication.outbox_event e
+                                where e.txid = any (array(select pg_snapshot_xip($2::text::pg_snapshot)))))
+                 returning tick, snapshot::text",
+            )
+            .context("prepare to take ticks")?;
+        Ok(TickTaker { last_tick: row.get(0), last_snapshot: row.get(1), take })
+    }
+
+    pub(crate) fn last_tick(&self) -> i64 {
+        self.last_tick
+    }
+
+    /// Takes a tick if there is anything new; returns whether it did. The tick is durable then.
+    pub(crate) fn take(&mut self, client: &mut Client) -> Result<bool> {
+        let taken = client
+            .query_opt(&self.take, &[&self.last_tick, &self.last_snapshot])
+            .with_context(|| format!("take tick {}", self.last_tick + 1))?;
+        let Some(row) = taken else { return Ok(false) };
+        self.last_tick = row.get(0);
+        self.last_snapshot = row.get(1);
+        Ok(true)
+    }
+}
+
+/// Reads ticks and their events, as often as needed and always the same.
+pub(crate) struct TickReader {
+    source: Source,
+    source_digits: String,
+    ticks: Statement,
+    events: Statement,
+}
+
+impl TickReader {
+    pub(crate) fn new(client: &mut Client) -> Result<TickReader> {
+        let id = shared::database::identity(client)?;
+        let row = client
+            .query_one(
+                "select replication.source_digits(),
+                        ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint",
+                &[],
+            )
+            .context("read the source's timeline")?;
+        let ticks = client
+            .prepare(
+                "select t.tick, t.tick_id, t.previous_id, (extract(epoch from t.taken_at) * 1e6)::bigint,
+                        previous.snapshot::text, t.snapshot::text
+                 from replication.tick t join replication.tick previous on previous.tick = t.tick - 1
+                 where t.tick >= $1 order by t.tick limit $2",
+            )
+            .context("prepare to read ticks")?;
+        let events = client.prepare(EVENTS_OF_A_TICK).context("prepare to read events")?;
+        Ok(TickReader { source: Source { id, timeline: row.get(1) }, source_digits: row.get(0), ticks, events })
+    }
+
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Up to `limit` ticks from number `first` on; none if it was not yet taken.
+    pub(crate) fn ticks(&self, client: &mut Client, first: i64, limit: i64) -> Result<Vec<Tick>> {
+        let rows = client
+            .query(&self.ticks, &[&first, &limit])
+            .with_context(|| format!("read the ticks from {first} on"))?;
+        let ticks: Vec<Tick> = rows.iter().map(tick).collect();
+        match ticks.first() {
+            Some(tick) if tick.tick.tick != first => Err(anyhow::anyhow!(
+                "the outbox begins with tick {}, but tick {first} is needed to go on: \
+                 the target is older than everything that was retained",
+                tick.tick.tick
+            )
+            .context(Fault::Fatal)),
+            _ => Ok(ticks),
+        }
+    }
+
+    /// Hands the events of `tick` after `place` to `each`, in order, as they come from the server.
+    pub(crate) fn read(
+        &self,
+        client: &mut Client,
+        tick: &Tick,
+        place: Place,
+        mut each: impl FnMut(OutboxEvent) -> Result<Next>,
+    ) -> Result<()> {
+        let parameters: [&(dyn ToSql + Sync); 4] =
+            [&tick.since, &tick.until, &place.ordinal, &self.source_digits];
+        let mut rows = client
+            .query_raw(&self.events, parameters)
+            .with_context(|| format!("read tick {}", tick.tick))?;
+        while let Some(row) = rows.next().with_context(|| format!("read the events of tick {}", tick.tick))? {
+            match each(outbox_event(&row)?)? {
+                Next::GoOn => {}
+                Next::Stop => break,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the caller of [`TickReader::read`] wants more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    GoOn,
+    Stop,
+}
+
+/// The events visible in snapshot $2 and not in $1, by PgQ's rule: two ranges of the index, never one
+/// condition with OR. Transactions in the order of their highest id, so that one that waited for
+/// another comes after it; events of a transaction by id.
+const EVENTS_OF_A_TICK: &str = "
+    select n, total, replication.event_id(id, $4), txid::text::bigint, shape_id, operation, key_text, row_text
+    from (select e.*, row_number() over (order by last_id, id) as n, count(*) over () as total
+          from (select o.*, max(id) over (partition by txid) as last_id
+                from (select * from replication.outbox_event
+                      where txid >= pg_snapshot_xmax($1::text::pg_snapshot)
+                        and txid < pg_snapshot_xmax($2::text::pg_snapshot)
+                        and pg_visible_in_snapshot(txid, $2::text::pg_snapshot)
+                      union all
+                      select * from replication.outbox_event
+                      where txid = any (array(select pg_snapshot_xip($1::text::pg_snapshot)))
+                        and txid < pg_snapshot_xmax($1::text::pg_snapshot)
+                        and pg_visible_in_snapshot(txid, $2::text::pg_snapshot)) o) e) numbered
+    where n > $3
+    order by n";
+
+fn tick(row: &Row) -> Tick {
+    Tick {
+        tick: TickRef { tick: row.get(0), id: row.get(1) },
+        previous_id: row.get(2),
+        taken_at_us: row.get(3),
+        since: row.get(4),
+        until: row.get(5),
+    }
+}
+
+fn outbox_event(row: &Row) -> Result<OutboxEvent> {
+    let operation: i8 = row.get(5);
+    let event = Event {
+        event_id: row.get(2),
+        txid: row.get(3),
+        shape: row.get(4),
+        operation: match u8::try_from(operation) {
+            Ok(b'I') => Operation::Insert,
+            Ok(b'U') => Operation::Update,
+            Ok(b'D') => Operation::Delete,
+            Ok(b'T') => Operation::Truncate,
+            _ => bail!("the outbox holds the unknown operation {operation}"),
+        },
+        key: row.get(6),
+        row: row.get(7),
+    };
+    Ok(OutboxEvent { ordinal: row.get(0), total: row.get(1), event })
+}
+
+/// All shapes that were ever captured.
+pub(crate) fn shapes(client: &mut Client) -> Result<Vec<Shape>> {
+    let rows = client
+        .query("select id, schema_name, table_name, columns, key_columns from replication.shape", &[])
+        .context("read the shapes of tables")?;
+    Ok(rows
+        .iter()
+        .map(|row| Shape {
+            id: row.get(0),
+            schema: row.get(1),
+            table: row.get(2),
+            columns: row.get(3),
+            key: row.get(4),
+        })
+        .collect())
+}

@@ -1,0 +1,227 @@
+//! Reads the ticks from the cursor on and cuts them into batches.
+
+use crate::cursor::{Epoch, Place};
+use crate::outbox::{self, Next, OutboxEvent, Tick, TickReader};
+use crate::settings::BatchSizes;
+use crate::state::State;
+use anyhow::{Result, anyhow};
+use crossbeam_channel::{Receiver, Sender};
+use postgres::Client;
+use shared::database::Database;
+use shared::fault::Fault;
+use shared::supervisor::ThreadContext;
+use shared::wire::{Batch, Event, FORMAT, Shape, Source};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Ticks whose description is read at once.
+const TICKS_PER_READ: i64 = 100;
+/// A batch is cut when its rows have this many bytes, however few they are.
+const BATCH_BYTES: usize = 512 * 1024;
+/// Without news from the ticker, look this often whether the cursor was turned back.
+const CURSOR_CHECK: Duration = Duration::from_millis(100);
+
+/// A batch and its place in the stream of one epoch.
+pub(crate) struct Cut {
+    pub(crate) epoch: Epoch,
+    /// Counted from 0 in each epoch.
+    pub(crate) number: u64,
+    pub(crate) batch: Batch,
+}
+
+pub(crate) struct Reader {
+    database: Database,
+    sizes: BatchSizes,
+    state: Arc<State>,
+    new_ticks: Receiver<()>,
+    output: Sender<Cut>,
+}
+
+impl Reader {
+    pub(crate) fn new(
+        database: Database,
+        sizes: BatchSizes,
+        state: Arc<State>,
+        new_ticks: Receiver<()>,
+        output: Sender<Cut>,
+    ) -> Reader {
+        Reader { database, sizes, state, new_ticks, output }
+    }
+
+    pub(crate) fn run(&self, context: &ThreadContext) -> Result<()> {
+        context.keep_trying("read the outbox", || self.session(context))
+    }
+
+    fn session(&self, context: &ThreadContext) -> Result<()> {
+        context.healthy();
+        if !self.state.wait_to_lead(context.stop()) {
+            return Ok(());
+        }
+        let mut client = self.database.connection()?;
+        let mut session = Session {
+            reader: TickReader::new(&mut client)?,
+            shapes: load_shapes(&mut client)?,
+            // What an earlier session cut may be lost with it.
+            epoch: self.begin_epoch(),
+            cut: 0,
+            batch_size: self.sizes.caught_up,
+        };
+        context.healthy();
+        while !context.stop().requested() && self.state.is_leading() {
+            let (epoch, place) = self.state.cursor.next();
+            if epoch != session.epoch {
+                session.epoch = epoch;
+                session.cut = 0;
+            }
+            let ticks = session.reader.ticks(&mut client, place.tick, TICKS_PER_READ)?;
+            if ticks.is_empty() {
+                session.batch_size = self.sizes.caught_up;
+                self.wait_for_tick(context);
+            }
+            for tick in &ticks {
+                if self.state.cursor.epoch() != session.epoch {
+                    break;
+                }
+                self.read_tick(&mut client, &mut session, tick, context)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_epoch(&self) -> Epoch {
+        self.state.cursor.turn_to_acknowledged();
+        self.state.cursor.epoch()
+    }
+
+    fn wait_for_tick(&self, context: &ThreadContext) {
+        crossbeam_channel::select! {
+            recv(self.new_ticks) -> _ => {}
+            recv(context.stop().receiver()) -> _ => {}
+            default(CURSOR_CHECK) => {}
+        }
+    }
+
+    fn read_tick(
+        &self,
+        client: &mut Client,
+        session: &mut Session,
+        tick: &Tick,
+        context: &ThreadContext,
+    ) -> Result<()> {
+        let (_, place) = self.state.cursor.next();
+        // The cursor may have been turned, or stand behind this tick where a shape was missing.
+        if place.tick != tick.tick.tick {
+            return Ok(());
+        }
+        let mut building = Building::default();
+        let mut missing_shape = false;
+        let mut found = false;
+        let Session { reader, shapes, epoch, cut, batch_size } = session;
+        reader.read(client, tick, place, |event| {
+            found = true;
+            if !shapes.contains_key(&event.event.shape) {
+                missing_shape = true;
+                return Ok(Next::Stop);
+            }
+            let last_of_tick = event.ordinal == event.total;
+            building.add(event);
+            if !last_of_tick && !building.is_full(*batch_size) {
+                return Ok(Next::GoOn);
+            }
+            let batch = building.take(tick, reader.source(), shapes);
+            let place = Place::after(&batch.end());
+            let sent = self.send(Cut { epoch: *epoch, number: *cut, batch }, context);
+            if sent == Next::GoOn {
+                *cut += 1;
+                self.state.cursor.advance(*epoch, place);
+                // There is more right behind: larger messages carry it sooner.
+                *batch_size = (*batch_size * 2).min(self.sizes.max);
+            }
+            Ok(sent)
+        })?;
+        if !found {
+            return Err(anyhow!("the outbox has nothing at {place}, but the tick is there: were rows deleted by hand?")
+                .context(Fault::Fatal));
+        }
+        if missing_shape {
+            session.shapes = load_shapes(client)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for room behind this stage; stops reading when the cursor is turned meanwhile.
+    fn send(&self, mut cut: Cut, context: &ThreadContext) -> Next {
+        loop {
+            if self.state.cursor.epoch() != cut.epoch || !self.state.is_leading() {
+                return Next::Stop;
+            }
+            crossbeam_channel::select! {
+                recv(context.stop().receiver()) -> _ => return Next::Stop,
+                default => {}
+            }
+            match self.output.send_timeout(cut, CURSOR_CHECK) {
+                Ok(()) => return Next::GoOn,
+                Err(error) if error.is_timeout() => cut = error.into_inner(),
+                Err(_) => return Next::Stop,
+            }
+        }
+    }
+}
+
+struct Session {
+    reader: TickReader,
+    shapes: HashMap<i32, Shape>,
+    epoch: Epoch,
+    /// Batches cut in this epoch.
+    cut: u64,
+    /// Grows while there is a backlog.
+    batch_size: usize,
+}
+
+fn load_shapes(client: &mut Client) -> Result<HashMap<i32, Shape>> {
+    Ok(outbox::shapes(client)?.into_iter().map(|shape| (shape.id, shape)).collect())
+}
+
+/// The batch that is being filled.
+#[derive(Default)]
+struct Building {
+    first: i64,
+    total: i64,
+    bytes: usize,
+    events: Vec<Event>,
+}
+
+impl Building {
+    fn add(&mut self, event: OutboxEvent) {
+        if self.events.is_empty() {
+            self.first = event.ordinal;
+            self.total = event.total;
+        }
+        let text = [&event.event.key, &event.event.row];
+        self.bytes += text.into_iter().flatten().map(String::len).sum::<usize>();
+        self.events.push(event.event);
+    }
+
+    fn is_full(&self, batch_size: usize) -> bool {
+        self.events.len() >= batch_size || self.bytes >= BATCH_BYTES
+    }
+
+    fn take(&mut self, tick: &Tick, source: &Source, shapes: &HashMap<i32, Shape>) -> Batch {
+        let Building { first, total, events, .. } = std::mem::take(self);
+        let mut used: Vec<i32> = events.iter().map(|event| event.shape).collect();
+        used.sort_unstable();
+        used.dedup();
+        Batch {
+            format: FORMAT,
+            source: source.clone(),
+            tick: tick.tick,
+            previous_id: tick.previous_id,
+            first,
+            total,
+            taken_at_us: tick.taken_at_us,
+            shapes: used.iter().filter_map(|id| shapes.get(id)).cloned().collect(),
+            events,
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What the operator can set, read and checked once at start.
+
+use anyhow::{Result, bail};
+use shared::broker::Broker;
+use shared::config::Environment;
+use shared::database::Database;
+use std::time::Duration;
+
+/// Reading a tick may wait for the broker while it streams; longer than this it is better begun
+/// again, since it would hold back vacuum. The cursor goes on where it stopped.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Reader, confirms, marks, and one to spare.
+const POOLED_CONNECTIONS: u32 = 4;
+
+/// The settings of outbox-publisher.
+pub(crate) struct Settings {
+    pub(crate) database: Database,
+    pub(crate) broker: Broker,
+    pub(crate) subject_prefix: String,
+    pub(crate) poll_interval: Duration,
+    pub(crate) batch_sizes: BatchSizes,
+}
+
+/// How many events go into a message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BatchSizes {
+    /// While all is caught up.
+    pub(crate) caught_up: usize,
+    /// The most, under backlog.
+    pub(crate) max: usize,
+}
+
+impl Settings {
+    pub(crate) fn from_env(environment: &Environment) -> Result<Settings> {
+        let batch_sizes = BatchSizes {
+            caught_up: environment.count("BATCH_SIZE", 25, 1..=10_000)?,
+            max: environment.count("BATCH_SIZE_MAX", 1000, 1..=10_000)?,
+        };
+        if batch_sizes.caught_up > batch_sizes.max {
+            bail!(
+                "BATCH_SIZE={} is not allowed: it takes at most BATCH_SIZE_MAX, which is {}",
+                batch_sizes.caught_up,
+                batch_sizes.max
+            );
+        }
+        Ok(Settings {
+            poll_interval: environment.seconds("POLL_INTERVAL", 0.5, 0.01..=60.0)?,
+            subject_prefix: environment.nats_name("NATS_SUBJECT_PREFIX", "replication")?,
+            database: Database::from_env(environment, "outbox-publisher", STATEMENT_TIMEOUT, POOLED_CONNECTIONS)?,
+            broker: Broker::from_env(environment, "outbox-publisher")?,
+            batch_sizes,
+        })
+    }
+
+    pub(crate) fn log(&self) {
+        log::info!(
+            "database {}, subjects {}.*, POLL_INTERVAL {} s, BATCH_SIZE {}, BATCH_SIZE_MAX {}",
+            self.database.address(),
+            self.subject_prefix,
+            self.poll_interval.as_secs_f64(),
+            self.batch_sizes.caught_up,
+            self.batch_sizes.max
+        );
+    }
+}

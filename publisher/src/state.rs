@@ -1,0 +1,110 @@
+//! What the threads of the publisher know of each other.
+
+use crate::cursor::{Cursor, Epoch, Place};
+use crossbeam_channel::Sender;
+use shared::supervisor::Stop;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// The smallest `max_payload` that servers are commonly run with; holds until one has told its own.
+const DEFAULT_MAX_PAYLOAD: usize = 1024 * 1024;
+
+/// Shared by all threads; but for the cursor, each field has one writer.
+pub(crate) struct State {
+    /// The next event to publish.
+    pub(crate) cursor: Cursor,
+    /// Whether this process holds the publisher's lock of the source. Written by the ticker.
+    leading: AtomicBool,
+    /// The last tick of which every batch is acknowledged. Written by the publishing step.
+    published_tick: AtomicI64,
+    /// The last tick that the target has committed. Written by the confirm listener.
+    confirmed_tick: AtomicI64,
+    /// Bytes that the server takes in one message. Written by the publishing step.
+    max_payload: AtomicUsize,
+    mark_moved: Sender<()>,
+}
+
+/// The marks that are kept in the source's database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Marks {
+    pub(crate) published_tick: i64,
+    pub(crate) confirmed_tick: i64,
+}
+
+impl State {
+    pub(crate) fn new(mark_moved: Sender<()>) -> State {
+        State {
+            cursor: Cursor::new(),
+            leading: AtomicBool::new(false),
+            published_tick: AtomicI64::new(0),
+            confirmed_tick: AtomicI64::new(0),
+            max_payload: AtomicUsize::new(DEFAULT_MAX_PAYLOAD),
+            mark_moved,
+        }
+    }
+
+    /// Begins to lead, from the marks that the last leader left.
+    pub(crate) fn lead(&self, marks: Marks) {
+        self.published_tick.store(marks.published_tick, Ordering::Release);
+        self.confirmed_tick.store(marks.confirmed_tick, Ordering::Release);
+        self.cursor.turn_to(Place::start_of(marks.published_tick + 1));
+        self.leading.store(true, Ordering::Release);
+    }
+
+    /// Stops leading: the session that held the lock is gone.
+    pub(crate) fn step_back(&self) {
+        self.leading.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn is_leading(&self) -> bool {
+        self.leading.load(Ordering::Acquire)
+    }
+
+    /// Waits until this process leads; returns false when a stop is requested instead.
+    pub(crate) fn wait_to_lead(&self, stop: &Stop) -> bool {
+        while !self.is_leading() {
+            if stop.wait(Duration::from_millis(20)) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Everything before `place` is acknowledged by the stream, unless the cursor was turned since
+    /// `epoch`.
+    pub(crate) fn acknowledge(&self, epoch: Epoch, place: Place) {
+        let whole_tick = place.tick - 1;
+        if self.cursor.acknowledge(epoch, place)
+            && self.published_tick.fetch_max(whole_tick, Ordering::AcqRel) < whole_tick
+        {
+            self.wake_marks();
+        }
+    }
+
+    /// The target has committed everything up to `tick`.
+    pub(crate) fn confirm(&self, tick: i64) {
+        if self.confirmed_tick.swap(tick, Ordering::AcqRel) != tick {
+            self.wake_marks();
+        }
+    }
+
+    pub(crate) fn marks(&self) -> Marks {
+        Marks {
+            published_tick: self.published_tick.load(Ordering::Acquire),
+            confirmed_tick: self.confirmed_tick.load(Ordering::Acquire),
+        }
+    }
+
+    pub(crate) fn set_max_payload(&self, bytes: usize) {
+        self.max_payload.store(bytes, Ordering::Release);
+    }
+
+    pub(crate) fn max_payload(&self) -> usize {
+        self.max_payload.load(Ordering::Acquire)
+    }
+
+    fn wake_marks(&self) {
+        // A full channel already holds the wish.
+        let _ = self.mark_moved.try_send(());
+    }
+}

@@ -1,0 +1,96 @@
+-- What people and scripts look at.
+
+-- The outbox with its state. Branches with constant flags and bounds on both sides of txid, so that
+-- "where processed = false" reads only what is not yet processed, however much is retained.
+create view replication.outbox as
+with mark as materialized (
+    select published.snapshot as published, confirmed.snapshot as confirmed,
+           replication.source_digits() as source_digits
+    from replication.progress p
+    join replication.tick published on published.tick = p.published_tick
+    join replication.tick confirmed on confirmed.tick = p.confirmed_tick
+), event as (
+    select e.*, true as processed, true as confirmed
+    from replication.outbox_event e
+    where e.txid < pg_snapshot_xmin((select confirmed from mark))
+    union all
+    select e.*, true, true
+    from replication.outbox_event e
+    where e.txid >= pg_snapshot_xmin((select confirmed from mark))
+      and e.txid < pg_snapshot_xmax((select confirmed from mark))
+      and pg_visible_in_snapshot(e.txid, (select confirmed from mark))
+    union all
+    select e.*, true, false
+    from replication.outbox_event e
+    where e.txid >= pg_snapshot_xmin((select confirmed from mark))
+      and e.txid < pg_snapshot_xmax((select published from mark))
+      and pg_visible_in_snapshot(e.txid, (select published from mark))
+      and not pg_visible_in_snapshot(e.txid, (select confirmed from mark))
+    union all
+    select e.*, false, false
+    from replication.outbox_event e
+    where e.txid >= pg_snapshot_xmin((select published from mark))
+      and not pg_visible_in_snapshot(e.txid, (select published from mark))
+)
+select replication.event_id(e.id, (select source_digits from mark)) as event_id,
+       s.schema_name || '.' || s.table_name as table_name,
+       case e.operation when 'I' then 'INSERT' when 'U' then 'UPDATE'
+                        when 'D' then 'DELETE' else 'TRUNCATE' end as operation,
+       replication.row_as_json(s.key_columns, e.key_text) as key,
+       replication.row_as_json(s.columns, e.row_text) as data,
+       e.created_at, e.processed, e.confirmed, e.txid, e.id
+from event e
+join replication.shape s on s.id = e.shape_id;
+comment on view replication.outbox is
+    'One row per captured change. processed: stored by JetStream; confirmed: committed in the target.';
+
+-- Where this source stands; one row.
+create view replication.source_status as
+select (select system_identifier from pg_control_system()) || '/' || current_database() as source,
+       (select max(t.tick) from replication.tick t) as last_tick,
+       p.published_tick, p.confirmed_tick, p.target
+from replication.progress p;
+
+-- Per attached table, the events that are not contained in a tick, in the caller's snapshot (hence
+-- STABLE), and by how many rows they change the table's count (null where a TRUNCATE makes that unknowable).
+-- Null arguments mean: from the very beginning. An unknown tick is an error.
+create function replication.pending_after(
+    after_tick bigint, after_tick_id uuid,
+    out table_name text, out events bigint, out net_rows bigint, out oldest timestamptz)
+returns setof record
+language plpgsql stable
+as $pending$
+declare
+    boundary pg_snapshot;
+begin
+    select t.snapshot into boundary
+    from replication.tick t
+    where t.tick = coalesce(after_tick, 0) and t.tick_id = coalesce(after_tick_id, t.tick_id);
+    if boundary is null then
+        raise exception 'tick % (%) is not part of the history of this source', after_tick, after_tick_id;
+    end if;
+    return query
+    select name.table_name, coalesce(pending.events, 0),
+           case when pending.truncated then null else coalesce(pending.net_rows, 0) end, pending.oldest
+    from (select distinct s.schema_name || '.' || s.table_name as table_name
+          from replication.attached a join replication.shape s on s.id = a.shape_id) name
+    left join (
+        select s.schema_name || '.' || s.table_name as table_name, count(*) as events,
+               (count(*) filter (where e.operation = 'I') - count(*) filter (where e.operation = 'D'))::bigint as net_rows,
+               bool_or(e.operation = 'T') as truncated, min(e.created_at) as oldest
+        from replication.outbox_event e join replication.shape s on s.id = e.shape_id
+        where e.txid >= pg_snapshot_xmin(boundary) and not pg_visible_in_snapshot(e.txid, boundary)
+        group by 1) pending using (table_name);
+end
+$pending$;
+
+-- By its short name, unless the application has something of that name.
+do $do$
+begin
+    if to_regclass('public.outbox') is null then
+        create view public.outbox as select * from replication.outbox;
+    else
+        raise notice 'public.outbox is taken; use replication.outbox';
+    end if;
+end
+$do$;

@@ -1,0 +1,52 @@
+-- What people and scripts look at.
+
+-- The inbox, event by event. created_at is when the event's message was stored here.
+create view replication.inbox as
+select (e.event ->> 'event_id')::uuid as event_id,
+       (shape.shape ->> 'schema') || '.' || (shape.shape ->> 'table') as table_name,
+       e.event ->> 'operation' as operation,
+       replication.row_as_json(replication.json_texts(shape.shape -> 'key'), e.event ->> 'key') as key,
+       replication.row_as_json(replication.json_texts(shape.shape -> 'columns'), e.event ->> 'row') as data,
+       b.received_at as created_at,
+       a.tick is not null as processed,
+       a.applied_at as processed_at,
+       case when a.tick is null then (select p.held_error from replication.position p) end as error,
+       b.tick,
+       (b.payload::json ->> 'first')::bigint + e.number - 1 as ordinal
+from replication.inbox_batch b
+left join replication.applied_tick a on a.tick = b.tick and a.tick_id = b.tick_id
+cross join lateral json_array_elements(b.payload::json -> 'events') with ordinality as e (event, number)
+cross join lateral (
+    select s.shape from json_array_elements(b.payload::json -> 'shapes') as s (shape)
+    where s.shape ->> 'id' = e.event ->> 'shape' limit 1) as shape
+-- A batch that overlapped what was there was stored from its first new event on.
+where (b.payload::json ->> 'first')::bigint + e.number - 1 between b.first_ordinal and b.last_ordinal;
+comment on view replication.inbox is
+    'One row per event. The table behind it, replication.inbox_batch, has one row per message.';
+
+-- Where this target stands; no row before the first message.
+create view replication.target_status as
+select p.source, p.received_tick, p.received_ordinal, p.received_total, p.applied_tick, p.applied_id as applied_tick_id,
+       (select a.applied_at from replication.applied_tick a where a.tick = p.applied_tick) as applied_at,
+       (select coalesce(sum(b.last_ordinal - b.first_ordinal + 1), 0) from replication.inbox_batch b)::bigint
+           as inbox_events,
+       (select coalesce(sum(b.last_ordinal - b.first_ordinal + 1), 0) from replication.inbox_batch b
+        where b.tick > coalesce(p.applied_tick, 0))::bigint as inbox_unprocessed,
+       (select max(b.received_at) from replication.inbox_batch b) as last_received_at,
+       p.held_since, p.held_error
+from replication.position p;
+
+-- By their short names, unless the application has something of that name.
+do $do$
+declare
+    name text;
+begin
+    foreach name in array array['inbox', 'processed_events'] loop
+        if to_regclass('public.' || name) is null then
+            execute format('create view public.%I as select * from replication.%I', name, name);
+        else
+            raise notice 'public.% is taken; use replication.%', name, name;
+        end if;
+    end loop;
+end
+$do$;

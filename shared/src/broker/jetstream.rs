@@ -1,0 +1,188 @@
+//! JetStream by its JSON API: creating the stream and its consumer, pulling, and reading
+//! acknowledgements. By hand, because the crate's own calls lack fields, block without a deadline,
+//! or report rejections as success.
+
+use super::{Connection, Incoming, status};
+use anyhow::{Context, Result, anyhow, bail};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const API_TIMEOUT: Duration = Duration::from_secs(5);
+/// A message that is not acknowledged for so long is delivered again.
+const ACK_WAIT: Duration = Duration::from_secs(30);
+
+/// The stream and the one durable consumer on it.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    /// Name of the stream.
+    pub name: String,
+    /// The one subject that it stores.
+    pub subject: String,
+    /// Name of the durable pull consumer.
+    pub consumer: String,
+    /// Copies, each on a node of its own.
+    pub replicas: u32,
+    /// A full stream refuses messages, which then wait in the outbox.
+    pub max_bytes: i64,
+    /// Messages that may be in work at once.
+    pub max_ack_pending: u32,
+}
+
+impl Stream {
+    /// Creates the stream and the consumer where they are missing; leaves them as they are where
+    /// they exist.
+    pub fn ensure(&self, connection: &Connection) -> Result<()> {
+        self.ensure_stream(connection).with_context(|| format!("create the stream {}", self.name))?;
+        self.ensure_consumer(connection).with_context(|| format!("create the consumer {}", self.consumer))
+    }
+
+    fn ensure_stream(&self, connection: &Connection) -> Result<()> {
+        match api(connection, &format!("STREAM.INFO.{}", self.name), &Value::Null) {
+            Ok(info) => self.check_stream(&info),
+            Err(error) if is_not_found(&error) => {
+                let config = json!({
+                    "name": self.name,
+                    "subjects": [self.subject],
+                    "retention": "workqueue",
+                    "storage": "file",
+                    "discard": "new",
+                    "max_bytes": self.max_bytes,
+                    "num_replicas": self.replicas,
+                });
+                api(connection, &format!("STREAM.CREATE.{}", self.name), &config)?;
+                log::info!("created the stream {} (subject {}, {} replicas)", self.name, self.subject, self.replicas);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn check_stream(&self, info: &Value) -> Result<()> {
+        let subjects = &info["config"]["subjects"];
+        if *subjects != json!([self.subject]) {
+            bail!("it exists and stores {subjects} instead of {}: choose another NATS_STREAM", self.subject);
+        }
+        Ok(())
+    }
+
+    fn ensure_consumer(&self, connection: &Connection) -> Result<()> {
+        let nanoseconds = u64::try_from(ACK_WAIT.as_nanos())?;
+        let config = json!({
+            "stream_name": self.name,
+            "config": {
+                "durable_name": self.consumer,
+                "deliver_policy": "all",
+                "ack_policy": "explicit",
+                "ack_wait": nanoseconds,
+                "max_deliver": -1,
+                "max_ack_pending": self.max_ack_pending,
+                "replay_policy": "instant",
+            },
+        });
+        api(connection, &format!("CONSUMER.DURABLE.CREATE.{}.{}", self.name, self.consumer), &config).map(drop)
+    }
+
+    /// Asks for up to `messages` messages of `max_bytes` in all, to be sent to `inbox` as they
+    /// come. The request ends after `expires`.
+    pub fn pull(
+        &self,
+        connection: &Connection,
+        inbox: &str,
+        messages: usize,
+        max_bytes: usize,
+        expires: Duration,
+    ) -> Result<()> {
+        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.name, self.consumer);
+        let request = json!({
+            "batch": messages,
+            "max_bytes": max_bytes,
+            "expires": u64::try_from(expires.as_nanos())?,
+        });
+        connection.publish(&subject, Some(inbox), serde_json::to_vec(&request)?)
+    }
+}
+
+/// The bytes that acknowledge a message, to be published to its reply subject.
+pub const ACK: &[u8] = b"+ACK";
+
+#[derive(Debug)]
+struct ApiError {
+    code: u64,
+    description: String,
+}
+
+impl std::error::Error for ApiError {}
+
+impl std::fmt::Display for ApiError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "JetStream refuses: {} (code {})", self.description, self.code)
+    }
+}
+
+fn is_not_found(error: &anyhow::Error) -> bool {
+    const STREAM_NOT_FOUND: u64 = 10_059;
+    error.downcast_ref::<ApiError>().is_some_and(|error| error.code == STREAM_NOT_FOUND)
+}
+
+fn api(connection: &Connection, call: &str, request: &Value) -> Result<Value> {
+    let payload = if request.is_null() { Vec::new() } else { serde_json::to_vec(request)? };
+    let answer = connection.request(&format!("$JS.API.{call}"), payload, API_TIMEOUT)?;
+    if let Some(status) = status(&answer) {
+        bail!("JetStream does not answer {call} (status {status}): is it enabled for this account, and is there a leader?");
+    }
+    let answer: Value = serde_json::from_slice(&answer.data).with_context(|| format!("read the answer to {call}"))?;
+    if let Some(error) = answer.get("error") {
+        return Err(anyhow!(ApiError {
+            code: error["err_code"].as_u64().unwrap_or(0),
+            description: error["description"].as_str().unwrap_or("no reason given").to_owned(),
+        }));
+    }
+    Ok(answer)
+}
+
+/// Reads the answer to a publish: the sequence under which the stream stored the message.
+///
+/// Anything that is not plainly a success is a failure.
+pub fn stored_sequence(answer: &Incoming) -> Result<u64> {
+    #[derive(Deserialize)]
+    struct PubAck {
+        #[serde(default)]
+        seq: u64,
+        error: Option<Value>,
+    }
+    match status(answer) {
+        Some(503) => bail!("no stream takes the messages (no responders): is inbox-processor running, are both NATS clusters up and joined?"),
+        Some(status) => bail!("the publish was answered with status {status}"),
+        None => {}
+    }
+    let ack: PubAck = serde_json::from_slice(&answer.data).context("read a PubAck")?;
+    match ack {
+        PubAck { error: Some(error), .. } => bail!("the stream refused a message: {error}"),
+        PubAck { seq: 0, .. } => bail!("a PubAck without a sequence"),
+        PubAck { seq, .. } => Ok(seq),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(data: &str) -> Incoming {
+        Incoming::new("_INBOX.1", None, data, None)
+    }
+
+    #[test]
+    fn only_a_plain_success_counts_as_stored() {
+        assert_eq!(stored_sequence(&answer(r#"{"stream":"EVENTS","seq":7}"#)).unwrap(), 7);
+        for refused in [
+            r#"{"error":{"code":503,"err_code":10077,"description":"maximum bytes exceeded"},"seq":0}"#,
+            r#"{"error":{"code":500,"err_code":10158}}"#,
+            r#"{"stream":"EVENTS","seq":0}"#,
+            r#"{"stream":"EVENTS"}"#,
+            "",
+        ] {
+            assert!(stored_sequence(&answer(refused)).is_err(), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Configuration: the environment, read once, and checked value by value.
+//!
+//! A bad value is refused with the variable, the value and what is allowed; none is replaced by a
+//! default in silence. Secrets are kept in [`Secret`], which never prints itself.
+
+use anyhow::{Result, anyhow, bail};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A snapshot of the environment variables of this process.
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// Reads the environment. Variables that are set but empty count as not set.
+    pub fn read() -> Environment {
+        Environment::from_pairs(std::env::vars())
+    }
+
+    fn from_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Environment {
+        Environment(pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect())
+    }
+
+    /// The value of `name`, if it is set.
+    pub fn optional(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// The value of `name`; `example` goes into the error where it is not set.
+    pub fn required(&self, name: &str, example: &str) -> Result<&str> {
+        self.optional(name)
+            .ok_or_else(|| anyhow!("{name} is not set; set it, for example {name}={example}"))
+    }
+
+    /// A whole number within `allowed`.
+    pub fn count<T>(&self, name: &str, default: T, allowed: RangeInclusive<T>) -> Result<T>
+    where
+        T: FromStr + PartialOrd + fmt::Display + Copy,
+    {
+        let Some(value) = self.optional(name) else { return Ok(default) };
+        match value.trim().parse::<T>() {
+            Ok(number) if allowed.contains(&number) => Ok(number),
+            _ => bail!(
+                "{name}={value} is not allowed: it takes a whole number from {} to {}",
+                allowed.start(),
+                allowed.end()
+            ),
+        }
+    }
+
+    /// A duration in seconds within `allowed`; fractions are accepted.
+    pub fn seconds(&self, name: &str, default: f64, allowed: RangeInclusive<f64>) -> Result<Duration> {
+        let seconds = match self.optional(name) {
+            None => default,
+            Some(value) => match value.trim().parse::<f64>() {
+                Ok(seconds) if allowed.contains(&seconds) => seconds,
+                _ => bail!(
+                    "{name}={value} is not allowed: it takes seconds from {} to {}, fractions included",
+                    allowed.start(),
+                    allowed.end()
+                ),
+            },
+        };
+        Ok(Duration::from_secs_f64(seconds))
+    }
+
+    /// A word that NATS accepts as a stream name or as one token of a subject.
+    pub fn nats_name(&self, name: &str, default: &str) -> Result<String> {
+        let value = self.optional(name).unwrap_or(default);
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if value.chars().all(fits) {
+            Ok(value.to_owned())
+        } else {
+            bail!("{name}={value} is not allowed: it takes letters, digits, '-' and '_'")
+        }
+    }
+}
+
+/// A value that must not appear in a log: it prints as `***`.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps `value` from being printed.
+    pub fn new(value: impl Into<String>) -> Secret {
+        Secret(value.into())
+    }
+
+    /// The value itself, for the one call that needs it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("***")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(name: &str, value: &str) -> Environment {
+        Environment::from_pairs([(name.to_owned(), value.to_owned())])
+    }
+
+    #[test]
+    fn fractions_of_seconds_are_accepted() {
+        let interval = environment("POLL_INTERVAL", "0.25").seconds("POLL_INTERVAL", 0.5, 0.01..=60.0);
+        assert_eq!(interval.unwrap(), Duration::from_millis(250));
+    }
+
+    #[test]
+    fn a_bad_value_is_refused_with_variable_value_and_what_is_allowed() {
+        for value in ["fast", "-1", "0", "NaN", "61", "1s"] {
+            let error = environment("POLL_INTERVAL", value)
+                .seconds("POLL_INTERVAL", 0.5, 0.01..=60.0)
+                .unwrap_err()
+                .to_string();
+            assert_eq!(
+                error,
+                format!("POLL_INTERVAL={value} is not allowed: it takes seconds from 0.01 to 60, fractions included")
+            );
+        }
+        let error = environment("BATCH_SIZE", "2.5").count("BATCH_SIZE", 25, 1..=1000).unwrap_err();
+        assert_eq!(error.to_string(), "BATCH_SIZE=2.5 is not allowed: it takes a whole number from 1 to 1000");
+    }
+
+    #[test]
+    fn an_empty_variable_counts_as_not_set() {
+        assert_eq!(environment("BATCH_SIZE", "").count("BATCH_SIZE", 25, 1..=1000).unwrap(), 25);
+    }
+
+    #[test]
+    fn a_secret_does_not_print_itself() {
+        assert_eq!(format!("{:?}", Secret::new("password123")), "***");
+    }
+}

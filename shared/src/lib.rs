@@ -1,0 +1,13 @@
+//! What the services have in common: the wire contract and its positions, configuration from the
+//! environment, the database, the broker and the supervisor of threads.
+//!
+//! Nothing here knows a table of the application, and nothing here decides what a service does.
+
+pub mod broker;
+pub mod config;
+pub mod database;
+pub mod fault;
+pub mod logging;
+pub mod schema;
+pub mod supervisor;
+pub mod wire;

@@ -1,0 +1,321 @@
+//! The wire contract: what travels from the source to the target (a [`Batch`]) and back (a
+//! [`Confirm`]), and the positions that both sides compare.
+//!
+//! Messages are JSON with a format version. Values of the application travel in the text form that
+//! PostgreSQL gave them and are never interpreted on the way.
+
+use anyhow::{Context, Result, bail};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use uuid::Uuid;
+
+/// The version of the message format. A reader refuses every other.
+pub const FORMAT: u32 = 1;
+
+/// The subject below `prefix` that carries batches from the source to the target.
+pub fn events_subject(prefix: &str) -> String {
+    format!("{prefix}.events")
+}
+
+/// The subject below `prefix` that carries confirms from the target to the source.
+pub fn confirm_subject(prefix: &str) -> String {
+    format!("{prefix}.confirm")
+}
+
+/// A tick by its number *and* its random id.
+///
+/// The number alone never identifies a tick: after a failover to a standby that had lost ticks, the
+/// same numbers come again with other ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TickRef {
+    /// Consecutive number; 0 is the moment at which the source's schema was installed.
+    pub tick: i64,
+    /// Random id of that tick.
+    pub id: Uuid,
+}
+
+impl fmt::Display for TickRef {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} ({})", self.tick, self.id)
+    }
+}
+
+/// How far a source's events go: the event `ordinal` of a tick; it plays the part of an LSN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// The tick.
+    #[serde(flatten)]
+    pub tick: TickRef,
+    /// The number of its last event that is included, counted from 1.
+    pub ordinal: i64,
+    /// How many events the tick has in all.
+    pub total: i64,
+}
+
+impl Position {
+    /// Whether every event of the tick is included.
+    pub fn is_complete(&self) -> bool {
+        self.ordinal == self.total
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{} of tick {}", self.ordinal, self.total, self.tick)
+    }
+}
+
+/// Who the source is: the database, and the timeline that it writes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// System identifier of the PostgreSQL cluster and name of the database.
+    pub id: String,
+    /// WAL timeline at the time of sending; it grows with each failover.
+    pub timeline: i64,
+}
+
+/// The form of a table's rows at the time of capture.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Shape {
+    /// Number by which the events of the same batch refer to it.
+    pub id: i32,
+    /// Schema of the table.
+    pub schema: String,
+    /// Name of the table.
+    pub table: String,
+    /// All columns, in the order of the row's text form.
+    pub columns: Vec<String>,
+    /// The columns of the primary key, in the order of the key's text form.
+    pub key: Vec<String>,
+}
+
+impl Shape {
+    /// `schema.table`, for people.
+    pub fn name(&self) -> String {
+        format!("{}.{}", self.schema, self.table)
+    }
+}
+
+/// The statement that touched a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Operation {
+    /// A new row.
+    Insert,
+    /// A changed row; without a row where its key is gone, because the key itself was changed.
+    Update,
+    /// A deleted row.
+    Delete,
+    /// The whole table was emptied; carries neither key nor row.
+    Truncate,
+}
+
+/// One captured change: the state of a row after a statement that touched it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// The same on every resend, and increasing with the order of capture.
+    pub event_id: Uuid,
+    /// The source transaction.
+    pub txid: i64,
+    /// The table and its columns: a [`Shape`] of the same batch.
+    pub shape: i32,
+    /// The statement.
+    pub operation: Operation,
+    /// The primary key as the text form of a row; absent for TRUNCATE.
+    pub key: Option<String>,
+    /// The row in its text form as it stood after the statement; absent where it is gone.
+    pub row: Option<String>,
+}
+
+/// Consecutive events of one tick: the content of one message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Where it comes from.
+    pub source: Source,
+    /// The tick that the events belong to.
+    #[serde(flatten)]
+    pub tick: TickRef,
+    /// The id of the tick before: the chain by which a reader recognises its history.
+    pub previous_id: Uuid,
+    /// Ordinal of the first event here, counted from 1.
+    pub first: i64,
+    /// How many events the tick has in all.
+    pub total: i64,
+    /// When the tick was taken, in microseconds since 1970 by the source's clock; for people only.
+    pub taken_at_us: i64,
+    /// The tables that the events refer to.
+    pub shapes: Vec<Shape>,
+    /// The events in order.
+    pub events: Vec<Event>,
+}
+
+impl Batch {
+    /// Ordinal of the last event here.
+    pub fn last(&self) -> i64 {
+        self.first - 1 + i64::try_from(self.events.len()).unwrap_or(i64::MAX)
+    }
+
+    /// The position once this batch is included.
+    pub fn end(&self) -> Position {
+        Position { tick: self.tick, ordinal: self.last(), total: self.total }
+    }
+
+    /// The shape that `event` refers to.
+    pub fn shape_of(&self, event: &Event) -> Result<&Shape> {
+        self.shapes
+            .iter()
+            .find(|shape| shape.id == event.shape)
+            .with_context(|| format!("event {} refers to the unknown shape {}", event.event_id, event.shape))
+    }
+
+    /// The message's bytes.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self).with_context(|| format!("encode a batch of tick {}", self.tick))
+    }
+
+    /// Reads a message's bytes and checks that it is consistent in itself.
+    pub fn decode(payload: &[u8]) -> Result<Batch> {
+        let batch: Batch = read(payload).context("read a batch")?;
+        if batch.events.is_empty() || batch.first < 1 || batch.last() > batch.total {
+            bail!("a batch of events {} to {} of {} cannot be", batch.first, batch.last(), batch.total);
+        }
+        for event in &batch.events {
+            batch.shape_of(event)?;
+            if event.key.is_none() != (event.operation == Operation::Truncate) {
+                bail!("event {} ({:?}) must carry a key unless it is a TRUNCATE", event.event_id, event.operation);
+            }
+        }
+        Ok(batch)
+    }
+}
+
+/// Reads a message of this [`FORMAT`]; of another, it says so rather than what it stumbled over.
+fn read<T: DeserializeOwned + Formatted>(payload: &[u8]) -> Result<T> {
+    #[derive(Deserialize)]
+    struct Format {
+        format: u32,
+    }
+    let message = serde_json::from_slice::<T>(payload);
+    let format = match &message {
+        Ok(message) => message.format(),
+        Err(_) => serde_json::from_slice(payload).map_or(FORMAT, |Format { format }| format),
+    };
+    if format != FORMAT {
+        bail!("the message has format {format}, this program reads format {FORMAT}");
+    }
+    Ok(message?)
+}
+
+/// A message that says which version of the format it has.
+trait Formatted {
+    fn format(&self) -> u32;
+}
+
+impl Formatted for Batch {
+    fn format(&self) -> u32 {
+        self.format
+    }
+}
+
+impl Formatted for Confirm {
+    fn format(&self) -> u32 {
+        self.format
+    }
+}
+
+/// What the target says back after each commit and once a second.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirm {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The database that speaks: system identifier and name.
+    pub target: String,
+    /// The process that speaks; a new one with each start.
+    pub incarnation: Uuid,
+    /// Grows with each confirm of one incarnation; a lower one is stale.
+    pub counter: u64,
+    /// The [`Source::id`] that the positions belong to; absent while the target is still empty.
+    pub source: Option<String>,
+    /// How far batches are stored in the target; absent while nothing was received.
+    pub received: Option<Position>,
+    /// The last tick that is committed in the target; absent while none is.
+    pub applied: Option<TickRef>,
+    /// A batch arrived that does not follow `received`: something before it is missing.
+    pub gap: bool,
+    /// The stream had nothing more to give for at least a second, and nothing is in work.
+    pub idle: bool,
+}
+
+impl Confirm {
+    /// The message's bytes.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self).context("encode a confirm")
+    }
+
+    /// Reads a message's bytes.
+    pub fn decode(payload: &[u8]) -> Result<Confirm> {
+        read(payload).context("read a confirm")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch() -> Batch {
+        Batch {
+            format: FORMAT,
+            source: Source { id: "7/transactions".to_owned(), timeline: 1 },
+            tick: TickRef { tick: 7, id: Uuid::from_u128(7) },
+            previous_id: Uuid::from_u128(6),
+            first: 1,
+            total: 2,
+            taken_at_us: 1_500_000,
+            shapes: vec![Shape {
+                id: 3,
+                schema: "public".to_owned(),
+                table: "users".to_owned(),
+                columns: vec!["id".to_owned(), "name".to_owned()],
+                key: vec!["id".to_owned()],
+            }],
+            events: vec![Event {
+                event_id: Uuid::from_u128(9),
+                txid: 11,
+                shape: 3,
+                operation: Operation::Insert,
+                key: Some("(1)".to_owned()),
+                row: Some("(1,\"O'Neil, \"\"Pat\"\"\")".to_owned()),
+            }],
+        }
+    }
+
+    #[test]
+    fn a_batch_survives_the_wire() {
+        let sent = batch();
+        assert_eq!(Batch::decode(&sent.encode().unwrap()).unwrap(), sent);
+    }
+
+    #[test]
+    fn another_format_is_refused_before_the_rest_is_read() {
+        let error = Batch::decode(br#"{"format": 2, "tick": "who knows"}"#).unwrap_err();
+        assert_eq!(error.root_cause().to_string(), "the message has format 2, this program reads format 1");
+    }
+
+    #[test]
+    fn a_batch_that_cannot_be_is_refused() {
+        let mut beyond_total = batch();
+        beyond_total.first = 3;
+        let mut unknown_shape = batch();
+        unknown_shape.events[0].shape = 4;
+        let mut no_key = batch();
+        no_key.events[0].key = None;
+        let mut empty = batch();
+        empty.events.clear();
+        for wrong in [beyond_total, unknown_shape, no_key, empty] {
+            assert!(Batch::decode(&wrong.encode().unwrap()).is_err(), "{wrong:?}");
+        }
+    }
+}
