@@ -50,7 +50,15 @@ impl Applying {
         uplink: Arc<Uplink>,
         input: Receiver<Decoded>,
     ) -> Applying {
-        Applying { database, group_events_max, uplink, input, early: BTreeMap::new(), next: 0, group: Vec::new() }
+        Applying {
+            database,
+            group_events_max,
+            uplink,
+            input,
+            early: BTreeMap::new(),
+            next: 0,
+            group: Vec::new(),
+        }
     }
 
     pub(crate) fn run(mut self, context: &ThreadContext) -> Result<()> {
@@ -79,11 +87,11 @@ impl Applying {
                 session.check_connection()?;
                 continue;
             }
-            let gap = session.settle(&self.group)?;
+            session.settle(&self.group)?;
             self.uplink.set_held(session.held.is_some());
             self.uplink.set_standing(Some(session.standing(&target)));
             self.acknowledge();
-            self.uplink.confirm(gap);
+            self.uplink.confirm();
             session.report_health(context);
         }
         Ok(())
@@ -181,13 +189,15 @@ struct Session {
     /// Batches that are stored and not applied, in order.
     unapplied: Vec<Batch>,
     held: Option<Hold>,
+    /// Something before the last batch is missing.
+    gap: bool,
 }
 
 impl Session {
     fn new(mut client: Client) -> Result<Session> {
         let position = inbox::read_position(&mut client)?;
         let unapplied = inbox::load_unapplied(&mut client)?;
-        Ok(Session { client, tables: Tables::default(), position, unapplied, held: None })
+        Ok(Session { client, tables: Tables::default(), position, unapplied, held: None, gap: false })
     }
 
     fn describe(&self) -> String {
@@ -209,6 +219,7 @@ impl Session {
             source: position.map(|position| position.source.clone()),
             received: position.map(|position| position.received),
             applied: position.and_then(|position| position.applied),
+            gap: self.gap,
         }
     }
 
@@ -232,10 +243,9 @@ impl Session {
     }
 
     /// Gives every message of the group its fate, and applies what is complete, in one transaction.
-    /// Returns whether something before a message is missing.
     ///
     /// After an error nothing is settled, and the session must be begun anew.
-    fn settle(&mut self, group: &[Decoded]) -> Result<bool> {
+    fn settle(&mut self, group: &[Decoded]) -> Result<()> {
         let shapes: Vec<_> = group
             .iter()
             .filter_map(|decoded| decoded.batch.as_ref().ok())
@@ -250,7 +260,7 @@ impl Session {
 
         let mut transaction = self.client.transaction().context("begin a transaction")?;
         let mut position = inbox::lock_position(&mut transaction)?;
-        let (stored, gap) = receive(&mut transaction, &mut position, group)?;
+        let (stored, gap) = receive(&mut transaction, &mut position, group, self.gap)?;
         self.unapplied.extend(stored);
 
         let complete = complete_batches(&self.unapplied, position.as_ref());
@@ -274,8 +284,9 @@ impl Session {
 
         self.position = position;
         self.unapplied.drain(..applied);
+        self.gap = gap;
         self.note_hold(held, may_apply);
-        Ok(gap)
+        Ok(())
     }
 
     fn note_hold(&mut self, error: Option<String>, tried: bool) {
@@ -295,7 +306,9 @@ impl Session {
                 }
             }
             (Some(error), held) => {
-                log::error!("the target is held, nothing overtakes it, it is tried again until it works: {error}");
+                log::error!(
+                    "the target is held, nothing overtakes it, it is tried again until it works: {error}"
+                );
                 let mut backoff = Backoff::default();
                 let retry_at = Instant::now() + backoff.next_pause();
                 *held = Some(Hold { error, backoff, retry_at });
@@ -311,15 +324,15 @@ fn complete_batches(unapplied: &[Batch], position: Option<&TargetPosition>) -> u
 }
 
 /// Judges each message by the position, which moves with what is stored. Returns the batches that
-/// were stored, and whether there was a gap.
+/// were stored, and whether something is missing before the last one.
 fn receive(
     transaction: &mut Transaction<'_>,
     position: &mut Option<TargetPosition>,
     group: &[Decoded],
+    mut gap: bool,
 ) -> Result<(Vec<Batch>, bool)> {
     let mut stored = Vec::new();
     let mut known = Vec::new();
-    let mut gap = false;
     for decoded in group {
         let payload = &decoded.pulled.message.data;
         let batch = match &decoded.batch {
@@ -355,7 +368,8 @@ fn receive(
     if !stored.is_empty() {
         inbox::store(transaction, &stored)?;
     }
-    let batches = stored.iter().map(|stored| inbox::from_ordinal(stored.batch.clone(), stored.from)).collect();
+    let batches =
+        stored.iter().map(|stored| inbox::from_ordinal(stored.batch.clone(), stored.from)).collect();
     Ok((batches, gap))
 }
 
@@ -408,14 +422,21 @@ fn describe_ticks(batches: &[Batch]) -> String {
 }
 
 fn database_error(error: &anyhow::Error) -> Option<&postgres::error::DbError> {
-    error.chain().find_map(|cause| cause.downcast_ref::<postgres::Error>()).and_then(postgres::Error::as_db_error)
+    error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<postgres::Error>())
+        .and_then(postgres::Error::as_db_error)
 }
 
 /// A unique value may be on its way from one row to another, or the key cannot be an arbiter.
 fn order_matters(error: &anyhow::Error) -> bool {
     database_error(error).is_some_and(|error| {
-        [SqlState::UNIQUE_VIOLATION, SqlState::EXCLUSION_VIOLATION, SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE]
-            .contains(error.code())
+        [
+            SqlState::UNIQUE_VIOLATION,
+            SqlState::EXCLUSION_VIOLATION,
+            SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+        ]
+        .contains(error.code())
     })
 }
 

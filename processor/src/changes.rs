@@ -27,7 +27,9 @@ pub(crate) fn reduce(batches: &[Batch], done: &HashSet<Uuid>) -> HashMap<Shape, 
             let states = last.entry(shape).or_default();
             match (&event.key, event.operation) {
                 (Some(key), _) => states.set(key, event.row.as_deref()),
-                (None, Operation::Truncate) => *states = LastStates { emptied: true, ..LastStates::default() },
+                (None, Operation::Truncate) => {
+                    *states = LastStates { emptied: true, ..LastStates::default() }
+                }
                 (None, _) => {}
             }
         }
@@ -108,7 +110,8 @@ mod tests {
         ];
         let changes = &reduce(&batches, &HashSet::new())[&shape()];
         assert_eq!(changes.deleted, ["(2)"]);
-        let present = [("(1)", "c"), ("(3)", "born again")].map(|(key, row)| (key.to_owned(), row.to_owned()));
+        let present =
+            [("(1)", "c"), ("(3)", "born again")].map(|(key, row)| (key.to_owned(), row.to_owned()));
         assert_eq!(changes.present, present);
         assert!(!changes.emptied);
     }

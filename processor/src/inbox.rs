@@ -45,7 +45,11 @@ pub(crate) enum Verdict {
 /// nothing may be applied until a person has looked.
 pub(crate) fn judge(position: Option<&TargetPosition>, batch: &Batch) -> Result<Verdict> {
     let Some(position) = position else {
-        return Ok(if batch.tick.tick == 1 && batch.first == 1 { Verdict::Next { from: 1 } } else { Verdict::Gap });
+        return Ok(if batch.tick.tick == 1 && batch.first == 1 {
+            Verdict::Next { from: 1 }
+        } else {
+            Verdict::Gap
+        });
     };
     if position.source != batch.source.id {
         return Err(anyhow!(
@@ -91,7 +95,8 @@ fn require_same(claimed: Uuid, known: Uuid, batch: &Batch) -> Result<()> {
 
 /// Tries to become the one processor of this target. Does not wait.
 pub(crate) fn try_lock(client: &mut Client) -> Result<bool> {
-    let row = client.query_one("select pg_try_advisory_lock($1)", &[&PROCESSOR_LOCK]).context("try the lock")?;
+    let row =
+        client.query_one("select pg_try_advisory_lock($1)", &[&PROCESSOR_LOCK]).context("try the lock")?;
     Ok(row.get(0))
 }
 
@@ -247,7 +252,10 @@ pub(crate) fn from_ordinal(mut batch: Batch, from: i64) -> Batch {
 
 /// Records events as processed; returns those that were recorded before, which must have no effect
 /// again. The second line of defence behind the position.
-pub(crate) fn record_processed(transaction: &mut Transaction<'_>, batches: &[Batch]) -> Result<HashSet<Uuid>> {
+pub(crate) fn record_processed(
+    transaction: &mut Transaction<'_>,
+    batches: &[Batch],
+) -> Result<HashSet<Uuid>> {
     let mut ids = Vec::new();
     let mut ticks = Vec::new();
     for batch in batches {

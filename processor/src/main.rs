@@ -42,20 +42,24 @@ fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
     settings.log();
     let Settings { database, broker, stream, confirm_subject, group_events_max } = settings;
 
-    let (pulled, to_decode) = bounded(MESSAGES_IN_FLIGHT);
-    let (decoded, to_apply) = bounded(MESSAGES_IN_FLIGHT);
+    let (to_decode, pulled) = bounded(MESSAGES_IN_FLIGHT);
+    let (to_apply, decoded) = bounded(MESSAGES_IN_FLIGHT);
     let uplink = Arc::new(Uplink::new(confirm_subject));
 
-    let puller = puller::Puller::new(broker, stream, uplink.clone(), pulled);
+    let puller = puller::Puller::new(broker, stream, uplink.clone(), to_decode);
     supervisor.spawn("puller", move |context| puller.run(context))?;
 
     for number in 1..=DECODERS {
-        let (input, output) = (to_decode.clone(), decoded.clone());
-        supervisor.spawn(&format!("decoder-{number}"), move |context| decoder::run(context, &input, &output))?;
+        let (input, output) = (pulled.clone(), to_apply.clone());
+        supervisor
+            .spawn(&format!("decoder-{number}"), move |context| decoder::run(context, &input, &output))?;
     }
 
-    let applying = applying::Applying::new(database, group_events_max, uplink.clone(), to_apply);
+    let applying = applying::Applying::new(database, group_events_max, uplink.clone(), decoded);
     supervisor.spawn("applying", move |context| applying.run(context))?;
 
-    supervisor.spawn("heartbeat", move |context| uplink::heartbeat(context, &uplink))
+    supervisor.spawn("heartbeat", move |context| {
+        uplink::heartbeat(context, &uplink);
+        Ok(())
+    })
 }

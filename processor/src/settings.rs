@@ -40,7 +40,12 @@ impl Settings {
                 max_ack_pending: MAX_ACK_PENDING,
             },
             confirm_subject: confirm_subject(&prefix),
-            database: Database::from_env(environment, "inbox-processor", STATEMENT_TIMEOUT, POOLED_CONNECTIONS)?,
+            database: Database::from_env(
+                environment,
+                "inbox-processor",
+                STATEMENT_TIMEOUT,
+                POOLED_CONNECTIONS,
+            )?,
             broker: Broker::from_env(environment, "inbox-processor")?,
         })
     }

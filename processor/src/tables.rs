@@ -15,6 +15,8 @@ use std::collections::HashMap;
 #[derive(Default)]
 pub(crate) struct Tables {
     by_shape: HashMap<Shape, Table>,
+    /// Look-ups begun, successful or not: each makes row types of names of its own.
+    lookups: usize,
 }
 
 /// One table, for rows of one shape.
@@ -39,10 +41,15 @@ struct Column {
 impl Tables {
     /// Looks up the tables of `shapes` that are not known yet, and makes the row types for them.
     /// An error that carries [`Fault::Hold`] says what the target lacks.
-    pub(crate) fn learn<'a>(&mut self, client: &mut Client, shapes: impl Iterator<Item = &'a Shape>) -> Result<()> {
+    pub(crate) fn learn<'a>(
+        &mut self,
+        client: &mut Client,
+        shapes: impl Iterator<Item = &'a Shape>,
+    ) -> Result<()> {
         for shape in shapes {
             if !self.by_shape.contains_key(shape) {
-                let table = describe(client, shape, self.by_shape.len())?;
+                self.lookups += 1;
+                let table = describe(client, shape, self.lookups)?;
                 self.by_shape.insert(shape.clone(), table);
             }
         }
@@ -90,7 +97,8 @@ impl Tables {
     ) -> Result<Vec<(&'a Table, &'a TableChanges)>> {
         let mut sorted = Vec::with_capacity(changes.len());
         for (shape, changes) in changes {
-            let table = self.by_shape.get(shape).with_context(|| format!("{} was not looked up", shape.name()))?;
+            let table =
+                self.by_shape.get(shape).with_context(|| format!("{} was not looked up", shape.name()))?;
             sorted.push((table, changes));
         }
         sorted.sort_by(|(one, _), (other, _)| (one.depth, &one.name).cmp(&(other.depth, &other.name)));
@@ -113,7 +121,9 @@ impl Table {
         }
         let keys: Vec<&String> = keys.collect();
         if !keys.is_empty() {
-            transaction.execute(&self.delete, &[&keys]).with_context(|| format!("delete from {}", self.name))?;
+            transaction
+                .execute(&self.delete, &[&keys])
+                .with_context(|| format!("delete from {}", self.name))?;
         }
         Ok(())
     }
@@ -139,7 +149,9 @@ fn describe(client: &mut Client, shape: &Shape, number: usize) -> Result<Table> 
     let known: HashMap<String, Column> =
         columns(client, relation)?.into_iter().map(|column| (column.name.clone(), column)).collect();
     let column = |wanted: &String| {
-        known.get(wanted).ok_or_else(|| hold(format!("the target's table {name} has no column {}", quote(wanted))))
+        known
+            .get(wanted)
+            .ok_or_else(|| hold(format!("the target's table {name} has no column {}", quote(wanted))))
     };
     let carried = shape.columns.iter().map(column).collect::<Result<Vec<&Column>>>()?;
     let key = shape.key.iter().map(column).collect::<Result<Vec<&Column>>>()?;
@@ -196,7 +208,7 @@ impl RowTypes {
         for (name, columns) in [(&self.row, carried), (&self.key, key)] {
             let fields =
                 list(columns.iter(), |column| format!("{} {}", quote(&column.name), column.type_name));
-            client.batch_execute(&format!("drop type if exists {name}; create type {name} as ({fields})"))?;
+            client.batch_execute(&format!("create type {name} as ({fields})"))?;
         }
         Ok(())
     }

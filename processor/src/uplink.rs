@@ -1,6 +1,5 @@
 //! What the target says about itself: confirms, after each commit and once a second.
 
-use anyhow::Result;
 use shared::broker::Connection;
 use shared::supervisor::ThreadContext;
 use shared::wire::{Confirm, FORMAT, Position, TickRef};
@@ -19,6 +18,9 @@ pub(crate) struct Standing {
     pub(crate) source: Option<String>,
     pub(crate) received: Option<Position>,
     pub(crate) applied: Option<TickRef>,
+    /// What arrived last does not follow `received`; said until something does, since a confirm may
+    /// be lost.
+    pub(crate) gap: bool,
 }
 
 /// Shared by all threads: the way to the publisher, and the facts that a confirm is made of.
@@ -87,10 +89,12 @@ impl Uplink {
 
     /// Publishes a confirm where there is something to say and a connection to say it over. A lost
     /// one is made up for by the next.
-    pub(crate) fn confirm(&self, gap: bool) {
+    pub(crate) fn confirm(&self) {
         let Some(standing) = lock(&self.standing).clone() else { return };
         let Some(connection) = lock(&self.connection).clone() else { return };
-        let idle = self.drained.load(Ordering::Acquire) && self.in_work.load(Ordering::Acquire) == 0 && !self.is_held();
+        let idle = self.drained.load(Ordering::Acquire)
+            && self.in_work.load(Ordering::Acquire) == 0
+            && !self.is_held();
         let confirm = Confirm {
             format: FORMAT,
             target: standing.target,
@@ -99,7 +103,7 @@ impl Uplink {
             source: standing.source,
             received: standing.received,
             applied: standing.applied,
-            gap,
+            gap: standing.gap,
             idle,
         };
         let sent = confirm.encode().and_then(|payload| connection.publish(&self.subject, None, payload));
@@ -114,10 +118,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Confirms once a second until a stop is requested.
-pub(crate) fn heartbeat(context: &ThreadContext, uplink: &Uplink) -> Result<()> {
+pub(crate) fn heartbeat(context: &ThreadContext, uplink: &Uplink) {
     context.healthy();
     while !context.stop().wait(HEARTBEAT_INTERVAL) {
-        uplink.confirm(false);
+        uplink.confirm();
     }
-    Ok(())
 }

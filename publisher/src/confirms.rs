@@ -127,9 +127,9 @@ impl Listener<'_> {
             ));
             return Ok(false);
         }
-        let stale = self
-            .last_heard
-            .is_some_and(|(incarnation, counter)| incarnation == confirm.incarnation && counter >= confirm.counter);
+        let stale = self.last_heard.is_some_and(|(incarnation, counter)| {
+            incarnation == confirm.incarnation && counter >= confirm.counter
+        });
         self.last_heard = Some((confirm.incarnation, confirm.counter));
         Ok(!stale)
     }

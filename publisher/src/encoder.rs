@@ -111,7 +111,8 @@ mod tests {
         let mut messages = Vec::new();
         encode(whole.clone(), 4000, &mut messages).unwrap();
         assert!(messages.len() > 2 && messages.iter().all(|message| message.payload.len() <= 4000));
-        let parts: Vec<Batch> = messages.iter().map(|message| Batch::decode(&message.payload).unwrap()).collect();
+        let parts: Vec<Batch> =
+            messages.iter().map(|message| Batch::decode(&message.payload).unwrap()).collect();
         let mut next = whole.first;
         for (part, message) in parts.iter().zip(&messages) {
             assert_eq!(part.first, next);

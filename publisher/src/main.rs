@@ -47,8 +47,8 @@ fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
     let (new_tick, new_ticks) = bounded(1);
     let (cut, to_encode) = bounded(BATCHES_IN_FLIGHT);
     let (encoded, to_publish) = bounded(BATCHES_IN_FLIGHT);
-    let (mark_moved, marks_moved) = bounded(1);
-    let state = Arc::new(State::new(mark_moved));
+    let (wake_marks, marks_wanted) = bounded(1);
+    let state = Arc::new(State::new(wake_marks));
 
     let ticker = ticker::Ticker::new(database.clone(), poll_interval, state.clone(), new_tick);
     supervisor.spawn("ticker", move |context| ticker.run(context))?;
@@ -71,5 +71,5 @@ fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
     let confirms = confirms::Confirms::new(broker, subject, database.clone(), state.clone());
     supervisor.spawn("confirms", move |context| confirms.run(context))?;
 
-    supervisor.spawn("marks", move |context| marks::run(context, &database, &state, &marks_moved))
+    supervisor.spawn("marks", move |context| marks::run(context, &database, &state, &marks_wanted))
 }

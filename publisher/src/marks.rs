@@ -13,13 +13,18 @@ use std::time::Duration;
 const WRITE_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Writes the marks whenever they moved, until a stop is requested.
-pub(crate) fn run(context: &ThreadContext, database: &Database, state: &State, moved: &Receiver<()>) -> Result<()> {
+pub(crate) fn run(
+    context: &ThreadContext,
+    database: &Database,
+    state: &State,
+    wanted: &Receiver<()>,
+) -> Result<()> {
     context.keep_trying("store the marks", || {
         context.healthy();
         loop {
             crossbeam_channel::select! {
                 recv(context.stop().receiver()) -> _ => return Ok(()),
-                recv(moved) -> _ => {}
+                recv(wanted) -> _ => {}
             }
             if state.is_leading() {
                 let mut client = database.connection()?;

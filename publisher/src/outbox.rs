@@ -16,7 +16,7 @@ const PUBLISHER_LOCK: i64 = 0x7265_706c_0002;
 /// The moment between two snapshots of the source, and what is needed to read its events.
 #[derive(Clone, Debug)]
 pub(crate) struct Tick {
-    pub(crate) tick: TickRef,
+    pub(crate) at: TickRef,
     pub(crate) previous_id: Uuid,
     pub(crate) taken_at_us: i64,
     /// The snapshot of the tick before.
@@ -34,7 +34,8 @@ pub(crate) struct OutboxEvent {
 
 /// Tries to become the one publisher of this source. Does not wait.
 pub(crate) fn try_lock(client: &mut Client) -> Result<bool> {
-    let row = client.query_one("select pg_try_advisory_lock($1)", &[&PUBLISHER_LOCK]).context("try the lock")?;
+    let row =
+        client.query_one("select pg_try_advisory_lock($1)", &[&PUBLISHER_LOCK]).context("try the lock")?;
     Ok(row.get(0))
 }
 
@@ -187,7 +188,12 @@ impl TickReader {
             )
             .context("prepare to read ticks")?;
         let events = client.prepare(EVENTS_OF_A_TICK).context("prepare to read events")?;
-        Ok(TickReader { source: Source { id, timeline: row.get(1) }, source_digits: row.get(0), ticks, events })
+        Ok(TickReader {
+            source: Source { id, timeline: row.get(1) },
+            source_digits: row.get(0),
+            ticks,
+            events,
+        })
     }
 
     pub(crate) fn source(&self) -> &Source {
@@ -201,10 +207,10 @@ impl TickReader {
             .with_context(|| format!("read the ticks from {first} on"))?;
         let ticks: Vec<Tick> = rows.iter().map(tick).collect();
         match ticks.first() {
-            Some(tick) if tick.tick.tick != first => Err(anyhow::anyhow!(
+            Some(tick) if tick.at.tick != first => Err(anyhow::anyhow!(
                 "the outbox begins with tick {}, but tick {first} is needed to go on: \
                  the target is older than everything that was retained",
-                tick.tick.tick
+                tick.at.tick
             )
             .context(Fault::Fatal)),
             _ => Ok(ticks),
@@ -221,10 +227,9 @@ impl TickReader {
     ) -> Result<()> {
         let parameters: [&(dyn ToSql + Sync); 4] =
             [&tick.since, &tick.until, &place.ordinal, &self.source_digits];
-        let mut rows = client
-            .query_raw(&self.events, parameters)
-            .with_context(|| format!("read tick {}", tick.tick))?;
-        while let Some(row) = rows.next().with_context(|| format!("read the events of tick {}", tick.tick))? {
+        let mut rows =
+            client.query_raw(&self.events, parameters).with_context(|| format!("read tick {}", tick.at))?;
+        while let Some(row) = rows.next().with_context(|| format!("read the events of tick {}", tick.at))? {
             match each(outbox_event(&row)?)? {
                 Next::GoOn => {}
                 Next::Stop => break,
@@ -262,7 +267,7 @@ const EVENTS_OF_A_TICK: &str = "
 
 fn tick(row: &Row) -> Tick {
     Tick {
-        tick: TickRef { tick: row.get(0), id: row.get(1) },
+        at: TickRef { tick: row.get(0), id: row.get(1) },
         previous_id: row.get(2),
         taken_at_us: row.get(3),
         since: row.get(4),

@@ -34,7 +34,12 @@ pub(crate) struct Publishing {
 }
 
 impl Publishing {
-    pub(crate) fn new(broker: Broker, subject: String, state: Arc<State>, input: Receiver<Encoded>) -> Publishing {
+    pub(crate) fn new(
+        broker: Broker,
+        subject: String,
+        state: Arc<State>,
+        input: Receiver<Encoded>,
+    ) -> Publishing {
         Publishing { broker, subject, state, input, unanswered: false }
     }
 
@@ -74,7 +79,13 @@ impl Publishing {
         }
     }
 
-    fn publish(&self, connection: &Connection, inbox: &str, window: &mut Window, encoded: Encoded) -> Result<()> {
+    fn publish(
+        &self,
+        connection: &Connection,
+        inbox: &str,
+        window: &mut Window,
+        encoded: Encoded,
+    ) -> Result<()> {
         let epoch = self.state.cursor.epoch();
         if epoch != window.epoch {
             *window = Window::after(window, epoch);

@@ -111,7 +111,7 @@ impl Reader {
     ) -> Result<()> {
         let (_, place) = self.state.cursor.next();
         // The cursor may have been turned, or stand behind this tick where a shape was missing.
-        if place.tick != tick.tick.tick {
+        if place.tick != tick.at.tick {
             return Ok(());
         }
         let mut building = Building::default();
@@ -141,8 +141,10 @@ impl Reader {
             Ok(sent)
         })?;
         if !found {
-            return Err(anyhow!("the outbox has nothing at {place}, but the tick is there: were rows deleted by hand?")
-                .context(Fault::Fatal));
+            return Err(anyhow!(
+                "the outbox has nothing at {place}, but the tick is there: were rows deleted by hand?"
+            )
+            .context(Fault::Fatal));
         }
         if missing_shape {
             session.shapes = load_shapes(client)?;
@@ -215,7 +217,7 @@ impl Building {
         Batch {
             format: FORMAT,
             source: source.clone(),
-            tick: tick.tick,
+            tick: tick.at,
             previous_id: tick.previous_id,
             first,
             total,

@@ -46,7 +46,12 @@ impl Settings {
         Ok(Settings {
             poll_interval: environment.seconds("POLL_INTERVAL", 0.5, 0.01..=60.0)?,
             subject_prefix: environment.nats_name("NATS_SUBJECT_PREFIX", "replication")?,
-            database: Database::from_env(environment, "outbox-publisher", STATEMENT_TIMEOUT, POOLED_CONNECTIONS)?,
+            database: Database::from_env(
+                environment,
+                "outbox-publisher",
+                STATEMENT_TIMEOUT,
+                POOLED_CONNECTIONS,
+            )?,
             broker: Broker::from_env(environment, "outbox-publisher")?,
             batch_sizes,
         })

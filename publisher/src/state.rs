@@ -21,7 +21,7 @@ pub(crate) struct State {
     confirmed_tick: AtomicI64,
     /// Bytes that the server takes in one message. Written by the publishing step.
     max_payload: AtomicUsize,
-    mark_moved: Sender<()>,
+    marks_wanted: Sender<()>,
 }
 
 /// The marks that are kept in the source's database.
@@ -32,14 +32,14 @@ pub(crate) struct Marks {
 }
 
 impl State {
-    pub(crate) fn new(mark_moved: Sender<()>) -> State {
+    pub(crate) fn new(marks_wanted: Sender<()>) -> State {
         State {
             cursor: Cursor::new(),
             leading: AtomicBool::new(false),
             published_tick: AtomicI64::new(0),
             confirmed_tick: AtomicI64::new(0),
             max_payload: AtomicUsize::new(DEFAULT_MAX_PAYLOAD),
-            mark_moved,
+            marks_wanted,
         }
     }
 
@@ -105,6 +105,6 @@ impl State {
 
     fn wake_marks(&self) {
         // A full channel already holds the wish.
-        let _ = self.mark_moved.try_send(());
+        let _ = self.marks_wanted.try_send(());
     }
 }

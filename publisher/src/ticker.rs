@@ -37,7 +37,12 @@ pub(crate) struct Ticker {
 }
 
 impl Ticker {
-    pub(crate) fn new(database: Database, poll_interval: Duration, state: Arc<State>, new_tick: Sender<()>) -> Ticker {
+    pub(crate) fn new(
+        database: Database,
+        poll_interval: Duration,
+        state: Arc<State>,
+        new_tick: Sender<()>,
+    ) -> Ticker {
         Ticker { database, poll_interval, state, new_tick }
     }
 

@@ -90,7 +90,7 @@ begin
     if to_regclass('public.outbox') is null then
         create view public.outbox as select * from replication.outbox;
     else
-        raise notice 'public.outbox is taken; use replication.outbox';
+        raise warning 'public.outbox is taken; use replication.outbox';
     end if;
 end
 $do$;

@@ -39,7 +39,7 @@ do $do$
 begin
     alter table replication.inbox_batch alter column payload set compression lz4;
 exception when feature_not_supported then
-    raise notice 'this PostgreSQL is built without lz4; the inbox is compressed with pglz';
+    raise warning 'this PostgreSQL is built without lz4; the inbox is compressed with pglz';
 end
 $do$;
 

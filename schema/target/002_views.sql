@@ -45,7 +45,7 @@ begin
         if to_regclass('public.' || name) is null then
             execute format('create view public.%I as select * from replication.%I', name, name);
         else
-            raise notice 'public.% is taken; use replication.%', name, name;
+            raise warning 'public.% is taken; use replication.%', name, name;
         end if;
     end loop;
 end

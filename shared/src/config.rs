@@ -19,7 +19,8 @@ impl Environment {
         Environment::from_pairs(std::env::vars())
     }
 
-    fn from_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Environment {
+    /// An environment made of these variables.
+    pub fn from_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Environment {
         Environment(pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect())
     }
 
@@ -30,8 +31,7 @@ impl Environment {
 
     /// The value of `name`; `example` goes into the error where it is not set.
     pub fn required(&self, name: &str, example: &str) -> Result<&str> {
-        self.optional(name)
-            .ok_or_else(|| anyhow!("{name} is not set; set it, for example {name}={example}"))
+        self.optional(name).ok_or_else(|| anyhow!("{name} is not set; set it, for example {name}={example}"))
     }
 
     /// A whole number within `allowed`.
@@ -123,11 +123,16 @@ mod tests {
                 .to_string();
             assert_eq!(
                 error,
-                format!("POLL_INTERVAL={value} is not allowed: it takes seconds from 0.01 to 60, fractions included")
+                format!(
+                    "POLL_INTERVAL={value} is not allowed: it takes seconds from 0.01 to 60, fractions included"
+                )
             );
         }
         let error = environment("BATCH_SIZE", "2.5").count("BATCH_SIZE", 25, 1..=1000).unwrap_err();
-        assert_eq!(error.to_string(), "BATCH_SIZE=2.5 is not allowed: it takes a whole number from 1 to 1000");
+        assert_eq!(
+            error.to_string(),
+            "BATCH_SIZE=2.5 is not allowed: it takes a whole number from 1 to 1000"
+        );
     }
 
     #[test]

@@ -42,12 +42,16 @@ impl Database {
             format!("DATABASE_URL cannot be read (its value is not shown, it may hold a password); for example {example}")
         })?;
         if config.get_ssl_mode() == SslMode::Require {
-            bail!("DATABASE_URL asks for sslmode=require, which this build does not support; use a local or tunnelled connection");
+            bail!(
+                "DATABASE_URL asks for sslmode=require, which this build does not support; use a local or tunnelled connection"
+            );
         }
         if config.get_dbname().is_none() {
             bail!("DATABASE_URL names no database; for example {example}");
         }
-        let options = format!("-c statement_timeout={}", statement_timeout.as_millis());
+        // Notices are for people who type SQL.
+        let options =
+            format!("-c statement_timeout={} -c client_min_messages=warning", statement_timeout.as_millis());
         config
             .application_name(service)
             .connect_timeout(CONNECT_TIMEOUT)

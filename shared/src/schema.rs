@@ -88,9 +88,10 @@ pub fn migrate(client: &mut Client, side: Side) -> Result<()> {
         .context("create the schema 'replication'")?;
     for side in [Side::Common, side] {
         let row = transaction
-            .query_one("select coalesce(max(version), 0) from replication.schema_version where side = $1", &[
-                &side.name(),
-            ])
+            .query_one(
+                "select coalesce(max(version), 0) from replication.schema_version where side = $1",
+                &[&side.name()],
+            )
             .context("read the schema's version")?;
         apply_missing(&mut transaction, side, row.get(0))?;
     }

@@ -39,7 +39,9 @@ pub fn run_service(
         [] => {}
         ["health"] => return report_health(&environment),
         _ => {
-            eprintln!("usage: {service} [health]\nSettings come from the environment; .env.example lists them all.");
+            eprintln!(
+                "usage: {service} [health]\nSettings come from the environment; .env.example lists them all."
+            );
             return ExitCode::from(2);
         }
     }
@@ -73,7 +75,8 @@ fn report_health(environment: &Environment) -> ExitCode {
 }
 
 fn read_health(path: &str) -> Result<String> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("no health in {path}; is the service running?"))?;
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("no health in {path}; is the service running?"))?;
     let written = std::fs::metadata(path)?.modified()?;
     let age = SystemTime::now().duration_since(written).unwrap_or_default();
     if age > HEALTH_FRESH {
@@ -132,11 +135,8 @@ impl Supervisor {
         name: &str,
         body: impl FnOnce(&ThreadContext) -> Result<()> + Send + 'static,
     ) -> Result<()> {
-        let context = ThreadContext {
-            name: name.to_owned(),
-            stop: self.stop.clone(),
-            health: self.health.clone(),
-        };
+        let context =
+            ThreadContext { name: name.to_owned(), stop: self.stop.clone(), health: self.health.clone() };
         let outcomes = self.outcomes.0.clone();
         let thread = name.to_owned();
         let handle = Builder::new()
@@ -200,7 +200,8 @@ impl Supervisor {
     fn write_health(&self) {
         let Some(path) = &self.health_file else { return };
         let fresh = path.with_extension("new");
-        let written = std::fs::write(&fresh, self.health.summary()).and_then(|()| std::fs::rename(&fresh, path));
+        let written =
+            std::fs::write(&fresh, self.health.summary()).and_then(|()| std::fs::rename(&fresh, path));
         if let Err(error) = written {
             log::warn!("cannot write the health file {}: {error}", path.display());
         }
@@ -274,8 +275,10 @@ impl Health {
         if troubles.is_empty() {
             return "ok\n".to_owned();
         }
-        let list: Vec<String> =
-            troubles.iter().map(|(thread, trouble)| format!("{thread}: {}", trouble.replace('\n', " "))).collect();
+        let list: Vec<String> = troubles
+            .iter()
+            .map(|(thread, trouble)| format!("{thread}: {}", trouble.replace('\n', " ")))
+            .collect();
         format!("degraded: {}\n", list.join("; "))
     }
 }

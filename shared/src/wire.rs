@@ -185,7 +185,11 @@ impl Batch {
         for event in &batch.events {
             batch.shape_of(event)?;
             if event.key.is_none() != (event.operation == Operation::Truncate) {
-                bail!("event {} ({:?}) must carry a key unless it is a TRUNCATE", event.event_id, event.operation);
+                bail!(
+                    "event {} ({:?}) must carry a key unless it is a TRUNCATE",
+                    event.event_id,
+                    event.operation
+                );
             }
         }
         Ok(batch)

@@ -51,7 +51,12 @@ impl Stream {
                     "num_replicas": self.replicas,
                 });
                 api(connection, &format!("STREAM.CREATE.{}", self.name), &config)?;
-                log::info!("created the stream {} (subject {}, {} replicas)", self.name, self.subject, self.replicas);
+                log::info!(
+                    "created the stream {} (subject {}, {} replicas)",
+                    self.name,
+                    self.subject,
+                    self.replicas
+                );
                 Ok(())
             }
             Err(error) => Err(error),
@@ -80,7 +85,8 @@ impl Stream {
                 "replay_policy": "instant",
             },
         });
-        api(connection, &format!("CONSUMER.DURABLE.CREATE.{}.{}", self.name, self.consumer), &config).map(drop)
+        api(connection, &format!("CONSUMER.DURABLE.CREATE.{}.{}", self.name, self.consumer), &config)
+            .map(drop)
     }
 
     /// Asks for up to `messages` messages of `max_bytes` in all, to be sent to `inbox` as they
@@ -129,9 +135,12 @@ fn api(connection: &Connection, call: &str, request: &Value) -> Result<Value> {
     let payload = if request.is_null() { Vec::new() } else { serde_json::to_vec(request)? };
     let answer = connection.request(&format!("$JS.API.{call}"), payload, API_TIMEOUT)?;
     if let Some(status) = status(&answer) {
-        bail!("JetStream does not answer {call} (status {status}): is it enabled for this account, and is there a leader?");
+        bail!(
+            "JetStream does not answer {call} (status {status}): is it enabled for this account, and is there a leader?"
+        );
     }
-    let answer: Value = serde_json::from_slice(&answer.data).with_context(|| format!("read the answer to {call}"))?;
+    let answer: Value =
+        serde_json::from_slice(&answer.data).with_context(|| format!("read the answer to {call}"))?;
     if let Some(error) = answer.get("error") {
         return Err(anyhow!(ApiError {
             code: error["err_code"].as_u64().unwrap_or(0),
@@ -152,7 +161,9 @@ pub fn stored_sequence(answer: &Incoming) -> Result<u64> {
         error: Option<Value>,
     }
     match status(answer) {
-        Some(503) => bail!("no stream takes the messages (no responders): is inbox-processor running, are both NATS clusters up and joined?"),
+        Some(503) => bail!(
+            "no stream takes the messages (no responders): is inbox-processor running, are both NATS clusters up and joined?"
+        ),
         Some(status) => bail!("the publish was answered with status {status}"),
         None => {}
     }

@@ -115,9 +115,9 @@ fn split_url(url: &str) -> Result<(String, Option<(String, Secret)>)> {
     match rest.rsplit_once('@') {
         None => Ok((format!("{scheme}://{rest}"), None)),
         Some((login, host)) => {
-            let (user, password) = login
-                .split_once(':')
-                .context("NATS_URL has a login without a password: it takes nats://user:password@host:port")?;
+            let (user, password) = login.split_once(':').context(
+                "NATS_URL has a login without a password: it takes nats://user:password@host:port",
+            )?;
             Ok((format!("{scheme}://{host}"), Some((user.to_owned(), Secret::new(password)))))
         }
     }

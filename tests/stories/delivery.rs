@@ -1,0 +1,234 @@
+//! Nothing is lost and nothing is applied twice, whoever dies and whatever NATS forgets.
+
+use crate::harness::{Demo, Replication, Service, assert_equal, wait_for};
+use postgres::Client;
+use shared::broker::Incoming;
+use shared::wire::{Batch, events_subject};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+/// Counts every write to the target's tables, so that a second application cannot hide behind an
+/// upsert that changes nothing.
+fn audit_writes(target: &mut Client) {
+    target
+        .batch_execute(
+            "create table audit (at bigserial, relation text, operation text, id uuid, row_text text);
+             create function audit_write() returns trigger language plpgsql as $$
+             begin
+                 insert into audit (relation, operation, id, row_text)
+                 values (tg_table_name, tg_op, coalesce(new.id, old.id), new::text);
+                 return null;
+             end $$;
+             create trigger audit after insert or update or delete on users
+                 for each row execute function audit_write();
+             create trigger audit after insert or update or delete on payments
+                 for each row execute function audit_write();
+             alter table users enable always trigger audit;
+             alter table payments enable always trigger audit;",
+        )
+        .unwrap();
+}
+
+fn applied_tick(target: &mut Client) -> i64 {
+    let row = target.query_one("select coalesce(applied_tick, 0) from replication.position", &[]).unwrap();
+    row.get(0)
+}
+
+fn audited(target: &mut Client) -> i64 {
+    target.query_one("select count(*) from audit", &[]).unwrap().get(0)
+}
+
+#[test]
+fn a_redelivered_batch_is_applied_once() {
+    let mut replication = Replication::start("redelivered");
+    let listening = replication.nats_b();
+    let subject = events_subject(replication.name());
+    let wire = listening.subscribe(&subject).unwrap();
+    audit_writes(&mut replication.target());
+    let mut source = replication.source();
+
+    source.execute("insert into users (name, email) values ('First', 'a@x')", &[]).unwrap();
+    replication.wait_until_caught_up();
+    source.execute("update users set name = 'Second'", &[]).unwrap();
+    replication.wait_until_caught_up();
+    let writes = audited(&mut replication.target());
+    assert_eq!(writes, 2);
+
+    // Both once more, in either order, before and after a restart of the processor.
+    let messages: Vec<Incoming> =
+        (0..2).map(|_| wire.recv_timeout(Duration::from_secs(5)).unwrap()).collect();
+    let again = |message: &Incoming| listening.publish(&subject, None, message.data.clone()).unwrap();
+    messages.iter().for_each(again);
+    replication.processor.kill();
+    messages.iter().rev().for_each(again);
+    replication.processor.start();
+    messages.iter().for_each(again);
+    replication.processor.wait_until_healthy();
+
+    // What comes behind them in the stream is applied behind them.
+    source.execute("insert into users (name, email) values ('Marker', 'b@x')", &[]).unwrap();
+    replication.wait_until_caught_up();
+    assert_equal(&replication);
+    assert_eq!(audited(&mut replication.target()), writes + 1, "a redelivered batch was applied again");
+}
+
+#[test]
+fn batches_cut_differently_on_a_resend_overlap_without_harm() {
+    let settings = [("BATCH_SIZE", "7"), ("BATCH_SIZE_MAX", "7")];
+    let replication = Replication::start_with("overlap", &settings);
+    let listening = replication.nats_b();
+    let subject = events_subject(replication.name());
+    let wire = listening.subscribe(&subject).unwrap();
+    let mut source = replication.source();
+    audit_writes(&mut replication.target());
+
+    Demo::add_users(&mut source, 10);
+    replication.wait_until_caught_up();
+    let mut batches: Vec<Batch> = Vec::new();
+    while batches.last().is_none_or(|batch| !batch.end().is_complete()) {
+        batches.push(Batch::decode(&wire.recv_timeout(Duration::from_secs(5)).unwrap().data).unwrap());
+    }
+    assert_eq!(batches.len(), 3, "20 events in batches of 7");
+    let whole = Batch {
+        events: batches.iter().flat_map(|batch| batch.events.clone()).collect(),
+        ..batches[0].clone()
+    };
+    listening.publish(&subject, None, whole.encode().unwrap()).unwrap();
+    source.execute("insert into users (name, email) values ('Marker', 'marker@x')", &[]).unwrap();
+    replication.wait_until_caught_up();
+    assert_equal(&replication);
+    assert_eq!(audited(&mut replication.target()), 21);
+}
+
+#[test]
+fn a_lost_message_is_sent_again() {
+    let replication = Replication::start("lost_message");
+    let mut source = replication.source();
+    Demo::add_users(&mut source, 5);
+    replication.wait_until_caught_up();
+    for round in 0..3 {
+        // Acknowledged by the stream and then gone: with nothing behind it that would show a gap.
+        let mut replication_without_processor = Paused::pause(&replication);
+        source.execute("update payments set amount = amount + 1", &[]).unwrap();
+        wait_for("the change is published", || {
+            let left = source.query_one("select count(*) from outbox where processed = false", &[]).unwrap();
+            (left.get::<_, i64>(0) == 0).then_some(())
+        });
+        purge_stream(&replication);
+        replication_without_processor.go_on();
+        replication.wait_until_caught_up();
+        assert_eq!(assert_equal(&replication), (5, 5), "round {round}");
+    }
+}
+
+/// Keeps the processor from receiving, by holding the lock on its position.
+struct Paused {
+    client: Client,
+}
+
+impl Paused {
+    fn pause(replication: &Replication) -> Paused {
+        let mut client = replication.target();
+        client.batch_execute("begin; lock table replication.position in access exclusive mode").unwrap();
+        Paused { client }
+    }
+
+    fn go_on(&mut self) {
+        self.client.batch_execute("rollback").unwrap();
+    }
+}
+
+/// Empties the stream. What is already pulled is not touched, so the messages may still arrive; the
+/// stories that use it hold with and without.
+fn purge_stream(replication: &Replication) {
+    let subject = format!("$JS.API.STREAM.PURGE.{}", replication.name());
+    replication.nats_b().request(&subject, Vec::new(), Duration::from_secs(5)).unwrap();
+}
+
+#[test]
+fn a_stream_deleted_behind_their_backs_is_made_again_and_nothing_is_missing() {
+    let mut replication = Replication::start("stream_deleted");
+    let mut source = replication.source();
+    Demo::add_users(&mut source, 5);
+    replication.wait_until_caught_up();
+
+    // With the processor running, and idle.
+    replication.delete_stream();
+    source.execute("update payments set amount = 1", &[]).unwrap();
+    replication.wait_until_caught_up();
+    assert_equal(&replication);
+
+    // With messages in it that nobody has received, and the publisher sure of them.
+    replication.processor.kill();
+    source.execute("update payments set amount = 2", &[]).unwrap();
+    source.execute("insert into users (name, email) values ('Lost', 'lost@x')", &[]).unwrap();
+    wait_for("the changes are published", || {
+        let left = source.query_one("select count(*) from outbox where processed = false", &[]).unwrap();
+        (left.get::<_, i64>(0) == 0).then_some(())
+    });
+    replication.delete_stream();
+    replication.processor.start();
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (6, 5));
+}
+
+#[test]
+fn killing_any_service_under_load_loses_nothing_and_doubles_nothing() {
+    let mut replication = Replication::start("killed");
+    let demo = Demo::add_users(&mut replication.source(), 20);
+    replication.wait_until_caught_up();
+    let mut target = replication.target();
+    audit_writes(&mut target);
+    let (writing, commits) = (AtomicBool::new(true), AtomicU32::new(0));
+    // One client for each writer, so that the services can be borrowed mutably meanwhile.
+    let clients: Vec<Client> = (0..2).map(|_| replication.source()).collect();
+    std::thread::scope(|scope| {
+        for mut client in clients {
+            let (demo, writing, commits) = (&demo, &writing, &commits);
+            scope.spawn(move || {
+                while writing.load(Ordering::Acquire) {
+                    demo.move_money(&mut client);
+                    commits.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for round in 0..6 {
+            // At work again since the last kill, in the middle of things.
+            let so_far = applied_tick(&mut target);
+            wait_for("more is applied", || (applied_tick(&mut target) > so_far + 20).then_some(()));
+            let service: &mut Service =
+                if round % 2 == 0 { &mut replication.publisher } else { &mut replication.processor };
+            service.kill();
+            service.start();
+        }
+        writing.store(false, Ordering::Release);
+    });
+    replication.wait_until_caught_up();
+    assert_equal(&replication);
+    let total: String = target.query_one("select sum(amount)::text from payments", &[]).unwrap().get(0);
+    assert_eq!(total, "20000.00");
+
+    // Each source transaction changed two rows, each of its own moment; one state applied twice would
+    // be audited twice.
+    let doubled: i64 = target
+        .query_one(
+            "select count(*) from (select from audit group by relation, id, row_text having count(*) > 1) twice",
+            &[],
+        )
+        .unwrap()
+        .get(0);
+    assert_eq!(doubled, 0, "a state was applied twice");
+    let backwards: i64 = target
+        .query_one(
+            "select count(*) from (
+                 select (row_text::payments).updated_at
+                        < lag((row_text::payments).updated_at) over (partition by id order by at) as back
+                 from audit where relation = 'payments') steps
+             where back",
+            &[],
+        )
+        .unwrap()
+        .get(0);
+    assert_eq!(backwards, 0, "a row went back in time");
+    println!("{} transactions under 6 kills", commits.load(Ordering::Relaxed));
+}

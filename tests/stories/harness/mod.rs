@@ -1,0 +1,196 @@
+//! One replication of its own for each test: two databases, a stream, and the services as processes.
+
+mod demo;
+mod service;
+
+pub(crate) use demo::{Demo, assert_equal};
+pub(crate) use service::Service;
+
+use postgres::{Client, NoTls};
+use shared::broker::{Broker, Connection};
+use shared::config::Environment;
+use shared::schema::{DEMO_ATTACH, DEMO_TABLES, Side, migrate};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// No wait of a test is longer. A bound on liveness, not a claim about speed.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
+
+/// Waits until `condition` gives a value; fails with `what` after [`DEADLINE`].
+pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "still waiting after {} s: {what}", DEADLINE.as_secs());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// What `test-replication.sh` says about its servers.
+struct Servers {
+    source: String,
+    target: String,
+    nats_a: String,
+    nats_b: String,
+    user: String,
+    password: String,
+    binaries: PathBuf,
+    logs: PathBuf,
+}
+
+impl Servers {
+    fn from_env() -> Servers {
+        let environment = Environment::read();
+        let get = |name: &str| {
+            environment
+                .optional(name)
+                .unwrap_or_else(|| panic!("{name} is not set: run these tests with ./test-replication.sh"))
+                .to_owned()
+        };
+        let logs = PathBuf::from(get("TEST_RUN_DIR")).join("log/stories");
+        std::fs::create_dir_all(&logs).unwrap();
+        Servers {
+            source: get("TEST_SOURCE_URL"),
+            target: get("TEST_TARGET_URL"),
+            nats_a: get("TEST_NATS_A"),
+            nats_b: get("TEST_NATS_B"),
+            user: get("TEST_NATS_USER"),
+            password: get("TEST_NATS_PASSWORD"),
+            binaries: PathBuf::from(get("TEST_BIN_DIR")),
+            logs,
+        }
+    }
+}
+
+/// A database of its own at one of the two servers.
+fn create_database(maintenance_url: &str, name: &str) -> String {
+    let mut client = Client::connect(maintenance_url, NoTls).unwrap();
+    client.batch_execute(&format!("drop database if exists {name} with (force)")).unwrap();
+    client.batch_execute(&format!("create database {name}")).unwrap();
+    let (server, _) = maintenance_url.rsplit_once('/').unwrap();
+    format!("{server}/{name}")
+}
+
+/// A source, a target, and what is between them.
+pub(crate) struct Replication {
+    servers: Servers,
+    name: String,
+    source_url: String,
+    target_url: String,
+    pub(crate) publisher: Service,
+    pub(crate) processor: Service,
+    has_stream: bool,
+}
+
+impl Replication {
+    /// Both databases with the demo's tables, attached; both services running and healthy.
+    pub(crate) fn start(name: &str) -> Replication {
+        Replication::start_with(name, &[])
+    }
+
+    /// The same, with settings for both services.
+    pub(crate) fn start_with(name: &str, settings: &[(&str, &str)]) -> Replication {
+        let mut replication = Replication::prepare(name, settings);
+        replication.processor.start();
+        replication.publisher.start();
+        replication.processor.wait_until_healthy();
+        replication.publisher.wait_until_healthy();
+        replication
+    }
+
+    /// Both databases with the demo's tables, attached; no service running yet.
+    pub(crate) fn prepare(name: &str, settings: &[(&str, &str)]) -> Replication {
+        let servers = Servers::from_env();
+        let source_url = create_database(&servers.source, &format!("{name}_source"));
+        let target_url = create_database(&servers.target, &format!("{name}_target"));
+        let mut source = Client::connect(&source_url, NoTls).unwrap();
+        migrate(&mut source, Side::Source).unwrap();
+        source.batch_execute(DEMO_TABLES).unwrap();
+        source.batch_execute(DEMO_ATTACH).unwrap();
+        Client::connect(&target_url, NoTls).unwrap().batch_execute(DEMO_TABLES).unwrap();
+        let service = |binary: &str, database: &str, nats: &str| {
+            let settings = [
+                ("DATABASE_URL", database),
+                ("NATS_URL", nats),
+                ("NATS_USER", &servers.user),
+                ("NATS_PASSWORD", &servers.password),
+                ("NATS_SUBJECT_PREFIX", name),
+                ("NATS_STREAM", name),
+            ];
+            let own = [("NATS_STREAM_MAX_BYTES", "268435456"), ("RUST_LOG", "info")];
+            Service::new(&servers.binaries, binary, &servers.logs.join(name))
+                .with(settings.iter().chain(&own))
+        };
+        let publisher = service("outbox-publisher", &source_url, &servers.nats_a).with(settings.iter());
+        let processor = service("inbox-processor", &target_url, &servers.nats_b).with(settings.iter());
+        Replication {
+            name: name.to_owned(),
+            source_url,
+            target_url,
+            publisher,
+            processor,
+            servers,
+            has_stream: true,
+        }
+    }
+
+    pub(crate) fn source(&self) -> Client {
+        Client::connect(&self.source_url, NoTls).unwrap()
+    }
+
+    pub(crate) fn target(&self) -> Client {
+        Client::connect(&self.target_url, NoTls).unwrap()
+    }
+
+    /// Subject and stream names begin with it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A connection to cluster B of the test's own.
+    pub(crate) fn nats_b(&self) -> Connection {
+        let variables = [
+            ("NATS_URL", self.servers.nats_b.as_str()),
+            ("NATS_USER", self.servers.user.as_str()),
+            ("NATS_PASSWORD", self.servers.password.as_str()),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Broker::from_env(&Environment::from_pairs(variables), "test").unwrap().connect().unwrap()
+    }
+
+    /// Deletes the stream with all that is in it.
+    pub(crate) fn delete_stream(&self) {
+        let subject = format!("$JS.API.STREAM.DELETE.{}", self.name);
+        self.nats_b().request(&subject, Vec::new(), Duration::from_secs(5)).unwrap();
+    }
+
+    /// Says that no processor ever ran, and so no stream is there to be deleted at the end.
+    pub(crate) fn without_stream(mut self) {
+        self.has_stream = false;
+    }
+
+    /// Waits until everything that is committed in the source by now is committed in the target,
+    /// and the source knows.
+    pub(crate) fn wait_until_caught_up(&self) {
+        let mut source = self.source();
+        wait_for("nothing unconfirmed in the outbox", || {
+            let row = source.query_one("select count(*) from outbox where confirmed = false", &[]).unwrap();
+            (row.get::<_, i64>(0) == 0).then_some(())
+        });
+        let mut target = self.target();
+        let row = target.query_one("select count(*) from inbox where not processed", &[]).unwrap();
+        assert_eq!(row.get::<_, i64>(0), 0, "events are left unprocessed in the inbox");
+    }
+}
+
+impl Drop for Replication {
+    fn drop(&mut self) {
+        self.publisher.kill();
+        self.processor.kill();
+        if self.has_stream && !std::thread::panicking() {
+            self.delete_stream();
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! A service as a process of its own.
+
+use super::wait_for;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+pub(crate) struct Service {
+    binary: PathBuf,
+    log: PathBuf,
+    settings: BTreeMap<String, String>,
+    child: Option<Child>,
+}
+
+impl Service {
+    /// `logs` is the beginning of the log's path.
+    pub(crate) fn new(binaries: &Path, binary: &str, logs: &Path) -> Service {
+        let log = PathBuf::from(format!("{}.{binary}.log", logs.display()));
+        File::create(&log).unwrap();
+        let health = log.with_extension("health").display().to_string();
+        Service {
+            binary: binaries.join(binary),
+            log,
+            settings: BTreeMap::from([("HEALTH_FILE".to_owned(), health)]),
+            child: None,
+        }
+    }
+
+    pub(crate) fn with<'a>(mut self, settings: impl Iterator<Item = &'a (&'a str, &'a str)>) -> Service {
+        self.settings.extend(settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        self
+    }
+
+    pub(crate) fn start(&mut self) {
+        assert!(self.child.is_none(), "{} runs already", self.binary.display());
+        let log = File::options().append(true).open(&self.log).unwrap();
+        let child = Command::new(&self.binary)
+            .env_clear()
+            .envs(&self.settings)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|error| panic!("start {}: {error}", self.binary.display()));
+        self.child = Some(child);
+    }
+
+    /// Waits until the service says that all of its threads do their work.
+    pub(crate) fn wait_until_healthy(&self) {
+        wait_for(&format!("{} is healthy; see {}", self.binary.display(), self.log.display()), || {
+            let mut ask = Command::new(&self.binary);
+            let answer = ask.arg("health").env_clear().envs(&self.settings).output().unwrap();
+            answer.status.success().then_some(())
+        });
+    }
+
+    /// kill -9, at whatever it is doing.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Asks it to stop, as an operator does; returns how it ended.
+    pub(crate) fn stop(&mut self) -> ExitStatus {
+        let mut child = self.child.take().unwrap();
+        let killed = Command::new("kill").arg(child.id().to_string()).status().unwrap();
+        assert!(killed.success());
+        child.wait().unwrap()
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn wait_for_end(&mut self) -> ExitStatus {
+        let mut child = self.child.take().unwrap();
+        wait_for(&format!("{} ends", self.binary.display()), || child.try_wait().unwrap())
+    }
+
+    /// All that it has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+}

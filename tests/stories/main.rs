@@ -1,0 +1,12 @@
+//! End-to-end stories over real PostgreSQL and real NATS.
+//!
+//! Each test has its own databases, subjects and stream on servers that `test-replication.sh`
+//! starts; run them with `./test-replication.sh -- <name>`.
+
+// A test that cannot go on says so by a panic.
+#![allow(clippy::unwrap_used)]
+
+mod delivery;
+mod harness;
+mod operation;
+mod transactions;

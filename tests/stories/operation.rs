@@ -1,0 +1,85 @@
+//! What an operator meets: settings, stops, and what the services say.
+
+use crate::harness::Replication;
+
+#[test]
+fn a_bad_setting_stops_the_service_at_start_with_what_is_allowed() {
+    for (name, value, allowed) in [
+        ("BATCH_SIZE", "0", "it takes a whole number from 1 to 10000"),
+        ("BATCH_SIZE", "2000", "it takes at most BATCH_SIZE_MAX, which is 1000"),
+        ("POLL_INTERVAL", "soon", "it takes seconds from 0.01 to 60, fractions included"),
+        ("NATS_URL", "http://127.0.0.1", "it takes nats://host:port"),
+        ("DATABASE_URL", "127.0.0.1", "DATABASE_URL cannot be read"),
+    ] {
+        let mut replication = Replication::prepare("bad_setting", &[(name, value)]);
+        replication.publisher.start();
+        let ended = replication.publisher.wait_for_end();
+        assert_eq!(ended.code(), Some(2), "{name}={value}");
+        let log = replication.publisher.log();
+        assert!(
+            log.contains("outbox-publisher cannot start") && log.contains(name) && log.contains(allowed),
+            "{log}"
+        );
+        replication.without_stream();
+    }
+}
+
+#[test]
+fn a_stop_is_clean_and_a_start_goes_on() {
+    let mut replication = Replication::start("clean_stop");
+    let mut source = replication.source();
+    for round in 0..2 {
+        source.execute("insert into users (name, email) values ('N', $1)", &[&format!("{round}@x")]).unwrap();
+        replication.wait_until_caught_up();
+        assert_eq!(replication.publisher.stop().code(), Some(0));
+        assert_eq!(replication.processor.stop().code(), Some(0));
+        source
+            .execute("insert into users (name, email) values ('N', $1)", &[&format!("{round}-down@x")])
+            .unwrap();
+        replication.publisher.start();
+        replication.processor.start();
+    }
+    replication.wait_until_caught_up();
+    assert_eq!(crate::harness::assert_equal(&replication), (4, 0));
+    let logs = replication.publisher.log() + &replication.processor.log();
+    assert!(!logs.contains("ERROR") && !logs.contains("did not stop in time"), "{logs}");
+}
+
+#[test]
+fn an_event_that_the_target_cannot_take_holds_and_goes_on_when_it_is_mended() {
+    let replication = Replication::start("held");
+    let (mut source, mut target) = (replication.source(), replication.target());
+    target.batch_execute("alter table users rename to users_elsewhere").unwrap();
+    source.execute("insert into users (name, email) values ('N', '1@x')", &[]).unwrap();
+    let error: String = crate::harness::wait_for("the target says that it is held", || {
+        let row = target.query_opt("select held_error from replication.target_status", &[]).unwrap();
+        row.and_then(|row| row.get(0))
+    });
+    assert!(error.contains("the target has no table \"public\".\"users\""), "{error}");
+    target.batch_execute("alter table users_elsewhere rename to users").unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(crate::harness::assert_equal(&replication), (1, 0));
+    let held: Option<String> =
+        target.query_one("select held_error from replication.target_status", &[]).unwrap().get(0);
+    assert_eq!(held, None);
+}
+
+#[test]
+fn what_cannot_be_a_message_of_ours_is_set_aside_and_stops_nothing() {
+    let replication = Replication::start("garbage");
+    let nats = replication.nats_b();
+    let subject = shared::wire::events_subject(replication.name());
+    for garbage in [&b"\xff\x00 not json"[..], b"{}", b"{\"format\": 99}"] {
+        nats.publish(&subject, None, garbage.to_vec()).unwrap();
+    }
+    replication.source().execute("insert into users (name, email) values ('N', '1@x')", &[]).unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(crate::harness::assert_equal(&replication), (1, 0));
+    let rows = replication
+        .target()
+        .query("select reason, payload from replication.quarantine order by id", &[])
+        .unwrap();
+    assert_eq!(rows.len(), 3);
+    assert!(rows[2].get::<_, &str>(0).contains("format 99"));
+    assert_eq!(rows[0].get::<_, &[u8]>(1), b"\xff\x00 not json");
+}
