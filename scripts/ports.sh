@@ -23,13 +23,19 @@ ports_check() {
   $all_free || die "Nothing was started. Free these ports, or set the variables named above to free ones, in the environment or in .env."
 }
 
-# Sockets that listen on a port of 127.0.0.1 or of all addresses, as lines of inode numbers.
+# The inode numbers of the sockets that listen on a port of 127.0.0.1 or of all addresses.
 port_sockets() {
-  local hex
-  printf -v hex '%04X' "$1"
+  local hex_port
+  printf -v hex_port '%04X' "$1"
   # Field 2 is the local address, 4 the state (0A: listening), 10 the inode.
-  awk -v address="^(0100007F|0{8}|0{32}|0{16}FFFF00000100007F):$hex\$" \
-    '$2 ~ address && $4 == "0A" { print $10 }' /proc/net/tcp /proc/net/tcp6 2>/dev/null || true
+  awk -v port=":$hex_port" '
+    BEGIN {
+      zeros = "00000000"
+      ours["0100007F" port]; ours[zeros port]; ours[zeros zeros zeros zeros port]
+      ours[zeros zeros "0000FFFF" "0100007F" port]; ours[zeros zeros zeros "01000000" port]
+    }
+    $2 in ours && $4 == "0A" { print $10 }
+  ' /proc/net/tcp /proc/net/tcp6 2>/dev/null || true
 }
 
 port_is_taken() { [[ -n $(port_sockets "$1") ]]; }

@@ -14,6 +14,7 @@ nats_start() (
   export NATS_NAME NATS_HOST NATS_STORE NATS_CLIENT_PORT NATS_MONITOR_PORT
   export NATS_CLUSTER_PORT NATS_CLUSTER_ADVERTISE NATS_ROUTE_1 NATS_ROUTE_2
   export NATS_GATEWAY_PORT NATS_GATEWAY_ADVERTISE NATS_GATEWAY_URL
+  export TZ=UTC # it logs in local time, and all other logs are in UTC
   NATS_NAME=$component
   NATS_HOST=127.0.0.1
   NATS_STORE=$(nats_text "$RUN_DIR/data/$component")

@@ -129,10 +129,11 @@ postgres_healthy() {
   }
 }
 
+# A server that accepts and then hangs is given up after a while.
 postgres_psql() {
   local component=$1
   shift
-  PGPASSWORD=$POSTGRES_PASSWORD PGCONNECT_TIMEOUT=3 "$(postgres_bin "$component")/psql" --no-psqlrc \
+  PGPASSWORD=$POSTGRES_PASSWORD PGCONNECT_TIMEOUT=3 timeout 60 "$(postgres_bin "$component")/psql" --no-psqlrc \
     --host=127.0.0.1 --port="$(component_port "$component" PORT)" \
     --username=postgres --dbname=transactions "$@"
 }

@@ -1,0 +1,50 @@
+//! data-generator: writes believable users and payments to the source of the demo, one round every
+//! `GENERATION_INTERVAL`.
+//!
+//! A planner thread decides what happens in a round; two writers carry it out, each transaction in
+//! one piece. The tables are the only memory: a restart simply goes on.
+
+mod chance;
+mod people;
+mod plan;
+mod planner;
+mod purchases;
+mod writer;
+
+use anyhow::Result;
+use crossbeam_channel::bounded;
+use shared::config::Environment;
+use shared::database::Database;
+use shared::supervisor::{Supervisor, run_service};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Transactions are carried out side by side by this many writers.
+const WRITERS: u32 = 2;
+/// Planned transactions that wait for a writer; a slow database slows the planner down.
+const PLANS_WAITING: usize = 8;
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
+
+fn main() -> ExitCode {
+    run_service("data-generator", start)
+}
+
+fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
+    let interval = environment.seconds("GENERATION_INTERVAL", 2.0, 0.01..=3600.0)?;
+    let database = Database::from_env(environment, "data-generator", STATEMENT_TIMEOUT, WRITERS + 1)?;
+    log::info!("database {}, GENERATION_INTERVAL {} s", database.address(), interval.as_secs_f64());
+
+    let (planned, to_write) = bounded(PLANS_WAITING);
+    let written = Arc::new(writer::Written::default());
+
+    let planner = planner::Planner::new(database.clone(), interval, planned, written.clone());
+    supervisor.spawn("planner", move |context| planner.run(context))?;
+    for number in 1..=WRITERS {
+        let (database, to_write, written) = (database.clone(), to_write.clone(), written.clone());
+        supervisor.spawn(&format!("writer-{number}"), move |context| {
+            writer::run(context, &database, &to_write, &written)
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,91 @@
+# shellcheck shell=bash
+# Section 1: the eleven components, and the errors in their logs.
+
+# Without one of these nothing arrives; the other NATS nodes stand in for each other.
+readonly CRITICAL_COMPONENTS=" postgres-a postgres-b nats-a-1 nats-b-1 data-generator outbox-publisher inbox-processor "
+
+components_print() {
+  local component
+  heading "Components"
+  for component in "${POSTGRES_COMPONENTS[@]}" "${NATS_COMPONENTS[@]}" \
+    data-generator outbox-publisher inbox-processor; do
+    component_print "$component"
+  done
+  zone_print a nats-a-1 nats-a-2 nats-a-3
+  zone_print b nats-b-1 nats-b-2 nats-b-3
+}
+
+component_print() {
+  local component=$1 state since restarts errors last_error note level=0
+  read -r state since restarts < <(component_state "$component")
+  read -r errors last_error < <(errors_of "$component")
+  note=$(component_note "$component" "$state" "$since") || level=$?
+  printf '  %-17s%s%-8s%s%s, restarts: %s, errors in 10 min: %s%s%s\n' "$component" \
+    "$(level_colour "$level")" "$state" "$PLAIN" "$note" "$restarts" \
+    "$(level_colour "$((errors > 0))")" "$errors" "$PLAIN"
+  ((level == 0)) || finding "$level" "$component: $note" "$(component_next "$component" "$state")"
+  ((errors == 0)) || finding 1 "$component: errors in its log: $errors in 10 minutes, the last: $last_error" \
+    "./logs.sh $component --tail=200"
+}
+
+# Prints what there is to say of a component; the status is the level of it.
+component_note() {
+  local component=$1 state=$2 since=$3 level=1 reason
+  [[ $CRITICAL_COMPONENTS != *" $component "* ]] || level=2
+  case $state in
+    up)
+      if reason=$(component_healthy "$component"); then
+        printf 'since %s' "$(since_print "$since")"
+        return 0
+      fi
+      printf '%s' "$reason"
+      [[ $reason != degraded* ]] || level=1
+      ;;
+    stopped)
+      printf 'stopped on purpose'
+      level=1
+      ;;
+    died) printf 'it ended without being told to' ;;
+    *) printf 'it was never started' ;;
+  esac
+  return "$level"
+}
+
+component_next() {
+  if [[ $2 == up ]]; then
+    printf './logs.sh %s; if that does not help: ./stop-replication.sh %s && ./start-replication.sh %s' "$1" "$1" "$1"
+  elif [[ $2 == died ]]; then
+    printf './logs.sh %s shows why; then ./start-replication.sh %s' "$1" "$1"
+  else
+    printf './start-replication.sh %s' "$1"
+  fi
+}
+
+# 1795508000 -> 2026-11-24 08:13 (12 min)
+since_print() {
+  local age_s=$((EPOCHSECONDS - $1)) age
+  if ((age_s < 120)); then
+    age="$age_s s"
+  elif ((age_s < 7200)); then
+    age="$((age_s / 60)) min"
+  elif ((age_s < 172800)); then
+    age="$((age_s / 3600)) h"
+  else
+    age="$((age_s / 86400)) days"
+  fi
+  printf '%(%Y-%m-%d %H:%M)T (%s)' "$1" "$age"
+}
+
+# zone_print ZONE NODE…: what the zone's nodes know together, asked of the first one that is up.
+zone_print() {
+  local zone=$1 node
+  shift
+  for node in "$@"; do
+    component_is_up "$node" || continue
+    nats_has_leader "$node" || finding 1 "NATS zone $zone has no JetStream leader (asked: $node)" \
+      "two of its three nodes must be up: ./start-replication.sh $*; an election takes up to 10 s"
+    nats_has_gateway "$node" || finding 1 "NATS zone $zone has no connection to the other zone (asked: $node)" \
+      "./logs.sh $node; events wait in the outbox meanwhile, and nothing is lost"
+    return 0
+  done
+}

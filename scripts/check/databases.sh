@@ -1,0 +1,125 @@
+# shellcheck shell=bash
+# Sections 2 to 5: what the two databases say.
+
+databases_print() {
+  heading "Databases"
+  printf '  %-22s %12s %12s   %s\n' '' A B normal
+  row users "$(shown a_users)" "$(shown b_users)" "equal, but for what is on its way"
+  row payments "$(shown a_payments)" "$(shown b_payments)" "equal, but for what is on its way"
+  row "outbox unprocessed" "$(shown outbox_unprocessed)" '' "0 at rest, up to $BACKLOG_NORMAL_MAX, more for moments under load"
+  row "outbox unconfirmed" "$(shown outbox_unconfirmed)" '' "0 at rest, else what B has not committed yet"
+  row "outbox total" "$(shown outbox_total)" '' "bounded by the retention"
+  row "inbox unprocessed" '' "$(shown inbox_unprocessed)" "0 at rest, else ticks that are not complete yet"
+  row "inbox total" '' "$(shown inbox_total)" "bounded by the retention"
+  row "processed events" '' "$(shown processed_total)" "grows with every event, bounded by the retention"
+  databases_judge
+}
+
+row() { printf '  %-22s %12s %12s   %s\n' "$@"; }
+
+# A value as people see it; "?" if it could not be read (a count: in time).
+shown() { printf '%s' "${NOW[$1]:-?}"; }
+
+databases_judge() {
+  local component
+  for component in postgres-a postgres-b; do
+    ! known "$component" || finding 2 "$component answers the check with: $(now "$component")" "./logs.sh $component"
+  done
+  if known a_users && ! known last_tick; then
+    finding 2 "A has no outbox: outbox-publisher creates it" "./start-replication.sh outbox-publisher"
+  elif known attached && [[ $(now attached) != 2 ]]; then
+    finding 2 "A: users and payments are not both captured" \
+      "in A: select replication.attach('public.users'), replication.attach('public.payments')"
+  fi
+  if known b_users && ! known inbox_total; then
+    finding 2 "B has no inbox: inbox-processor creates it" "./start-replication.sh inbox-processor"
+  fi
+  if above outbox_unprocessed "$BACKLOG_NORMAL_MAX" && ((${BEFORE[outbox_unprocessed]:-0} > BACKLOG_NORMAL_MAX)) \
+    && stood_still published_tick; then
+    finding 2 "the outbox is not being published: $(now outbox_unprocessed) events wait at tick $(now published_tick)" \
+      "./logs.sh outbox-publisher; then NATS: ./logs.sh nats-a-1"
+  fi
+  if known held_error; then
+    finding 2 "B cannot take an event, and holds all behind it since $(now held_since): $(now held_error)" \
+      "correct B's table as the message says; it is tried again by itself, and nothing is lost"
+  fi
+  if ((SAMPLES == 3)) && grew outbox_unprocessed; then
+    finding 1 "the outbox grows: $(now outbox_unprocessed) events unprocessed" "./logs.sh outbox-publisher"
+  fi
+  if ((SAMPLES == 3)) && grew inbox_unprocessed; then
+    finding 1 "the inbox grows: $(now inbox_unprocessed) events unprocessed" "./logs.sh inbox-processor"
+  fi
+}
+
+comparison_print() {
+  heading "Comparison: A without what is on its way, and B"
+  table_compare users
+  table_compare payments
+  if target_is_empty && ((SAMPLES > 1)); then
+    finding 2 "B has no data, and A has" "./logs.sh outbox-publisher and ./logs.sh inbox-processor"
+  fi
+}
+
+table_compare() {
+  local table=$1 off level=1
+  if ! comparable "$table"; then
+    say "$(printf '%-10s' "$table") ${YELLOW}cannot be compared now${PLAIN}"
+    comparison_explain "$table"
+    return
+  fi
+  off=$(difference "$table")
+  if [[ $off == 0 ]]; then
+    say "$(printf '%-10s' "$table") ${GREEN}equal${PLAIN}: $(now "b_$table") rows ($(now "a_$table") in A, net $(now "${table}_pending") on their way)"
+    return
+  fi
+  ((${off#-} <= 5)) || level=2
+  say "$(printf '%-10s' "$table") $(level_colour "$level")differs by ${off#-}${PLAIN}: $(now "a_$table") in A, net $(now "${table}_pending") on their way, $(now "b_$table") in B"
+  if stood_still applied_tick; then
+    finding 2 "$table: A and B differ by ${off#-}, and B's position stands still" \
+      "if outbox-publisher and inbox-processor run, rows were changed in B itself, or in A before its tables were attached"
+  else
+    finding 1 "$table: A and B differ by ${off#-}, and B is moving" "run this again in a minute"
+  fi
+}
+
+# Why a table cannot be compared, where no other finding says it.
+comparison_explain() {
+  if known events_pending attached && [[ $(now attached) == 2 ]] && ! known "$1_pending"; then
+    finding 1 "$1: a TRUNCATE has been on its way for $(now lag_s) s, so the rows cannot be counted" "run this again in a minute"
+  fi
+}
+
+latest_print() {
+  local side number
+  heading "Latest users"
+  for side in a b; do
+    for number in 1 2 3; do
+      ! known "${side}_latest_$number" || say "${side^^}  $(now "${side}_latest_$number")"
+    done
+    known "${side}_latest_1" || say "${side^^}  none"
+  done
+}
+
+lag_print() {
+  local colour=$GREEN
+  heading "Lag"
+  say "last event in the outbox   $(age outbox_age_s)"
+  say "last event in the inbox    $(age inbox_age_s)"
+  if ! known lag_s last_tick; then
+    say "replication lag            ?"
+    return
+  fi
+  ! above lag_s 1 || colour=$YELLOW
+  say "replication lag            $colour$(now lag_s) s${PLAIN}, $(now events_pending) events, $(ticks_behind) ticks (normal: below 1 s)"
+  ! above lag_s "$LAG_WARNING_S" || finding 1 "B is $(now lag_s) s behind A ($(now events_pending) events)" \
+    "./logs.sh outbox-publisher and ./logs.sh inbox-processor say what they wait for"
+}
+
+age() { if known "$1"; then printf '%s s ago' "$(now "$1")"; else printf 'none'; fi; }
+
+ticks_behind() {
+  local applied last behind
+  applied=$(now applied_tick) last=$(now last_tick)
+  behind=$((last - ${applied:-0}))
+  printf '%s' "$((behind > 0 ? behind : 0))" # B may have moved on since A was asked
+}

@@ -1,0 +1,97 @@
+# shellcheck shell=bash
+# Reading both databases. B first, then A with B's position: what A has beyond that position is on its
+# way, so that the two can be compared exactly while transactions are committing.
+#
+# A sample is the array NOW of the names that source.sql and target.sql select; what could not be read
+# is missing in it. Only when something looks off is another taken, to tell a moment from a state;
+# BEFORE is then the sample taken SAMPLE_PAUSE_S earlier.
+
+readonly SAMPLE_PAUSE_S=5
+readonly BACKLOG_NORMAL_MAX=50
+readonly LAG_WARNING_S=10
+
+declare -A NOW=() BEFORE=()
+
+sample_until_certain() {
+  local name
+  SAMPLES=1
+  sample_take
+  while sample_needs_another; do
+    printf '%s\n' "Looking again in $SAMPLE_PAUSE_S s: $SUSPICION." >&2
+    sleep "$SAMPLE_PAUSE_S"
+    BEFORE=()
+    for name in "${!NOW[@]}"; do BEFORE[$name]=${NOW[$name]}; done
+    sample_take
+    SAMPLES=$((SAMPLES + 1))
+  done
+}
+
+sample_take() {
+  NOW=()
+  sample_read postgres-b "$ROOT/scripts/check/target.sql"
+  sample_read postgres-a "$ROOT/scripts/check/source.sql" \
+    --set=tick="$(now applied_tick)" --set=tick_id="$(now applied_tick_id)"
+}
+
+# sample_read COMPONENT SQL_FILE [PSQL_ARGUMENT…]
+sample_read() {
+  local component=$1 sql_file=$2 line
+  shift 2
+  component_is_up "$component" || return 0
+  while IFS= read -r line; do
+    if [[ $line =~ ^([a-z][a-z0-9_]*)=(.*)$ ]]; then
+      NOW[${BASH_REMATCH[1]}]=${BASH_REMATCH[2]}
+    elif [[ $line == *ERROR:* && $line != *"statement timeout"* || $line == *"error:"* ]]; then
+      NOW[$component]=${line#*[Ee][Rr][Rr][Oo][Rr]: }
+    fi
+  done < <(component_psql "$component" --quiet --tuples-only --no-align --expanded \
+    --field-separator== "$@" --file=- <"$sql_file" 2>&1)
+}
+
+now() { printf '%s' "${NOW[$1]:-}"; }
+
+# True if all of these were read (and are not null).
+known() {
+  local name
+  for name in "$@"; do [[ -n ${NOW[$name]:-} ]] || return 1; done
+}
+
+# above NAME LIMIT: true if it is known and above. A fraction of a second counts as above the whole.
+above() {
+  local value=${NOW[$1]:-}
+  [[ -n $value ]] || return 1
+  [[ $value != *.* ]] || { [[ $value == *.0 ]] && value=${value%.0} || value=$((${value%.*} + 1)); }
+  ((value > $2))
+}
+
+grew() { above "$1" "$BACKLOG_NORMAL_MAX" && above "$1" "${BEFORE[$1]:-0}"; }
+stood_still() { [[ -n ${BEFORE[$1]+set} && ${BEFORE[$1]} == "$(now "$1")" ]]; }
+
+# By how many rows of a table A's count, less what is on its way, is above B's.
+difference() {
+  local in_a=${NOW[a_$1]} on_their_way=${NOW[$1_pending]} in_b=${NOW[b_$1]}
+  printf '%s' "$((in_a - on_their_way - in_b))"
+}
+comparable() { known "a_$1" "b_$1" "$1_pending"; }
+differs() { comparable "$1" && [[ $(difference "$1") != 0 ]]; }
+target_is_empty() { above a_users 0 && [[ $(now b_users) == 0 ]]; }
+
+# Sets SUSPICION to what needs a second look.
+sample_needs_another() {
+  SUSPICION=''
+  case $SAMPLES in
+    1)
+      if differs users || differs payments; then SUSPICION="the counts differ"; fi
+      if target_is_empty; then SUSPICION="B has no data yet"; fi
+      if known events_pending && ! comparable users; then SUSPICION="a TRUNCATE is on its way"; fi
+      if above outbox_unprocessed "$BACKLOG_NORMAL_MAX"; then SUSPICION="there is a backlog in the outbox"; fi
+      if above inbox_unprocessed "$BACKLOG_NORMAL_MAX"; then SUSPICION="there is a backlog in the inbox"; fi
+      if above lag_s "$LAG_WARNING_S"; then SUSPICION="B is $(now lag_s) s behind"; fi
+      ;;
+    2)
+      # A burst also grows within one pause; a backlog that is being lost grows on.
+      if grew outbox_unprocessed || grew inbox_unprocessed; then SUSPICION="the backlog grows"; fi
+      ;;
+  esac
+  [[ -n $SUSPICION ]]
+}

@@ -1,0 +1,44 @@
+-- What check-replication.sh reads in A. Variables: tick, tick_id, the position that was read in B
+-- (empty before B's first). Each column becomes one line "name=value".
+
+-- What this session runs into (a timeout, a missing schema) is no error of the system's.
+set log_min_messages = panic;
+set statement_timeout = '20s';
+
+select to_regclass('replication.source_status') is not null as has_schema \gset
+\if :has_schema
+    -- One statement, one snapshot: the counts, and the events that B's position does not contain.
+    select (select count(*) from public.users) as a_users,
+           (select count(*) from public.payments) as a_payments,
+           pending.*
+    from (
+        select max(net_rows) filter (where table_name = 'public.users') as users_pending,
+               max(net_rows) filter (where table_name = 'public.payments') as payments_pending,
+               count(*) filter (where table_name in ('public.users', 'public.payments')) as attached,
+               sum(events) as events_pending,
+               round(coalesce(extract(epoch from clock_timestamp() - min(oldest)), 0), 1) as lag_s
+        from replication.pending_after(nullif(:'tick', '')::bigint, nullif(:'tick_id', '')::uuid)
+    ) pending;
+    \if :ERROR
+        select count(*) as a_users, (select count(*) from public.payments) as a_payments from public.users;
+    \endif
+
+    select last_tick, published_tick, confirmed_tick, target,
+           (select count(*) from outbox where processed = false) as outbox_unprocessed,
+           (select count(*) from outbox where confirmed = false) as outbox_unconfirmed,
+           (select round(extract(epoch from clock_timestamp() - created_at), 1)
+            from replication.outbox_event order by txid desc, id desc limit 1) as outbox_age_s
+    from replication.source_status;
+
+    -- A scan: on a large outbox it may take longer than it is worth.
+    set statement_timeout = '1s';
+    select count(*) as outbox_total from replication.outbox_event;
+\else
+    select count(*) as a_users, (select count(*) from public.payments) as a_payments from public.users;
+\endif
+
+\pset expanded off
+select 'a_latest_' || row_number() over (order by created_at desc, id),
+       format('%s  %s  %s  %s', to_char(created_at, 'YYYY-MM-DD HH24:MI:SS'),
+              rpad(left(name, 24), 24), rpad(left(email, 36), 36), status)
+from public.users order by created_at desc, id limit 3;

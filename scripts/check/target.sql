@@ -1,0 +1,30 @@
+-- What check-replication.sh reads in B. Each column becomes one line "name=value".
+
+-- What this session runs into (a timeout, a missing schema) is no error of the system's.
+set log_min_messages = panic;
+set statement_timeout = '20s';
+
+select to_regclass('replication.target_status') is not null as has_schema \gset
+\if :has_schema
+    -- One statement, one snapshot: the counts, and the position that they belong to.
+    select (select count(*) from public.users) as b_users,
+           (select count(*) from public.payments) as b_payments,
+           received_tick, applied_tick, applied_tick_id,
+           coalesce(inbox_events, 0) as inbox_total, coalesce(inbox_unprocessed, 0) as inbox_unprocessed,
+           round(extract(epoch from clock_timestamp() - last_received_at), 1) as inbox_age_s,
+           to_char(held_since, 'YYYY-MM-DD HH24:MI:SS') as held_since,
+           replace(held_error, E'\n', ' ') as held_error
+    from (select) always left join replication.target_status on true;
+
+    -- A scan: on a large table it may take longer than it is worth.
+    set statement_timeout = '1s';
+    select count(*) as processed_total from processed_events;
+\else
+    select count(*) as b_users, (select count(*) from public.payments) as b_payments from public.users;
+\endif
+
+\pset expanded off
+select 'b_latest_' || row_number() over (order by created_at desc, id),
+       format('%s  %s  %s  %s', to_char(created_at, 'YYYY-MM-DD HH24:MI:SS'),
+              rpad(left(name, 24), 24), rpad(left(email, 36), 36), status)
+from public.users order by created_at desc, id limit 3;
