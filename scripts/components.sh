@@ -83,6 +83,15 @@ nats_page() {
     "http://127.0.0.1:$(component_port "$1" MONITOR_PORT)$2" 2>&1
 }
 
+# What a zone's nodes know together.
+nats_has_leader() {
+  nats_page "$1" /jsz | tr --delete ' \n' | grep --quiet '"meta_cluster":{[^}]*"leader":"[^"]'
+}
+
+nats_has_gateway() {
+  nats_page "$1" /gatewayz | tr --delete ' \n' | grep --quiet '"outbound_gateways":{"'
+}
+
 # A stop on purpose is remembered, so that check-replication.sh can tell it from a crash.
 stopped_on_purpose_mark() { : >"$RUN_DIR/$1.stopped"; }
 stopped_on_purpose_forget() { rm -f "$RUN_DIR/$1.stopped"; }

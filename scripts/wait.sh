@@ -68,11 +68,3 @@ zones_ready() {
     }
   done
 }
-
-nats_has_leader() {
-  nats_page "$1" /jsz | tr --delete ' \n' | grep --quiet '"meta_cluster":{[^}]*"leader":"[^"]'
-}
-
-nats_has_gateway() {
-  nats_page "$1" /gatewayz | tr --delete ' \n' | grep --quiet '"outbound_gateways":{"'
-}

@@ -159,7 +159,7 @@ fn settle(transaction: &mut Transaction<'_>, near: Uuid, fails: bool) -> Result<
     transaction
         .execute(
             "update payments p set status = $2, updated_at = now()
-             from (select id from (select id, status from payments where id >= $1 order by id limit 200) some
+             from (select id from (select id, status from payments where id >= $1 order by id limit 200) near
                    where status = 'pending' order by id limit 30) due
              where p.id = due.id",
             &[&near, &status],
