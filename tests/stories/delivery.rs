@@ -101,45 +101,35 @@ fn batches_cut_differently_on_a_resend_overlap_without_harm() {
 }
 
 #[test]
-fn a_lost_message_is_sent_again() {
-    let replication = Replication::start("lost_message");
+fn a_message_that_nats_acknowledged_and_lost_is_sent_again() {
+    let mut replication = Replication::start("lost_message");
     let mut source = replication.source();
     Demo::add_users(&mut source, 5);
     replication.wait_until_caught_up();
-    for round in 0..3 {
-        // Acknowledged by the stream and then gone: with nothing behind it that would show a gap.
-        let mut replication_without_processor = Paused::pause(&replication);
+    for something_follows in [false, true] {
+        replication.processor.kill();
         source.execute("update payments set amount = amount + 1", &[]).unwrap();
-        wait_for("the change is published", || {
-            let left = source.query_one("select count(*) from outbox where processed = false", &[]).unwrap();
-            (left.get::<_, i64>(0) == 0).then_some(())
-        });
+        wait_until_published(&mut source);
         purge_stream(&replication);
-        replication_without_processor.go_on();
+        if something_follows {
+            source.execute("update users set status = 'vip'", &[]).unwrap();
+        }
+        replication.processor.start();
         replication.wait_until_caught_up();
-        assert_eq!(assert_equal(&replication), (5, 5), "round {round}");
+        assert_eq!(assert_equal(&replication), (5, 5));
     }
+    let log = replication.publisher.log();
+    assert!(log.contains("the target has nothing more to receive"), "{log}");
+    assert!(log.contains("the target reports a gap"), "{log}");
 }
 
-/// Keeps the processor from receiving, by holding the lock on its position.
-struct Paused {
-    client: Client,
+fn wait_until_published(source: &mut Client) {
+    wait_for("everything is acknowledged by the stream", || {
+        let left = source.query_one("select count(*) from outbox where processed = false", &[]).unwrap();
+        (left.get::<_, i64>(0) == 0).then_some(())
+    });
 }
 
-impl Paused {
-    fn pause(replication: &Replication) -> Paused {
-        let mut client = replication.target();
-        client.batch_execute("begin; lock table replication.position in access exclusive mode").unwrap();
-        Paused { client }
-    }
-
-    fn go_on(&mut self) {
-        self.client.batch_execute("rollback").unwrap();
-    }
-}
-
-/// Empties the stream. What is already pulled is not touched, so the messages may still arrive; the
-/// stories that use it hold with and without.
 fn purge_stream(replication: &Replication) {
     let subject = format!("$JS.API.STREAM.PURGE.{}", replication.name());
     replication.nats_b().request(&subject, Vec::new(), Duration::from_secs(5)).unwrap();
@@ -162,10 +152,7 @@ fn a_stream_deleted_behind_their_backs_is_made_again_and_nothing_is_missing() {
     replication.processor.kill();
     source.execute("update payments set amount = 2", &[]).unwrap();
     source.execute("insert into users (name, email) values ('Lost', 'lost@x')", &[]).unwrap();
-    wait_for("the changes are published", || {
-        let left = source.query_one("select count(*) from outbox where processed = false", &[]).unwrap();
-        (left.get::<_, i64>(0) == 0).then_some(())
-    });
+    wait_until_published(&mut source);
     replication.delete_stream();
     replication.processor.start();
     replication.wait_until_caught_up();

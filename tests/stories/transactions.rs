@@ -240,7 +240,9 @@ fn a_changed_key_a_rebirth_and_a_truncate_end_as_in_the_source() {
 
 #[test]
 fn a_reader_of_the_target_sees_only_whole_transactions() {
-    let replication = Replication::start("whole_transactions");
+    // Small batches: most ticks come in several messages, and in several groups.
+    let settings = [("BATCH_SIZE", "3"), ("BATCH_SIZE_MAX", "3")];
+    let replication = Replication::start_with("whole_transactions", &settings);
     let demo = Demo::add_users(&mut replication.source(), 20);
     replication.wait_until_caught_up();
     let writing = AtomicBool::new(true);
