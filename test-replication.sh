@@ -56,6 +56,7 @@ test_settings_load() {
   export TEST_NATS_A TEST_NATS_B TEST_NATS_USER=replication TEST_NATS_PASSWORD=$NATS_PASSWORD
   TEST_BIN_DIR=$(dirname "$(service_binary any)")
   export TEST_BIN_DIR TEST_RUN_DIR=$RUN_DIR
+  export RUST_TEST_NOCAPTURE=1 # the stories say what they saw
 }
 
 # step TITLE COMMAND…

@@ -320,7 +320,7 @@ impl Session {
 /// How many of the batches belong to ticks that are complete.
 fn complete_batches(unapplied: &[Batch], position: Option<&TargetPosition>) -> usize {
     let last_complete = position.map_or(0, TargetPosition::last_complete);
-    unapplied.iter().take_while(|batch| batch.tick.tick <= last_complete).count()
+    unapplied.iter().take_while(|batch| batch.tick.number <= last_complete).count()
 }
 
 /// Judges each message by the position, which moves with what is stored. Returns the batches that
@@ -412,7 +412,7 @@ fn apply_ticks(transaction: &mut Transaction<'_>, tables: &Tables, batches: &[Ba
 }
 
 fn describe_ticks(batches: &[Batch]) -> String {
-    let tick = |batch: Option<&Batch>| batch.map_or(0, |batch| batch.tick.tick);
+    let tick = |batch: Option<&Batch>| batch.map_or(0, |batch| batch.tick.number);
     let (first, last) = (tick(batches.first()), tick(batches.last()));
     let last_ref: Option<TickRef> = batches.last().map(|batch| batch.tick);
     match last_ref {

@@ -76,7 +76,7 @@ mod tests {
         Batch {
             format: FORMAT,
             source: Source { id: "1/a".to_owned(), timeline: 1 },
-            tick: TickRef { tick: 1, id: Uuid::nil() },
+            tick: TickRef { number: 1, id: Uuid::nil() },
             previous_id: Uuid::nil(),
             first: 1,
             total: 99,

@@ -26,7 +26,7 @@ impl TargetPosition {
     /// The last tick of which every batch is stored; none before the first.
     pub(crate) fn last_complete(&self) -> i64 {
         let received = &self.received;
-        if received.is_complete() { received.tick.tick } else { received.tick.tick - 1 }
+        if received.is_complete() { received.tick.number } else { received.tick.number - 1 }
     }
 }
 
@@ -45,7 +45,7 @@ pub(crate) enum Verdict {
 /// nothing may be applied until a person has looked.
 pub(crate) fn judge(position: Option<&TargetPosition>, batch: &Batch) -> Result<Verdict> {
     let Some(position) = position else {
-        return Ok(if batch.tick.tick == 1 && batch.first == 1 {
+        return Ok(if batch.tick.number == 1 && batch.first == 1 {
             Verdict::Next { from: 1 }
         } else {
             Verdict::Gap
@@ -61,7 +61,7 @@ pub(crate) fn judge(position: Option<&TargetPosition>, batch: &Batch) -> Result<
         .context(Fault::Fatal));
     }
     let received = &position.received;
-    if batch.tick.tick == received.tick.tick {
+    if batch.tick.number == received.tick.number {
         require_same(batch.tick.id, received.tick.id, batch)?;
         return Ok(if batch.last() <= received.ordinal {
             Verdict::Known
@@ -71,10 +71,10 @@ pub(crate) fn judge(position: Option<&TargetPosition>, batch: &Batch) -> Result<
             Verdict::Gap
         });
     }
-    if batch.tick.tick < received.tick.tick {
+    if batch.tick.number < received.tick.number {
         return Ok(Verdict::Known);
     }
-    if batch.tick.tick > received.tick.tick + 1 {
+    if batch.tick.number > received.tick.number + 1 {
         return Ok(Verdict::Gap);
     }
     require_same(batch.previous_id, received.tick.id, batch)?;
@@ -123,11 +123,11 @@ fn target_position(row: &postgres::Row) -> TargetPosition {
         source: row.get(0),
         timeline: row.get(1),
         received: Position {
-            tick: TickRef { tick: row.get(2), id: row.get(3) },
+            tick: TickRef { number: row.get(2), id: row.get(3) },
             ordinal: row.get(4),
             total: row.get(5),
         },
-        applied: applied.zip(applied_id).map(|(tick, id)| TickRef { tick, id }),
+        applied: applied.zip(applied_id).map(|(tick, id)| TickRef { number: tick, id }),
     }
 }
 
@@ -152,11 +152,11 @@ pub(crate) fn save_position(
             &[
                 &position.source,
                 &position.timeline,
-                &position.received.tick.tick,
+                &position.received.tick.number,
                 &position.received.tick.id,
                 &position.received.ordinal,
                 &position.received.total,
-                &position.applied.map(|applied| applied.tick),
+                &position.applied.map(|applied| applied.number),
                 &position.applied.map(|applied| applied.id),
                 &held,
             ],
@@ -182,7 +182,7 @@ pub(crate) fn store(transaction: &mut Transaction<'_>, batches: &[Stored<'_>]) -
             "insert into replication.inbox_batch (tick, first_ordinal, last_ordinal, tick_id, payload)
              select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::uuid[], $5::text[])",
             &[
-                &column(|stored| stored.batch.tick.tick),
+                &column(|stored| stored.batch.tick.number),
                 &column(|stored| stored.from),
                 &column(|stored| stored.batch.last()),
                 &ids,
@@ -195,7 +195,7 @@ pub(crate) fn store(transaction: &mut Transaction<'_>, batches: &[Stored<'_>]) -
 
 /// Fails when ticks that were applied here come with other ids: then it is another history.
 pub(crate) fn check_known(transaction: &mut Transaction<'_>, known: &[&Batch]) -> Result<()> {
-    let ticks: Vec<i64> = known.iter().map(|batch| batch.tick.tick).collect();
+    let ticks: Vec<i64> = known.iter().map(|batch| batch.tick.number).collect();
     let ids: Vec<Uuid> = known.iter().map(|batch| batch.tick.id).collect();
     let fork = transaction
         .query_opt(
@@ -260,7 +260,7 @@ pub(crate) fn record_processed(
     let mut ticks = Vec::new();
     for batch in batches {
         ids.extend(batch.events.iter().map(|event| event.event_id));
-        ticks.resize(ids.len(), batch.tick.tick);
+        ticks.resize(ids.len(), batch.tick.number);
     }
     let recorded = transaction
         .query(
@@ -280,7 +280,7 @@ pub(crate) fn record_processed(
 /// Records ticks as applied.
 pub(crate) fn record_applied(transaction: &mut Transaction<'_>, batches: &[Batch]) -> Result<()> {
     let last: Vec<&Batch> = batches.iter().filter(|batch| batch.end().is_complete()).collect();
-    let ticks: Vec<i64> = last.iter().map(|batch| batch.tick.tick).collect();
+    let ticks: Vec<i64> = last.iter().map(|batch| batch.tick.number).collect();
     let ids: Vec<Uuid> = last.iter().map(|batch| batch.tick.id).collect();
     let totals: Vec<i64> = last.iter().map(|batch| batch.total).collect();
     let taken: Vec<i64> = last.iter().map(|batch| batch.taken_at_us).collect();
@@ -317,7 +317,7 @@ mod tests {
         Batch {
             format: FORMAT,
             source: Source { id: "1/a".to_owned(), timeline: 1 },
-            tick: TickRef { tick, id: id(tick) },
+            tick: TickRef { number: tick, id: id(tick) },
             previous_id: id(tick - 1),
             first,
             total,
@@ -331,7 +331,7 @@ mod tests {
         TargetPosition {
             source: "1/a".to_owned(),
             timeline: 1,
-            received: Position { tick: TickRef { tick, id: id(tick) }, ordinal, total },
+            received: Position { tick: TickRef { number: tick, id: id(tick) }, ordinal, total },
             applied: None,
         }
     }

@@ -92,7 +92,7 @@ impl Listener<'_> {
         }
         if let Some(applied) = confirm.applied {
             self.check_history(applied)?;
-            self.state.confirm(applied.tick);
+            self.state.confirm(applied.number);
         }
         if let Some(received) = confirm.received {
             self.check_history(received.tick)?;
@@ -136,12 +136,12 @@ impl Listener<'_> {
 
     /// A tick that the target knows must be one that this source took.
     fn check_history(&mut self, claimed: TickRef) -> Result<()> {
-        match outbox::tick_id(&mut self.client, claimed.tick)? {
+        match outbox::tick_id(&mut self.client, claimed.number)? {
             Some(id) if id == claimed.id => Ok(()),
             known => Err(anyhow!(
                 "the target has tick {claimed}, this source has {}: it is another history (was the source restored, \
                  or did it fail over and lose ticks?); nothing is published until that is resolved",
-                known.map_or_else(|| "no such tick".to_owned(), |id| format!("tick {} ({id})", claimed.tick))
+                known.map_or_else(|| "no such tick".to_owned(), |id| format!("tick {} ({id})", claimed.number))
             )
             .context(Fault::Fatal)),
         }
@@ -189,14 +189,14 @@ mod tests {
     use shared::wire::FORMAT;
 
     fn confirm(tick: i64, gap: bool, idle: bool) -> Confirm {
-        let tick = TickRef { tick, id: Uuid::nil() };
+        let tick = TickRef { number: tick, id: Uuid::nil() };
         Confirm {
             format: FORMAT,
             target: "1/b".to_owned(),
             incarnation: Uuid::nil(),
             counter: 1,
             source: None,
-            received: (tick.tick > 0).then_some(Position { tick, ordinal: 4, total: 4 }),
+            received: (tick.number > 0).then_some(Position { tick, ordinal: 4, total: 4 }),
             applied: None,
             gap,
             idle,

@@ -22,9 +22,9 @@ impl Place {
     /// Behind everything up to `position`.
     pub(crate) fn after(position: &Position) -> Place {
         if position.is_complete() {
-            Place::start_of(position.tick.tick + 1)
+            Place::start_of(position.tick.number + 1)
         } else {
-            Place { tick: position.tick.tick, ordinal: position.ordinal }
+            Place { tick: position.tick.number, ordinal: position.ordinal }
         }
     }
 }
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn behind_a_complete_tick_the_next_one_starts() {
-        let tick = TickRef { tick: 4, id: Uuid::nil() };
+        let tick = TickRef { number: 4, id: Uuid::nil() };
         assert_eq!(Place::after(&Position { tick, ordinal: 2, total: 3 }), Place { tick: 4, ordinal: 2 });
         assert_eq!(Place::after(&Position { tick, ordinal: 3, total: 3 }), Place::start_of(5));
     }

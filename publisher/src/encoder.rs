@@ -89,7 +89,7 @@ mod tests {
         Batch {
             format: FORMAT,
             source: Source { id: "1/a".to_owned(), timeline: 1 },
-            tick: TickRef { tick: 5, id: Uuid::nil() },
+            tick: TickRef { number: 5, id: Uuid::nil() },
             previous_id: Uuid::nil(),
             first: 11,
             total: 10 + events,

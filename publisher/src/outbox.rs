@@ -207,10 +207,10 @@ impl TickReader {
             .with_context(|| format!("read the ticks from {first} on"))?;
         let ticks: Vec<Tick> = rows.iter().map(tick).collect();
         match ticks.first() {
-            Some(tick) if tick.at.tick != first => Err(anyhow::anyhow!(
+            Some(tick) if tick.at.number != first => Err(anyhow::anyhow!(
                 "the outbox begins with tick {}, but tick {first} is needed to go on: \
                  the target is older than everything that was retained",
-                tick.at.tick
+                tick.at.number
             )
             .context(Fault::Fatal)),
             _ => Ok(ticks),
@@ -267,7 +267,7 @@ const EVENTS_OF_A_TICK: &str = "
 
 fn tick(row: &Row) -> Tick {
     Tick {
-        at: TickRef { tick: row.get(0), id: row.get(1) },
+        at: TickRef { number: row.get(0), id: row.get(1) },
         previous_id: row.get(2),
         taken_at_us: row.get(3),
         since: row.get(4),

@@ -111,7 +111,7 @@ impl Reader {
     ) -> Result<()> {
         let (_, place) = self.state.cursor.next();
         // The cursor may have been turned, or stand behind this tick where a shape was missing.
-        if place.tick != tick.at.tick {
+        if place.tick != tick.at.number {
             return Ok(());
         }
         let mut building = Building::default();

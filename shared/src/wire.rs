@@ -29,15 +29,15 @@ pub fn confirm_subject(prefix: &str) -> String {
 /// same numbers come again with other ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TickRef {
-    /// Consecutive number; 0 is the moment at which the source's schema was installed.
-    pub tick: i64,
+    /// Consecutive; 0 is the moment at which the source's schema was installed.
+    pub number: i64,
     /// Random id of that tick.
     pub id: Uuid,
 }
 
 impl fmt::Display for TickRef {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} ({})", self.tick, self.id)
+        write!(out, "{} ({})", self.number, self.id)
     }
 }
 
@@ -45,7 +45,6 @@ impl fmt::Display for TickRef {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// The tick.
-    #[serde(flatten)]
     pub tick: TickRef,
     /// The number of its last event that is included, counted from 1.
     pub ordinal: i64,
@@ -136,7 +135,6 @@ pub struct Batch {
     /// Where it comes from.
     pub source: Source,
     /// The tick that the events belong to.
-    #[serde(flatten)]
     pub tick: TickRef,
     /// The id of the tick before: the chain by which a reader recognises its history.
     pub previous_id: Uuid,
@@ -273,7 +271,7 @@ mod tests {
         Batch {
             format: FORMAT,
             source: Source { id: "7/transactions".to_owned(), timeline: 1 },
-            tick: TickRef { tick: 7, id: Uuid::from_u128(7) },
+            tick: TickRef { number: 7, id: Uuid::from_u128(7) },
             previous_id: Uuid::from_u128(6),
             first: 1,
             total: 2,
