@@ -117,6 +117,7 @@ main() {
     step "Format" cargo fmt --all --check
     step "Clippy" cargo clippy --workspace --all-targets --locked --release -- --deny warnings
     step "Shell scripts" check_shell
+    step "What the scripts say" scripts/test-scripts.sh
   fi
   step "Build" cargo build --release --locked --workspace
   step "Servers for the tests" servers_start

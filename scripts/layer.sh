@@ -38,7 +38,20 @@ layer_refuse_other() {
 
 # True if an engine answers and has the images or can pull them in a bounded time. Prints the reason
 # either way.
-docker_can_run() {
-  printf 'Docker is not supported yet'
-  return 1
-}
+docker_can_run() (
+  type -P docker >/dev/null || {
+    printf 'Docker is not installed'
+    return 1
+  }
+  source "$ROOT/scripts/docker.sh"
+  docker_has_compose || {
+    printf 'Docker Compose is not installed'
+    return 1
+  }
+  docker_answers || {
+    printf 'no Docker engine answers'
+    return 1
+  }
+  docker_pull_missing "postgres nats service" || return 1
+  printf 'a Docker engine answers and has the images'
+)
