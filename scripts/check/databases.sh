@@ -8,10 +8,10 @@ databases_print() {
   row payments "$(shown a_payments)" "$(shown b_payments)" "equal, but for what is on its way"
   row "outbox unprocessed" "$(shown outbox_unprocessed)" '' "0 at rest, up to $BACKLOG_NORMAL_MAX, more for moments under load"
   row "outbox unconfirmed" "$(shown outbox_unconfirmed)" '' "0 at rest, else what B has not committed yet"
-  row "outbox total" "$(shown outbox_total)" '' "bounded by the retention"
+  row "outbox total" "$(shown outbox_total)" '' "every change that was captured"
   row "inbox unprocessed" '' "$(shown inbox_unprocessed)" "0 at rest, else ticks that are not complete yet"
-  row "inbox total" '' "$(shown inbox_total)" "bounded by the retention"
-  row "processed events" '' "$(shown processed_total)" "grows with every event, bounded by the retention"
+  row "inbox total" '' "$(shown inbox_total)" "every event that was received"
+  row "processed events" '' "$(shown processed_total)" "every event that was applied"
   databases_judge
 }
 
@@ -85,7 +85,7 @@ table_compare() {
 # Why a table cannot be compared, where no other finding says it.
 comparison_explain() {
   if known events_pending attached && [[ $(now attached) == 2 ]] && ! known "$1_pending"; then
-    finding 1 "$1: a TRUNCATE has been on its way for $(now lag_s) s, so the rows cannot be counted" "run this again in a minute"
+    finding 1 "$1: a TRUNCATE has been on its way for $(seconds lag_ms) s, so the rows cannot be counted" "run this again in a minute"
   fi
 }
 
@@ -103,19 +103,19 @@ latest_print() {
 lag_print() {
   local colour=$GREEN
   heading "Lag"
-  say "last event in the outbox   $(age outbox_age_s)"
-  say "last event in the inbox    $(age inbox_age_s)"
-  if ! known lag_s last_tick; then
+  say "last event in the outbox   $(age outbox_age_ms)"
+  say "last event in the inbox    $(age inbox_age_ms)"
+  if ! known lag_ms last_tick; then
     say "replication lag            ?"
     return
   fi
-  ! above lag_s 1 || colour=$YELLOW
-  say "replication lag            $colour$(now lag_s) s${PLAIN}, $(now events_pending) events, $(ticks_behind) ticks (normal: below 1 s)"
-  ! above lag_s "$LAG_WARNING_S" || finding 1 "B is $(now lag_s) s behind A ($(now events_pending) events)" \
+  ! above lag_ms "$LAG_NORMAL_MS" || colour=$YELLOW
+  say "replication lag            $colour$(seconds lag_ms) s${PLAIN}, $(now events_pending) events, $(ticks_behind) ticks (normal: below 1 s)"
+  ! above lag_ms "$LAG_WARNING_MS" || finding 1 "B is $(seconds lag_ms) s behind A ($(now events_pending) events)" \
     "./logs.sh outbox-publisher and ./logs.sh inbox-processor say what they wait for"
 }
 
-age() { if known "$1"; then printf '%s s ago' "$(now "$1")"; else printf 'none'; fi; }
+age() { if known "$1"; then printf '%s s ago' "$(seconds "$1")"; else printf 'none'; fi; }
 
 ticks_behind() {
   local applied last behind

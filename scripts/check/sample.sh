@@ -8,7 +8,8 @@
 
 readonly SAMPLE_PAUSE_S=5
 readonly BACKLOG_NORMAL_MAX=50
-readonly LAG_WARNING_S=10
+readonly LAG_NORMAL_MS=1000
+readonly LAG_WARNING_MS=10000
 
 declare -A NOW=() BEFORE=()
 
@@ -49,6 +50,7 @@ sample_read() {
 }
 
 now() { printf '%s' "${NOW[$1]:-}"; }
+seconds() { printf '%d.%d' "$((NOW[$1] / 1000))" "$((NOW[$1] % 1000 / 100))"; }
 
 # True if all of these were read (and are not null).
 known() {
@@ -56,13 +58,8 @@ known() {
   for name in "$@"; do [[ -n ${NOW[$name]:-} ]] || return 1; done
 }
 
-# above NAME LIMIT: true if it is known and above. A fraction of a second counts as above the whole.
-above() {
-  local value=${NOW[$1]:-}
-  [[ -n $value ]] || return 1
-  [[ $value != *.* ]] || { [[ $value == *.0 ]] && value=${value%.0} || value=$((${value%.*} + 1)); }
-  ((value > $2))
-}
+# above NAME LIMIT: true if it is known and above.
+above() { known "$1" && ((${NOW[$1]} > $2)); }
 
 grew() { above "$1" "$BACKLOG_NORMAL_MAX" && above "$1" "${BEFORE[$1]:-0}"; }
 stood_still() { [[ -n ${BEFORE[$1]+set} && ${BEFORE[$1]} == "$(now "$1")" ]]; }
@@ -86,7 +83,7 @@ sample_needs_another() {
       if known events_pending && ! comparable users; then SUSPICION="a TRUNCATE is on its way"; fi
       if above outbox_unprocessed "$BACKLOG_NORMAL_MAX"; then SUSPICION="there is a backlog in the outbox"; fi
       if above inbox_unprocessed "$BACKLOG_NORMAL_MAX"; then SUSPICION="there is a backlog in the inbox"; fi
-      if above lag_s "$LAG_WARNING_S"; then SUSPICION="B is $(now lag_s) s behind"; fi
+      if above lag_ms "$LAG_WARNING_MS"; then SUSPICION="B is $(seconds lag_ms) s behind"; fi
       ;;
     2)
       # A burst also grows within one pause; a backlog that is being lost grows on.

@@ -16,7 +16,7 @@ select to_regclass('replication.source_status') is not null as has_schema \gset
                max(net_rows) filter (where table_name = 'public.payments') as payments_pending,
                count(*) filter (where table_name in ('public.users', 'public.payments')) as attached,
                sum(events) as events_pending,
-               round(coalesce(extract(epoch from clock_timestamp() - min(oldest)), 0), 1) as lag_s
+               coalesce(extract(epoch from clock_timestamp() - min(oldest)) * 1000, 0)::bigint as lag_ms
         from replication.pending_after(nullif(:'tick', '')::bigint, nullif(:'tick_id', '')::uuid)
     ) pending;
     \if :ERROR
@@ -26,8 +26,8 @@ select to_regclass('replication.source_status') is not null as has_schema \gset
     select last_tick, published_tick, confirmed_tick, target,
            (select count(*) from outbox where processed = false) as outbox_unprocessed,
            (select count(*) from outbox where confirmed = false) as outbox_unconfirmed,
-           (select round(extract(epoch from clock_timestamp() - created_at), 1)
-            from replication.outbox_event order by txid desc, id desc limit 1) as outbox_age_s
+           (select (extract(epoch from clock_timestamp() - created_at) * 1000)::bigint
+            from replication.outbox_event order by txid desc, id desc limit 1) as outbox_age_ms
     from replication.source_status;
 
     -- A scan: on a large outbox it may take longer than it is worth.

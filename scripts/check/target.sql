@@ -11,7 +11,7 @@ select to_regclass('replication.target_status') is not null as has_schema \gset
            (select count(*) from public.payments) as b_payments,
            received_tick, applied_tick, applied_tick_id,
            coalesce(inbox_events, 0) as inbox_total, coalesce(inbox_unprocessed, 0) as inbox_unprocessed,
-           round(extract(epoch from clock_timestamp() - last_received_at), 1) as inbox_age_s,
+           (extract(epoch from clock_timestamp() - last_received_at) * 1000)::bigint as inbox_age_ms,
            to_char(held_since, 'YYYY-MM-DD HH24:MI:SS') as held_since,
            replace(held_error, E'\n', ' ') as held_error
     from (select) always left join replication.target_status on true;

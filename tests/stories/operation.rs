@@ -1,27 +1,53 @@
 //! What an operator meets: settings, stops, and what the services say.
 
-use crate::harness::Replication;
+use crate::harness::{Replication, assert_equal, wait_for};
 
 #[test]
 fn a_bad_setting_stops_the_service_at_start_with_what_is_allowed() {
     for (name, value, allowed) in [
         ("BATCH_SIZE", "0", "it takes a whole number from 1 to 10000"),
         ("BATCH_SIZE", "2000", "it takes at most BATCH_SIZE_MAX, which is 1000"),
+        ("GENERATION_INTERVAL", "0", "it takes seconds from 0.01 to 3600, fractions included"),
         ("POLL_INTERVAL", "soon", "it takes seconds from 0.01 to 60, fractions included"),
         ("NATS_URL", "http://127.0.0.1", "it takes nats://host:port"),
         ("DATABASE_URL", "127.0.0.1", "DATABASE_URL cannot be read"),
     ] {
         let mut replication = Replication::prepare("bad_setting", &[(name, value)]);
-        replication.publisher.start();
-        let ended = replication.publisher.wait_for_end();
-        assert_eq!(ended.code(), Some(2), "{name}={value}");
-        let log = replication.publisher.log();
-        assert!(
-            log.contains("outbox-publisher cannot start") && log.contains(name) && log.contains(allowed),
-            "{log}"
-        );
+        let service = match name {
+            "GENERATION_INTERVAL" => &mut replication.generator,
+            _ => &mut replication.publisher,
+        };
+        service.start();
+        assert_eq!(service.wait_for_end().code(), Some(2), "{name}={value}");
+        let log = service.log();
+        assert!(log.contains("cannot start") && log.contains(name) && log.contains(allowed), "{log}");
         replication.without_stream();
     }
+}
+
+#[test]
+fn the_generator_goes_on_after_a_kill_and_writes_believable_data() {
+    let mut replication = Replication::start_with("generator", &[("GENERATION_INTERVAL", "0.01")]);
+    let mut source = replication.source();
+    let mut target = 0;
+    for killed in [true, false] {
+        replication.generator.start();
+        replication.generator.wait_until_healthy();
+        target += 40;
+        wait_for("more users have signed up", || {
+            let users: i64 = source.query_one("select count(*) from users", &[]).unwrap().get(0);
+            (users >= target).then_some(())
+        });
+        if killed {
+            replication.generator.kill();
+        } else {
+            assert_eq!(replication.generator.stop().code(), Some(0));
+        }
+    }
+    replication.wait_until_caught_up();
+    let (users, payments) = assert_equal(&replication);
+    println!("the generator made {users} users and {payments} payments");
+    assert!((2..8).contains(&(payments / users)), "about four payments come with a user");
 }
 
 #[test]
@@ -40,7 +66,7 @@ fn a_stop_is_clean_and_a_start_goes_on() {
         replication.processor.start();
     }
     replication.wait_until_caught_up();
-    assert_eq!(crate::harness::assert_equal(&replication), (4, 0));
+    assert_eq!(assert_equal(&replication), (4, 0));
     let logs = replication.publisher.log() + &replication.processor.log();
     assert!(!logs.contains("ERROR") && !logs.contains("did not stop in time"), "{logs}");
 }
@@ -51,14 +77,14 @@ fn an_event_that_the_target_cannot_take_holds_and_goes_on_when_it_is_mended() {
     let (mut source, mut target) = (replication.source(), replication.target());
     target.batch_execute("alter table users rename to users_elsewhere").unwrap();
     source.execute("insert into users (name, email) values ('N', '1@x')", &[]).unwrap();
-    let error: String = crate::harness::wait_for("the target says that it is held", || {
+    let error: String = wait_for("the target says that it is held", || {
         let row = target.query_opt("select held_error from replication.target_status", &[]).unwrap();
         row.and_then(|row| row.get(0))
     });
     assert!(error.contains("the target has no table \"public\".\"users\""), "{error}");
     target.batch_execute("alter table users_elsewhere rename to users").unwrap();
     replication.wait_until_caught_up();
-    assert_eq!(crate::harness::assert_equal(&replication), (1, 0));
+    assert_eq!(assert_equal(&replication), (1, 0));
     let held: Option<String> =
         target.query_one("select held_error from replication.target_status", &[]).unwrap().get(0);
     assert_eq!(held, None);
@@ -74,7 +100,7 @@ fn what_cannot_be_a_message_of_ours_is_set_aside_and_stops_nothing() {
     }
     replication.source().execute("insert into users (name, email) values ('N', '1@x')", &[]).unwrap();
     replication.wait_until_caught_up();
-    assert_eq!(crate::harness::assert_equal(&replication), (1, 0));
+    assert_eq!(assert_equal(&replication), (1, 0));
     let rows = replication
         .target()
         .query("select reason, payload from replication.quarantine order by id", &[])

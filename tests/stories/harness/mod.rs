@@ -81,6 +81,8 @@ pub(crate) struct Replication {
     target_url: String,
     pub(crate) publisher: Service,
     pub(crate) processor: Service,
+    /// Not started with the others.
+    pub(crate) generator: Service,
     has_stream: bool,
 }
 
@@ -123,6 +125,7 @@ impl Replication {
             Service::new(&servers.binaries, binary, &servers.logs.join(name))
                 .with(settings.iter().chain(&own))
         };
+        let generator = service("data-generator", &source_url, "").with(settings.iter());
         let publisher = service("outbox-publisher", &source_url, &servers.nats_a).with(settings.iter());
         let processor = service("inbox-processor", &target_url, &servers.nats_b).with(settings.iter());
         Replication {
@@ -131,6 +134,7 @@ impl Replication {
             target_url,
             publisher,
             processor,
+            generator,
             servers,
             has_stream: true,
         }
@@ -187,6 +191,7 @@ impl Replication {
 
 impl Drop for Replication {
     fn drop(&mut self) {
+        self.generator.kill();
         self.publisher.kill();
         self.processor.kill();
         if self.has_stream && !std::thread::panicking() {
