@@ -8,7 +8,6 @@
 
 readonly SAMPLE_PAUSE_S=5
 readonly BACKLOG_NORMAL_MAX=50
-readonly LAG_NORMAL_MS=1000
 readonly LAG_WARNING_MS=10000
 
 declare -A NOW=() BEFORE=()
