@@ -65,6 +65,7 @@ main() {
   layer_choose "$LAYER"
   ports_check "${COMPONENTS[@]}"
   layer_prepare "${COMPONENTS[@]}"
+  layer_note
   components_start_or_undo "${COMPONENTS[@]}"
   print_summary
 }

@@ -3,6 +3,7 @@
 # them. Each layer (scripts/native.sh for plain processes, scripts/docker.sh for containers) defines
 # the same functions, and nothing outside the layers asks which of them is loaded:
 #
+#   layer_require                 ends the script, saying what to do, if nothing can be asked or run
 #   layer_prepare COMPONENT…      everything that comes before the first start: install, build, pull
 #   layer_log_hint COMPONENT      where its log is, for people
 #   component_ports COMPONENT     the names of the variables of the ports that it takes on this machine
@@ -111,6 +112,11 @@ layer_recorded() {
 }
 
 layer_load() {
+  layer_source "$1"
+  layer_require
+}
+
+layer_source() {
   case $1 in
     native) source "$ROOT/scripts/native.sh" ;;
     docker) source "$ROOT/scripts/docker.sh" ;;
@@ -118,8 +124,13 @@ layer_load() {
   esac
 }
 
-# After a purge: nothing of ours stays behind once the last component's data is gone.
+# After a purge: nothing of ours stays behind once the last component is gone.
 run_dir_tidy() {
+  local component state
+  for component in "${ALL_COMPONENTS[@]}"; do
+    read -r state _ < <(component_state "$component")
+    [[ $state == absent ]] || return 0
+  done
   rmdir --ignore-fail-on-non-empty "$RUN_DIR"/{log,data} 2>/dev/null || true
   [[ ! -d $RUN_DIR/data && ! -d $RUN_DIR/log ]] || return 0
   rm -f "$RUN_DIR"/{mode,lock}

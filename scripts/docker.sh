@@ -1,59 +1,57 @@
 # shellcheck shell=bash
-# The component layer for containers: the functions that components.sh describes. A component is the
-# container of the same name in docker-compose.yml.
+# The component layer for containers: the functions that components.sh describes. A container has
+# its component's name. docker-compose.yml says how it is made, and Compose makes and starts it;
+# everything else is asked of the engine itself.
+#
+#   RUN_DIR/<component>.started   it was started, and not stopped since: if it is down, it died
 
-readonly DOCKER_PROJECT=transaction-replication
-readonly DOCKER_IMAGE=transaction-replication # of the three services
-readonly DOCKER_ANSWER_S=5
-readonly DOCKER_PULL_S=300
+source "$ROOT/scripts/docker/engine.sh"
 
-# Docker Compose v2 where it is installed, else docker-compose 1.29.
-docker_compose() {
-  local compose=(docker-compose)
-  ! docker compose version >/dev/null 2>&1 || compose=(docker compose)
-  "${compose[@]}" --project-name "$DOCKER_PROJECT" --project-directory "$ROOT" \
-    --file "$ROOT/docker-compose.yml" "$@"
-}
-
-docker_has_compose() { docker compose version >/dev/null 2>&1 || type -P docker-compose >/dev/null; }
-docker_answers() { timeout "$DOCKER_ANSWER_S" docker info >/dev/null 2>&1; }
-docker_has_image() { docker image inspect "$1" >/dev/null 2>&1; }
-
-# The images that must be here before the given kinds of components can start: those of the compose
-# file, and what ours is built from.
-docker_images() {
-  local kinds=$1
-  [[ $kinds != *postgres* && $kinds != *nats* ]] \
-    || sed --quiet --regexp-extended 's/^ +image: ((postgres|nats):.*)$/\1/p' "$ROOT/docker-compose.yml"
-  [[ $kinds != *service* ]] || docker_has_image "$DOCKER_IMAGE" \
-    || sed --quiet --regexp-extended 's/^FROM ([^ ]+).*$/\1/p' "$ROOT/Dockerfile"
-}
-
-# Pulls what is missing, in bounded time. Prints what cannot be had, if anything.
-docker_pull_missing() {
-  local image
-  for image in $(docker_images "$1"); do
-    docker_has_image "$image" || timeout "$DOCKER_PULL_S" docker pull --quiet "$image" >/dev/null 2>&1 || {
-      printf 'the image %s is not here and cannot be pulled' "$image"
-      return 1
-    }
-  done
+layer_require() {
+  local reason
+  reason=$(engine_answers) || die "${reason^}. Start the engine, and see that you may use it: docker version"
 }
 
 layer_prepare() {
-  local component kinds='' missing
-  type -P docker >/dev/null || die "docker is missing. Install Docker, or run as plain processes: ./start-replication.sh --native"
-  docker_has_compose || die "Neither 'docker compose' nor docker-compose is installed. Install one, or use --native."
-  docker_answers || die "No Docker engine answers. Start it, or run as plain processes: ./start-replication.sh --native"
-  for component in "$@"; do kinds+=" $(component_kind "$component")"; done
-  heading "Preparing the images"
-  missing=$(docker_pull_missing "$kinds") || die "Nothing was started: $missing. Pull it, or use --native."
-  [[ $kinds != *service* ]] || docker_compose build data-generator \
-    || die "The image of the services could not be built: the reason is above. Nothing was started."
+  local reason
+  reason=$(docker_can_run) \
+    || die "Containers cannot run here: $reason. Nothing was started. As plain processes: ./start-replication.sh --native"
+  [[ " $* " == *-processor\ * || " $* " == *-publisher\ * || " $* " == *-generator\ * ]] || return 0
+  image_of_services_build
 }
 
-layer_log_hint() { printf './logs.sh %s' "$1"; }
+# Without what it is built from, an image that is here is used as it is.
+image_of_services_build() {
+  local image
+  for image in $(images_of Dockerfile); do
+    image_is_here "$image" || {
+      say "The image $SERVICES_IMAGE is used as it is: without $image it cannot be built again."
+      return 0
+    }
+  done
+  heading "Building the image of the services ($SERVICES_IMAGE)"
+  compose build inbox-processor \
+    || die "The build failed: its last messages are above. Nothing was started. As plain processes: ./start-replication.sh --native"
+}
 
+# Every setting has been read and exported by settings.sh. Compose's own look into .env is turned to
+# a file that sets nothing, so that ENV_FILE holds here too.
+compose() {
+  [[ -n ${COMPOSE:-} ]] || compose_load >&2 || return 1
+  "${COMPOSE[@]}" --file "$ROOT/docker-compose.yml" --env-file "$ROOT/.env.example" \
+    --project-directory "$ROOT" --project-name "$(compose_project)" "$@"
+}
+
+# The name that Compose itself would choose: what people type finds the same containers.
+compose_project() {
+  local name=${COMPOSE_PROJECT_NAME:-${ROOT##*/}}
+  name=${name,,} name=${name//[^-_a-z0-9]/}
+  printf '%s' "${name##[-_]*([-_])}"
+}
+
+layer_log_hint() { printf 'docker logs %s' "$1"; }
+
+# Clusters and gateways talk inside Docker's networks.
 component_ports() {
   local name
   name=$(component_variable "$1")
@@ -64,66 +62,109 @@ component_ports() {
 }
 
 component_start() {
-  docker_compose up --detach --no-deps --no-build "$1" >/dev/null 2>&1 || {
-    docker_compose up --detach --no-deps --no-build "$1"
-    return 1
-  }
+  local output
+  if ! component_is_up "$1"; then
+    output=$(compose up --detach --no-deps --no-build "$1" 2>&1 </dev/null) || {
+      error "Docker did not start $1:"
+      printf '%s\n' "$output" | sed 's/^/  | /' >&2
+      return 1
+    }
+  fi
+  : >"$RUN_DIR/$1.started"
   stopped_on_purpose_forget "$1"
 }
 
+# The deadlines are those of plain processes. PostgreSQL's image asks for SIGINT, a fast stop.
 component_stop() {
-  ! docker_field "$1" .State.Status >/dev/null || docker stop "$1" >/dev/null
+  local deadline_s=30
+  [[ $(component_kind "$1") != postgres ]] || deadline_s=60
+  rm -f "$RUN_DIR/$1.started"
+  ! container_exists "$1" || docker stop --time "$deadline_s" "$1" >/dev/null
 }
 
-# docker_field COMPONENT FIELD: one field of what the engine knows of the container.
-docker_field() { docker inspect --type container --format "{{$2}}" "$1" 2>/dev/null; }
+container_exists() { docker container inspect "$1" >/dev/null 2>&1; }
+
+# A container that Docker is about to start again counts as died.
+component_state() {
+  local component=$1 state status='' since=- restarts=0
+  read -r status since restarts < <(docker container inspect \
+    --format '{{.State.Status}} {{.State.StartedAt}} {{.RestartCount}}' "$component" 2>/dev/null) || true
+  if [[ $status == running || $status == paused ]]; then
+    state=up since=$(date --date="$since" +%s)
+  elif [[ $status == restarting || -e $RUN_DIR/$component.started ]]; then
+    state=died
+  elif was_stopped_on_purpose "$component"; then
+    state=stopped
+  else
+    state=absent
+  fi
+  [[ $state == up ]] || since=-
+  printf '%s %s %s\n' "$state" "$since" "${restarts:-0}"
+}
 
 component_healthy() {
-  local status health
-  status=$(docker_field "$1" .State.Status) || {
-    printf 'it has no container\n'
+  local status
+  status=$(docker container inspect --format '{{.State.Status}}' "$1" 2>/dev/null) || status=absent
+  case $status in
+    running) "container_$(component_kind "$1")_healthy" "$1" ;;
+    paused)
+      printf 'it is paused; go on with: docker unpause %s\n' "$1"
+      return 1
+      ;;
+    *)
+      printf 'it does not run\n'
+      return 1
+      ;;
+  esac
+}
+
+# Asked now, by what the container's own health check asks every few seconds.
+container_postgres_healthy() {
+  local answer
+  answer=$(component_psql "$1" --command='select 1' 2>&1 </dev/null) || {
+    printf '%s\n' "${answer##*: }" | head -n 1
     return 1
   }
-  [[ $status == running ]] || {
-    printf 'its container is %s\n' "$status"
-    return 1
-  }
-  health=$(docker_field "$1" .State.Health.Status)
-  [[ $health == healthy ]] && return 0
-  # What the last health check printed: of our services, their own words.
-  docker inspect --format '{{range .State.Health.Log}}{{println .Output}}{{end}}' "$1" | grep . | tail --lines=1 \
-    || printf 'its health check says: %s\n' "$health"
+}
+
+container_nats_healthy() {
+  local answer
+  answer=$(nats_page "$1" '/healthz?js-enabled-only=true') && return 0
+  printf 'its monitoring page does not say ok: %s\n' "$answer"
   return 1
 }
 
-component_state() {
-  local status started restarts state since=-
-  if ! status=$(docker_field "$1" .State.Status); then
-    printf 'absent - 0\n'
-    return
-  fi
-  started=$(docker_field "$1" .State.StartedAt)
-  restarts=$(docker_field "$1" .RestartCount)
-  case $status in
-    running | paused | restarting) state=up since=$(date --date="$started" +%s) ;;
-    *) if was_stopped_on_purpose "$1"; then state=stopped; else state=died; fi ;;
-  esac
-  printf '%s %s %s\n' "$state" "$since" "$restarts"
+container_service_healthy() {
+  local answer
+  answer=$(timeout 10 docker exec "$1" "$1" health 2>&1 </dev/null) && return 0
+  printf '%s\n' "${answer:-it does not answer}" | head -n 1
+  return 1
 }
 
-component_logs() { docker logs --tail="$2" ${3:+--follow} "$1" 2>&1; }
+component_logs() {
+  local lines=$2 follow=${3:+--follow}
+  container_exists "$1" || die "$1 has no log yet: it was never started. Start it: ./start-replication.sh $1"
+  docker logs --tail "$lines" ${follow:+"$follow"} "$1" 2>&1
+}
 
+# By TCP, where it says whether the server takes connections from others.
 component_psql() {
   local component=$1
   shift
-  timeout 60 docker exec --interactive "$component" psql --no-psqlrc --username=postgres --dbname=transactions "$@"
+  PGPASSWORD=$POSTGRES_PASSWORD PGCONNECT_TIMEOUT=3 timeout 60 \
+    docker exec --interactive --env PGPASSWORD --env PGCONNECT_TIMEOUT "$component" psql --no-psqlrc \
+    --host=127.0.0.1 --username=postgres --dbname=transactions "$@"
 }
 
-# With the last component go the networks.
+# With the last container its networks go, too.
 component_purge() {
-  docker rm --force --volumes "$1" >/dev/null 2>&1 || true
-  docker volume rm "${DOCKER_PROJECT}_$1" >/dev/null 2>&1 || true
-  rm -f "$RUN_DIR/$1.stopped"
-  [[ -n $(docker ps --all --quiet --filter "label=com.docker.compose.project=$DOCKER_PROJECT") ]] \
-    || docker network rm "$DOCKER_PROJECT"_{zone-a,zone-b,gateways} >/dev/null 2>&1 || true
+  local project network
+  project=$(compose_project)
+  ! container_exists "$1" || docker rm --force --volumes "$1" >/dev/null
+  docker volume rm --force "${project}_$1" >/dev/null
+  rm -f "$RUN_DIR/$1".{started,stopped}
+  [[ -z $(docker ps --all --quiet --filter "label=com.docker.compose.project=$project") ]] || return 0
+  for network in $(docker network ls --quiet --filter "label=com.docker.compose.project=$project"); do
+    docker network rm "$network" >/dev/null
+  done
 }

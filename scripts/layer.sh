@@ -1,27 +1,32 @@
 # shellcheck shell=bash
 # Plain processes or containers: which layer a start uses.
 
+source "$ROOT/scripts/docker/engine.sh"
+
 # layer_choose WANTED: loads the layer wanted, else the one used last time (its data is there), else
-# containers where they can run, else plain processes; says which and why, and notes it.
+# containers where they can run, else plain processes; says which and why.
 layer_choose() {
-  local wanted=$1 layer reason
+  local wanted=$1 reason
   if [[ -n $wanted ]]; then
-    layer=$wanted reason="as asked"
-    layer_refuse_other "$layer"
+    LAYER=$wanted reason="as asked"
+    layer_refuse_other "$LAYER"
   elif [[ -f $RUN_DIR/mode ]]; then
-    layer=$(layer_recorded) reason="as last time"
+    LAYER=$(layer_recorded) reason="as last time"
   elif reason=$(docker_can_run); then
-    layer=docker
+    LAYER=docker
   else
-    layer=native
+    LAYER=native
   fi
-  case $layer in
+  case $LAYER in
     docker) say "Running as containers: $reason." ;;
     *) say "Running as plain processes: $reason." ;;
   esac
-  printf '%s\n' "$layer" >"$RUN_DIR/mode"
-  layer_load "$layer"
+  layer_load "$LAYER"
 }
+
+# Notes the layer for the scripts that come later. Only when all is prepared: a start that could not
+# even begin binds nobody.
+layer_note() { printf '%s\n' "$LAYER" >"$RUN_DIR/mode"; }
 
 # Two sets of components at once would fight for the same ports.
 layer_refuse_other() {
@@ -29,7 +34,7 @@ layer_refuse_other() {
   other=$(layer_recorded)
   [[ -f $RUN_DIR/mode && $1 != "$other" ]] || return 0
   (
-    layer_load "$other"
+    layer_source "$other"
     for component in "${ALL_COMPONENTS[@]}"; do
       ! component_is_up "$component" || die "$component runs in the other way (--$other). Stop that first: ./stop-replication.sh"
     done
@@ -37,21 +42,11 @@ layer_refuse_other() {
 }
 
 # True if an engine answers and has the images or can pull them in a bounded time. Prints the reason
-# either way.
-docker_can_run() (
-  type -P docker >/dev/null || {
-    printf 'Docker is not installed'
-    return 1
-  }
-  source "$ROOT/scripts/docker.sh"
-  docker_has_compose || {
-    printf 'Docker Compose is not installed'
-    return 1
-  }
-  docker_answers || {
-    printf 'no Docker engine answers'
-    return 1
-  }
-  docker_pull_missing "postgres nats service" || return 1
-  printf 'a Docker engine answers and has the images'
-)
+# either way. Without an engine, or with all images at hand, this takes less than a second.
+docker_can_run() {
+  local missing
+  engine_answers && compose_load || return 1
+  mapfile -t missing < <(images_missing)
+  [[ ${#missing[@]} -eq 0 ]] || images_pull "${missing[@]}" || return 1
+  printf 'a Docker engine answers, and the images are here'
+}

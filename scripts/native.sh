@@ -9,6 +9,8 @@ source "$ROOT/scripts/native/prepare.sh"
 
 PATH=$PATH:/usr/sbin:/sbin # where Debian keeps nats-server
 
+layer_require() { :; }
+
 layer_prepare() {
   local component kinds=''
   for component in "$@"; do kinds+=" $(component_kind "$component")"; done

@@ -65,16 +65,18 @@ impl Service {
 
     /// Asks it to stop, as an operator does; returns how it ended.
     pub(crate) fn stop(&mut self) -> ExitStatus {
-        let mut child = self.child.take().unwrap();
-        let killed = Command::new("kill").arg(child.id().to_string()).status().unwrap();
-        assert!(killed.success());
-        child.wait().unwrap()
+        let pid = self.child.as_ref().unwrap().id();
+        assert!(Command::new("kill").arg(pid.to_string()).status().unwrap().success());
+        self.wait_for_end()
     }
 
     /// Waits until it ends by itself.
     pub(crate) fn wait_for_end(&mut self) -> ExitStatus {
-        let mut child = self.child.take().unwrap();
-        wait_for(&format!("{} ends", self.binary.display()), || child.try_wait().unwrap())
+        let ends = format!("{} ends", self.binary.display());
+        let child = self.child.as_mut().unwrap();
+        let status = wait_for(&ends, || child.try_wait().unwrap());
+        self.child = None;
+        status
     }
 
     /// All that it has logged.
