@@ -8,9 +8,6 @@ use shared::wire::{Batch, Position, TickRef};
 use std::collections::HashSet;
 use uuid::Uuid;
 
-/// Held by the one processor of a target, for as long as its session lives.
-const PROCESSOR_LOCK: i64 = 0x7265_706c_0003;
-
 /// How far the target is with the one source that it follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TargetPosition {
@@ -91,13 +88,6 @@ fn require_same(claimed: Uuid, known: Uuid, batch: &Batch) -> Result<()> {
         batch.tick
     )
     .context(Fault::Fatal))
-}
-
-/// Tries to become the one processor of this target. Does not wait.
-pub(crate) fn try_lock(client: &mut Client) -> Result<bool> {
-    let row =
-        client.query_one("select pg_try_advisory_lock($1)", &[&PROCESSOR_LOCK]).context("try the lock")?;
-    Ok(row.get(0))
 }
 
 const POSITION: &str = "

@@ -10,11 +10,13 @@
 //! The applying thread holds the advisory lock that makes this the one processor of the target; the
 //! puller rests while it does not.
 
+mod apply;
 mod applying;
 mod changes;
 mod decoder;
 mod inbox;
 mod puller;
+mod session;
 mod settings;
 mod tables;
 mod uplink;

@@ -19,6 +19,16 @@ pub(crate) struct Tables {
     lookups: usize,
 }
 
+/// How rows that are there get into their table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Each row is inserted, or updated where its key is there. The quick way; it fails where a unique
+    /// value is on its way from one row to another.
+    Upsert,
+    /// Every touched key goes, then the final rows come: no order of rows can collide.
+    Replace,
+}
+
 /// One table, for rows of one shape.
 struct Table {
     name: String,
@@ -56,37 +66,26 @@ impl Tables {
         Ok(())
     }
 
-    /// Writes the changes: first what is gone, children before parents, then what is there, parents
+    /// Writes the changes: first what is to go, children before parents, then what is there, parents
     /// before children.
     pub(crate) fn write(
         &self,
         transaction: &mut Transaction<'_>,
         changes: &HashMap<Shape, TableChanges>,
-    ) -> Result<()> {
-        let sorted = self.parents_first(changes)?;
-        for (table, changes) in sorted.iter().rev() {
-            table.remove(transaction, changes.emptied, changes.deleted.iter())?;
-        }
-        for (table, changes) in &sorted {
-            table.put(transaction, &table.upsert, changes)?;
-        }
-        Ok(())
-    }
-
-    /// Writes the changes so that no order of rows can collide on a unique constraint: every
-    /// touched key goes, then the final rows come.
-    pub(crate) fn rewrite(
-        &self,
-        transaction: &mut Transaction<'_>,
-        changes: &HashMap<Shape, TableChanges>,
+        way: Way,
     ) -> Result<()> {
         let sorted = self.parents_first(changes)?;
         for (table, changes) in sorted.iter().rev() {
             let present = changes.present.iter().map(|(key, _)| key);
-            table.remove(transaction, changes.emptied, changes.deleted.iter().chain(present))?;
+            let replaced = present.filter(|_| way == Way::Replace);
+            table.remove(transaction, changes.emptied, changes.deleted.iter().chain(replaced))?;
         }
         for (table, changes) in &sorted {
-            table.put(transaction, &table.insert, changes)?;
+            let statement = match way {
+                Way::Upsert => &table.upsert,
+                Way::Replace => &table.insert,
+            };
+            table.put(transaction, statement, changes)?;
         }
         Ok(())
     }

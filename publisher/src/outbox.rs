@@ -10,9 +10,6 @@ use shared::fault::Fault;
 use shared::wire::{Event, Operation, Shape, Source, TickRef};
 use uuid::Uuid;
 
-/// Held by the one publisher of a source, for as long as its session lives.
-const PUBLISHER_LOCK: i64 = 0x7265_706c_0002;
-
 /// The moment between two snapshots of the source, and what is needed to read its events.
 #[derive(Clone, Debug)]
 pub(crate) struct Tick {
@@ -30,26 +27,6 @@ pub(crate) struct OutboxEvent {
     pub(crate) ordinal: i64,
     pub(crate) total: i64,
     pub(crate) event: Event,
-}
-
-/// Tries to become the one publisher of this source. Does not wait.
-pub(crate) fn try_lock(client: &mut Client) -> Result<bool> {
-    let row =
-        client.query_one("select pg_try_advisory_lock($1)", &[&PUBLISHER_LOCK]).context("try the lock")?;
-    Ok(row.get(0))
-}
-
-/// Makes commits of this session durable, whatever weaker default the server has: a tick that was
-/// read must never be lost in a crash and come again with other events.
-pub(crate) fn make_commits_durable(client: &mut Client) -> Result<()> {
-    client
-        .execute(
-            "select set_config('synchronous_commit', 'on', false)
-             where current_setting('synchronous_commit') in ('off', 'local')",
-            &[],
-        )
-        .context("make commits durable")?;
-    Ok(())
 }
 
 /// Lets NOTIFY wake this session. Not where transactions can be prepared: one that has

@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use crossbeam_channel::Sender;
 use postgres::Client;
 use postgres::fallible_iterator::FallibleIterator;
-use shared::database::Database;
+use shared::database::{Database, make_commits_durable};
+use shared::leadership::{Role, wait_for_role};
 use shared::schema::{Side, migrate};
 use shared::supervisor::ThreadContext;
 use std::sync::Arc;
@@ -26,8 +27,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const SLEEP_PAUSE: Duration = Duration::from_millis(50);
 /// A sleep looks this often whether a stop is requested.
 const STOP_CHECK: Duration = Duration::from_millis(250);
-/// How often a standby tries to take over.
-const STANDBY_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(crate) struct Ticker {
     database: Database,
@@ -57,8 +56,8 @@ impl Ticker {
     fn session(&self, context: &ThreadContext) -> Result<()> {
         let mut client = self.database.session()?;
         migrate(&mut client, Side::Source)?;
-        outbox::make_commits_durable(&mut client)?;
-        if !wait_for_lock(&mut client, context)? {
+        make_commits_durable(&mut client)?;
+        if !wait_for_role(&mut client, Role::Publisher, context)? {
             return Ok(());
         }
         let marks = outbox::read_marks(&mut client)?;
@@ -98,22 +97,6 @@ impl Ticker {
             TICK_INTERVAL
         }
     }
-}
-
-/// Waits as a hot standby until this session holds the lock; false when a stop is requested.
-fn wait_for_lock(client: &mut Client, context: &ThreadContext) -> Result<bool> {
-    let mut waiting = false;
-    while !outbox::try_lock(client)? {
-        if !waiting {
-            log::info!("another publisher serves this source; standing by to take over");
-            waiting = true;
-        }
-        context.healthy();
-        if context.stop().wait(STANDBY_INTERVAL) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// The pauses while there is no work.

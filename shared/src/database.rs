@@ -104,3 +104,18 @@ pub fn identity(client: &mut impl postgres::GenericClient) -> Result<String> {
         .context("read the identity of the database")?;
     Ok(row.get(0))
 }
+
+/// Makes commits of this session durable, whatever weaker default the server has; a stronger one stays.
+///
+/// A tick that was read must not be lost in a crash and come again with other events, and a
+/// transaction that was confirmed must not be lost either.
+pub fn make_commits_durable(client: &mut Client) -> Result<()> {
+    client
+        .execute(
+            "select set_config('synchronous_commit', 'on', false)
+             where current_setting('synchronous_commit') in ('off', 'local')",
+            &[],
+        )
+        .context("make commits durable")?;
+    Ok(())
+}

@@ -6,6 +6,7 @@
 // A test that cannot go on says so by a panic.
 #![allow(clippy::unwrap_used)]
 
+mod concurrency;
 mod delivery;
 mod harness;
 mod operation;

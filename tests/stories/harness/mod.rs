@@ -28,6 +28,11 @@ pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) 
     }
 }
 
+/// The number that a query gives.
+pub(crate) fn count(client: &mut Client, query: &str) -> i64 {
+    client.query_one(query, &[]).unwrap().get(0)
+}
+
 /// What `test-replication.sh` says about its servers.
 struct Servers {
     source: String,

@@ -1,0 +1,53 @@
+//! One at a time: a session advisory lock that a service holds for as long as its session lives. A
+//! second instance stands by and takes over when the first one's session ends.
+
+use crate::supervisor::ThreadContext;
+use anyhow::{Context, Result};
+use postgres::Client;
+use std::time::Duration;
+
+/// How often a standby tries to take over.
+const STANDBY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What there can be only one of in a database.
+#[derive(Clone, Copy, Debug)]
+pub enum Role {
+    /// The publisher of a source.
+    Publisher,
+    /// The processor of a target.
+    Processor,
+}
+
+impl Role {
+    /// Any numbers that no other program is likely to lock.
+    fn lock(self) -> i64 {
+        match self {
+            Role::Publisher => 0x7265_706c_0002,
+            Role::Processor => 0x7265_706c_0003,
+        }
+    }
+}
+
+/// Waits until this session holds the role; false when a stop is requested instead.
+///
+/// The session must be one of its own, not of a pool and not through a transaction pooler: the role
+/// ends with it.
+pub fn wait_for_role(client: &mut Client, role: Role, context: &ThreadContext) -> Result<bool> {
+    let mut waiting = false;
+    loop {
+        let row = client
+            .query_one("select pg_try_advisory_lock($1)", &[&role.lock()])
+            .with_context(|| format!("try to become the {role:?}"))?;
+        if row.get(0) {
+            return Ok(true);
+        }
+        if !waiting {
+            log::info!("another {role:?} serves this database; standing by to take over");
+            waiting = true;
+        }
+        context.healthy();
+        if context.stop().wait(STANDBY_INTERVAL) {
+            return Ok(false);
+        }
+    }
+}
