@@ -5,19 +5,20 @@
 #
 #   RUN_DIR/<component>.started   it was started, and not stopped since: if it is down, it died
 
-source "$ROOT/scripts/docker/engine.sh"
+declare -F engine_answers >/dev/null || source "$ROOT/scripts/docker/engine.sh"
 
 layer_require() {
   local reason
-  reason=$(engine_answers) || die "${reason^}. Start the engine, and see that you may use it: docker version"
+  reason=$(engine_answers) || die "Containers cannot run or be asked: $reason. See that an engine runs and that you may use it: docker version. As plain processes: ./start-replication.sh --native"
 }
 
 layer_prepare() {
-  local reason
+  local reason component kinds=''
   reason=$(docker_can_run) \
     || die "Containers cannot run here: $reason. Nothing was started. As plain processes: ./start-replication.sh --native"
-  [[ " $* " == *-processor\ * || " $* " == *-publisher\ * || " $* " == *-generator\ * ]] || return 0
-  image_of_services_build
+  compose_load
+  for component in "$@"; do kinds+=" $(component_kind "$component")"; done
+  [[ $kinds != *service* ]] || image_of_services_build
 }
 
 # Without what it is built from, an image that is here is used as it is.
@@ -34,10 +35,9 @@ image_of_services_build() {
     || die "The build failed: its last messages are above. Nothing was started. As plain processes: ./start-replication.sh --native"
 }
 
-# Every setting has been read and exported by settings.sh. Compose's own look into .env is turned to
-# a file that sets nothing, so that ENV_FILE holds here too.
+# settings.sh has read and exported what .env says. Compose's own look into it is turned to the file of
+# defaults, so that ENV_FILE holds here too.
 compose() {
-  [[ -n ${COMPOSE:-} ]] || compose_load >&2 || return 1
   "${COMPOSE[@]}" --file "$ROOT/docker-compose.yml" --env-file "$ROOT/.env.example" \
     --project-directory "$ROOT" --project-name "$(compose_project)" "$@"
 }
@@ -45,8 +45,9 @@ compose() {
 # The name that Compose itself would choose: what people type finds the same containers.
 compose_project() {
   local name=${COMPOSE_PROJECT_NAME:-${ROOT##*/}}
-  name=${name,,} name=${name//[^-_a-z0-9]/}
-  printf '%s' "${name##[-_]*([-_])}"
+  name=${name,,}
+  [[ ${name//[^-_a-z0-9]/} =~ ^[-_]*(.*)$ ]]
+  printf '%s' "${BASH_REMATCH[1]}"
 }
 
 layer_log_hint() { printf 'docker logs %s' "$1"; }

@@ -1,0 +1,70 @@
+# shellcheck shell=bash
+# Whether containers can run on this machine: the engine, Compose, and the images.
+
+readonly ENGINE_DEADLINE_S=5
+readonly PULL_DEADLINE_S=120 # for all images together
+readonly SERVICES_IMAGE=transaction-replication
+
+# False, with the reason printed, if no engine answers.
+engine_answers() {
+  local answer
+  if ! type -P docker >/dev/null; then
+    printf 'there is no docker command on this machine'
+    return 1
+  fi
+  answer=$(timeout "$ENGINE_DEADLINE_S" docker version --format '{{.Server.Version}}' 2>&1) && return 0
+  answer=${answer##*$'\n'}
+  printf 'no Docker engine answers (%s)' "${answer:-"asked for $ENGINE_DEADLINE_S s"}"
+  return 1
+}
+
+# Sets COMPOSE to the command for version 2 or, without it, 1.29. False, with the reason printed, if
+# there is neither.
+# shellcheck disable=SC2034 # docker.sh uses it
+compose_load() {
+  if docker compose version >/dev/null 2>&1; then
+    COMPOSE=(docker compose)
+  elif type -P docker-compose >/dev/null; then
+    COMPOSE=(docker-compose)
+  else
+    printf 'there is a Docker engine, but neither "docker compose" nor docker-compose'
+    return 1
+  fi
+}
+
+image_is_here() { docker image inspect "$1" >/dev/null 2>&1; }
+
+# The images that docker-compose.yml or the Dockerfile names. Ours has no tag, and is left out.
+images_of() {
+  sed --quiet --regexp-extended 's/^(FROM|[[:space:]]*image:) ([^[:space:]]+:[^[:space:]]+).*/\2/p' "$ROOT/$1"
+}
+
+# The images that are needed and not here: those of PostgreSQL and NATS and, unless there is one of
+# the services already, those that it is built from.
+images_missing() {
+  local image
+  for image in $(images_of docker-compose.yml) $(image_is_here "$SERVICES_IMAGE" || images_of Dockerfile); do
+    image_is_here "$image" || printf '%s\n' "$image"
+  done
+}
+
+# False, with the reason printed, if not all of them can be pulled in time.
+images_pull() {
+  local image answer status=0 left_s deadline_s=$((EPOCHSECONDS + PULL_DEADLINE_S))
+  for image in "$@"; do
+    left_s=$((deadline_s - EPOCHSECONDS))
+    printf '  Pulling %s, for up to %d s\n' "$image" "$((left_s > 0 ? left_s : 1))" >&2
+    answer=$(timeout "$((left_s > 0 ? left_s : 1))" docker pull --quiet "$image" 2>&1 </dev/null) || status=$?
+    case $status in
+      0) ;;
+      124)
+        printf 'the images were not pulled within %d s; do it in your own time: docker pull %s' "$PULL_DEADLINE_S" "$image"
+        return 1
+        ;;
+      *)
+        printf 'the images (%s) are not here and cannot be pulled (%s)' "$*" "${answer##*$'\n'}"
+        return 1
+        ;;
+    esac
+  done
+}
