@@ -120,6 +120,7 @@ main() {
     step "What the scripts say" scripts/test-scripts.sh
   fi
   step "Build" cargo build --release --locked --workspace
+  $ONLY_RUST || step "The demo, as an operator runs it" scripts/test-demo.sh
   step "Servers for the tests" servers_start
   trap servers_end EXIT
   trap 'exit 130' INT TERM HUP

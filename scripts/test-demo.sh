@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# Usage: scripts/test-demo.sh
+#
+# Runs the demo as an operator does, with ports and data of its own: starts it, lets
+# check-replication.sh judge it in good and in bad times, stops it, starts it again, and deletes it. A
+# step of test-replication.sh.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
+source "$ROOT/scripts/console.sh"
+source "$ROOT/scripts/settings.sh"
+
+readonly PORT_OFFSET=900 # neither the demo's ports nor those of the stories
+readonly DEADLINE_S=60
+
+own_settings_load() {
+  local setting
+  export RUN_DIR=$ROOT/.run/demo-test ENV_FILE=/dev/null GENERATION_INTERVAL=0.05
+  for setting in "${SETTINGS[@]}"; do
+    [[ $setting != *_PORT=* ]] || export "${setting%%=*}=$((${setting#*=} + PORT_OFFSET))"
+  done
+  settings_load
+}
+
+# in_database PORT SQL
+in_database() {
+  PGPASSWORD=$POSTGRES_PASSWORD psql --host=127.0.0.1 --port="$1" --username=postgres --dbname=transactions \
+    --no-psqlrc --quiet --tuples-only --no-align --command="$2"
+}
+in_a() { in_database "$POSTGRES_A_PORT" "$1"; }
+in_b() { in_database "$POSTGRES_B_PORT" "$1"; }
+
+# check_says STATUS TEXT: what check-replication.sh ends with and prints, within the deadline (a state that
+# was just brought about needs a moment).
+check_says() {
+  local status=$1 text=$2 output actual begun_s=$SECONDS
+  while true; do
+    actual=0
+    output=$("$ROOT/check-replication.sh" 2>&1) || actual=$?
+    if [[ $actual == "$status" && $output == *"$text"* ]]; then
+      say "check-replication.sh: $status, \"$text\""
+      return
+    fi
+    ((SECONDS - begun_s < DEADLINE_S)) \
+      || die "expected status $status and \"$text\", got status $actual and:"$'\n'"$output"
+    sleep 0.5
+  done
+}
+
+quietly() {
+  local output
+  output=$("$@" 2>&1) || die "$* failed:"$'\n'"$output"
+}
+
+story_of_a_good_start() {
+  quietly "$ROOT/start-replication.sh" --native
+  quietly "$ROOT/start-replication.sh" --native # a second run is harmless
+  until (($(in_a 'select count(*) from users') > 50)); do sleep 0.2; done
+  check_says 0 "B is what A was a moment ago"
+}
+
+story_of_a_service_that_died() {
+  kill -KILL "$(<"$RUN_DIR/outbox-publisher.pid")"
+  check_says 2 "outbox-publisher: it ended without being told to"
+  quietly "$ROOT/start-replication.sh" outbox-publisher
+  check_says 0 "restarts: 1"
+}
+
+story_of_a_node_that_is_stopped() {
+  quietly "$ROOT/stop-replication.sh" nats-b-2
+  check_says 1 "nats-b-2: stopped on purpose"
+  quietly "$ROOT/start-replication.sh" nats-b-2
+  check_says 0 "B is what A was a moment ago"
+}
+
+story_of_an_outbox_that_nobody_takes() {
+  quietly "$ROOT/stop-replication.sh" nats-b-1 nats-b-2 nats-b-3
+  until (($(in_a 'select count(*) from outbox where processed = false') > 50)); do sleep 0.2; done
+  check_says 2 "the outbox is not being published"
+  quietly "$ROOT/start-replication.sh" nats-b-1 nats-b-2 nats-b-3
+  check_says 0 "B is what A was a moment ago"
+}
+
+story_of_a_target_that_was_changed() {
+  quietly "$ROOT/stop-replication.sh" data-generator
+  check_says 1 "data-generator: stopped on purpose"
+  in_b "create table kept as select * from payments limit 3;
+        delete from payments where id in (select id from kept)"
+  check_says 2 "payments: A and B differ by 3, and B's position stands still"
+  in_b "insert into payments select * from kept; drop table kept"
+  check_says 1 "payments   equal"
+}
+
+story_of_a_stop_and_a_start() {
+  local users
+  users=$(in_b 'select count(*) from users')
+  quietly "$ROOT/stop-replication.sh"
+  check_says 1 "inbox-processor: stopped on purpose"
+  quietly "$ROOT/start-replication.sh"
+  check_says 0 "B is what A was a moment ago"
+  (($(in_b 'select count(*) from users') >= users / 2)) || die "the data was not kept"
+  quietly "$ROOT/stop-replication.sh" --purge
+  [[ ! -e $RUN_DIR ]] || die "--purge left something in $RUN_DIR: $(ls "$RUN_DIR")"
+}
+
+main() {
+  own_settings_load
+  trap '"$ROOT/stop-replication.sh" --purge >/dev/null 2>&1 || true' EXIT
+  story_of_a_good_start
+  story_of_a_service_that_died
+  story_of_a_node_that_is_stopped
+  story_of_an_outbox_that_nobody_takes
+  story_of_a_target_that_was_changed
+  story_of_a_stop_and_a_start
+}
+
+main "$@"
