@@ -152,6 +152,9 @@ impl Session {
     }
 
     fn note_hold(&mut self, error: Option<String>, tried: bool) {
+        if error.is_some() {
+            self.tables.forget();
+        }
         match (error, &mut self.held) {
             (None, held) => {
                 if held.take().is_some() {

@@ -66,6 +66,11 @@ impl Tables {
         Ok(())
     }
 
+    /// Forgets what was looked up: the target's tables may have changed since.
+    pub(crate) fn forget(&mut self) {
+        self.by_shape.clear();
+    }
+
     /// Writes the changes: first what is to go, children before parents, then what is there, parents
     /// before children.
     pub(crate) fn write(

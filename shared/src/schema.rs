@@ -56,6 +56,7 @@ const SOURCE: &[Migration] = migrations![
     1 "source/001_outbox_and_ticks.sql",
     2 "source/002_attach.sql",
     3 "source/003_views.sql",
+    4 "source/004_follow_alter_table.sql",
 ];
 const TARGET: &[Migration] = migrations![1 "target/001_inbox_and_positions.sql", 2 "target/002_views.sql"];
 

@@ -10,4 +10,5 @@ mod concurrency;
 mod delivery;
 mod harness;
 mod operation;
+mod tables;
 mod transactions;
