@@ -76,12 +76,12 @@ since_print() {
   printf '%(%Y-%m-%d %H:%M)T (%s)' "$1" "$age"
 }
 
-# zone_print ZONE NODE…: what the zone's nodes know together, asked of the first one that is up.
+# zone_print ZONE NODE…: what the zone's nodes know together, asked of the first healthy one.
 zone_print() {
   local zone=$1 node
   shift
   for node in "$@"; do
-    component_is_up "$node" || continue
+    component_healthy "$node" >/dev/null || continue
     nats_has_leader "$node" || finding 1 "NATS zone $zone has no JetStream leader (asked: $node)" \
       "two of its three nodes must be up: ./start-replication.sh $*; an election takes up to 10 s"
     nats_has_gateway "$node" || finding 1 "NATS zone $zone has no connection to the other zone (asked: $node)" \

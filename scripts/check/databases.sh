@@ -1,8 +1,6 @@
 # shellcheck shell=bash
 # Sections 2 to 5: what the two databases say.
 
-readonly LAG_NORMAL_MS=1000
-
 databases_print() {
   heading "Databases"
   printf '  %-22s %12s %12s   %s\n' '' A B normal

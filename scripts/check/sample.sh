@@ -8,6 +8,7 @@
 
 readonly SAMPLE_PAUSE_S=5
 readonly BACKLOG_NORMAL_MAX=50
+readonly LAG_NORMAL_MS=1000
 readonly LAG_WARNING_MS=10000
 
 declare -A NOW=() BEFORE=()
@@ -31,6 +32,8 @@ sample_take() {
   sample_read postgres-b "$ROOT/scripts/check/target.sql"
   sample_read postgres-a "$ROOT/scripts/check/source.sql" \
     --set=tick="$(now applied_tick)" --set=tick_id="$(now applied_tick_id)"
+  # Without B's position, what A calls pending is all that it ever had.
+  known b_users || unset 'NOW[lag_ms]' 'NOW[events_pending]' 'NOW[users_pending]' 'NOW[payments_pending]'
 }
 
 # sample_read COMPONENT SQL_FILE [PSQL_ARGUMENT…]
@@ -42,7 +45,8 @@ sample_read() {
     if [[ $line =~ ^([a-z][a-z0-9_]*)=(.*)$ ]]; then
       NOW[${BASH_REMATCH[1]}]=${BASH_REMATCH[2]}
     elif [[ $line == *ERROR:* && $line != *"statement timeout"* || $line == *"error:"* ]]; then
-      NOW[$component]=${line#*[Ee][Rr][Rr][Oo][Rr]: }
+      line=${line#*[Ee][Rr][Rr][Oo][Rr]:}
+      NOW[$component]=${line#"${line%%[^ ]*}"}
     fi
   done < <(component_psql "$component" --quiet --tuples-only --no-align --expanded \
     --field-separator== "$@" --file=- <"$sql_file" 2>&1)
@@ -60,7 +64,8 @@ known() {
 # above NAME LIMIT: true if it is known and above.
 above() { known "$1" && ((${NOW[$1]} > $2)); }
 
-grew() { above "$1" "$BACKLOG_NORMAL_MAX" && above "$1" "${BEFORE[$1]:-0}"; }
+# A backlog goes up and down under load. It is losing ground only if B also falls behind.
+grew() { above lag_ms "$LAG_NORMAL_MS" && above "$1" "$BACKLOG_NORMAL_MAX" && above "$1" "${BEFORE[$1]:-0}"; }
 stood_still() { [[ -n ${BEFORE[$1]+set} && ${BEFORE[$1]} == "$(now "$1")" ]]; }
 
 # By how many rows of a table A's count, less what is on its way, is above B's.
@@ -85,7 +90,7 @@ sample_needs_another() {
       if above lag_ms "$LAG_WARNING_MS"; then SUSPICION="B is $(seconds lag_ms) s behind"; fi
       ;;
     2)
-      # A burst also grows within one pause; a backlog that is being lost grows on.
+      # A burst also grows within one pause; where more comes than goes, it grows on.
       if grew outbox_unprocessed || grew inbox_unprocessed; then SUSPICION="the backlog grows"; fi
       ;;
   esac

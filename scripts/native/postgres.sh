@@ -124,7 +124,8 @@ postgres_stop() { process_stop "$1" INT 60; }
 postgres_healthy() {
   local answer
   answer=$(postgres_psql "$1" --command='select 1' 2>&1) || {
-    printf '%s\n' "${answer##*: }" | head -n 1
+    answer=${answer%%$'\n'*}
+    printf 'it does not answer: %s\n' "${answer##*: }"
     return 1
   }
 }
