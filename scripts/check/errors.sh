@@ -6,7 +6,7 @@ readonly ERRORS_LINES_MAX=20000 # bounds the work: of a log of gigabytes only th
 
 # What every orderly start and stop writes, and what the components section says better.
 readonly ERRORS_EXPECTED_POSTGRES='FATAL:  (the database system is |terminating connection due to administrator command)'
-readonly ERRORS_EXPECTED_NATS='connection refused|Error flushing|Error trying to connect to (route|gateway)'
+readonly ERRORS_EXPECTED_NATS='connection refused|Error getting IP for |Error flushing|Error trying to connect to (route|gateway)'
 
 # Prints "COUNT LAST_LINE" for one component.
 errors_of() {

@@ -19,6 +19,13 @@ pub enum Role {
 }
 
 impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Role::Publisher => "publisher",
+            Role::Processor => "processor",
+        }
+    }
+
     /// Any numbers that no other program is likely to lock.
     fn lock(self) -> i64 {
         match self {
@@ -37,12 +44,12 @@ pub fn wait_for_role(client: &mut Client, role: Role, context: &ThreadContext) -
     loop {
         let row = client
             .query_one("select pg_try_advisory_lock($1)", &[&role.lock()])
-            .with_context(|| format!("try to become the {role:?}"))?;
+            .with_context(|| format!("try to become the {}", role.name()))?;
         if row.get(0) {
             return Ok(true);
         }
         if !waiting {
-            log::info!("another {role:?} serves this database; standing by to take over");
+            log::info!("another {} serves this database; standing by to take over", role.name());
             waiting = true;
         }
         context.healthy();

@@ -27,6 +27,16 @@ impl Service {
         }
     }
 
+    /// A second instance with the same settings, and a log of its own.
+    pub(crate) fn twin(&self) -> Service {
+        let log = self.log.with_extension("twin.log");
+        File::create(&log).unwrap();
+        let health = log.with_extension("health").display().to_string();
+        let mut settings = self.settings.clone();
+        settings.insert("HEALTH_FILE".to_owned(), health);
+        Service { binary: self.binary.clone(), log, settings, child: None }
+    }
+
     pub(crate) fn with<'a>(mut self, settings: impl Iterator<Item = &'a (&'a str, &'a str)>) -> Service {
         self.settings.extend(settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         self
@@ -82,5 +92,11 @@ impl Service {
     /// All that it has logged.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
