@@ -10,6 +10,7 @@
 //! The ticker holds the advisory lock that makes this the one publisher of the source; the other
 //! threads rest while it does not.
 
+mod audit;
 mod confirms;
 mod cursor;
 mod encoder;
@@ -70,6 +71,9 @@ fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
     let subject = shared::wire::confirm_subject(&subject_prefix);
     let confirms = confirms::Confirms::new(broker, subject, database.clone(), state.clone());
     supervisor.spawn("confirms", move |context| confirms.run(context))?;
+
+    let (audited, leading) = (database.clone(), state.clone());
+    supervisor.spawn("audit", move |context| audit::run(context, &audited, &leading))?;
 
     supervisor.spawn("marks", move |context| marks::run(context, &database, &state, &marks_wanted))
 }

@@ -82,6 +82,14 @@ pub(crate) fn bind_target(client: &mut Client, candidate: &str) -> Result<String
     Ok(row.get(0))
 }
 
+/// What is wrong with the capture of attached tables; nothing, usually.
+pub(crate) fn capture_problems(client: &mut Client) -> Result<Vec<String>> {
+    let rows = client
+        .query("select table_name || ': ' || problem from replication.capture_problem order by 1", &[])
+        .context("audit the capture")?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
 /// The id of a tick; none where this source has no such tick.
 pub(crate) fn tick_id(client: &mut Client, tick: i64) -> Result<Option<Uuid>> {
     let row = client

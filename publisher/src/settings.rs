@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Reading a tick may wait for the broker while it streams; longer than this it is better begun
 /// again, since it would hold back vacuum. The cursor goes on where it stopped.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Reader, confirms, marks, and one to spare.
+/// Reader, confirms, marks, audit.
 const POOLED_CONNECTIONS: u32 = 4;
 
 /// The settings of outbox-publisher.

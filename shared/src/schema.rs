@@ -57,6 +57,7 @@ const SOURCE: &[Migration] = migrations![
     2 "source/002_attach.sql",
     3 "source/003_views.sql",
     4 "source/004_follow_alter_table.sql",
+    5 "source/005_audit.sql",
 ];
 const TARGET: &[Migration] = migrations![1 "target/001_inbox_and_positions.sql", 2 "target/002_views.sql"];
 

@@ -72,6 +72,28 @@ fn a_target_table_that_was_changed_and_mended_meanwhile_is_looked_at_anew() {
 }
 
 #[test]
+fn a_hole_in_the_capture_is_reported_loudly() {
+    let mut replication = Replication::start("audit");
+    let mut source = replication.source();
+    let problems = "select count(*) from replication.capture_problem";
+    assert_eq!(count(&mut source, problems), 0);
+    source.batch_execute("alter table users disable trigger replication_update").unwrap();
+    source.batch_execute("drop trigger replication_delete on payments").unwrap();
+    assert_eq!(count(&mut source, problems), 2);
+    // It looks when it starts, and then once a minute.
+    replication.publisher.kill();
+    replication.publisher.start();
+    wait_for("the publisher complains", || {
+        let log = replication.publisher.log();
+        let complains = log.contains("public.users: its capture trigger for update is not enabled always")
+            && log.contains("public.payments: its capture trigger for delete is missing");
+        complains.then_some(())
+    });
+    source.batch_execute("select replication.attach('users'), replication.attach('payments')").unwrap();
+    assert_eq!(count(&mut source, problems), 0);
+}
+
+#[test]
 fn a_detached_table_is_no_longer_captured_and_removal_leaves_no_trace() {
     let mut replication = Replication::start("detached");
     let mut source = replication.source();
