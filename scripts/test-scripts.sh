@@ -8,6 +8,8 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 source "$ROOT/scripts/console.sh"
 source "$ROOT/scripts/settings.sh"
+source "$ROOT/scripts/components.sh"
+source "$ROOT/scripts/docker/engine.sh"
 
 readonly SCRIPTS=(start-replication.sh stop-replication.sh logs.sh check-replication.sh test-replication.sh)
 
@@ -32,9 +34,23 @@ test_usage() {
   expect 2 "exclude each other" "$ROOT/start-replication.sh" --native --docker
 }
 
+test_logs() {
+  expect 2 "Name a component" "$ROOT/logs.sh"
+  expect 2 "One component at a time" "$ROOT/logs.sh" nats-a-1 nats-a-2
+  expect 2 "--tail takes a number of lines, not 'x'" "$ROOT/logs.sh" nats-a-1 --tail=x
+  expect 1 "nats-a-1 has no log yet" "$ROOT/logs.sh" nats-a-1
+}
+
 test_bad_settings() {
   expect 1 "POSTGRES_A_PORT is 'many'" env POSTGRES_A_PORT=many "$ROOT/start-replication.sh" --native postgres-a
   expect 1 "may hold letters" env POSTGRES_PASSWORD='a b' "$ROOT/start-replication.sh" --native postgres-a
+}
+
+# Insisting on containers where there are none leaves nothing behind, not even the choice.
+test_no_engine() {
+  expect 1 "Containers cannot run" \
+    env DOCKER_HOST="unix://$RUN_DIR/none.sock" "$ROOT/start-replication.sh" --docker
+  [[ ! -e $RUN_DIR/mode ]] || die "a start that could not begin has bound the next one to containers"
 }
 
 # A listener of our own on a port that a start wants.
@@ -52,27 +68,67 @@ test_taken_port() {
   [[ -z $(compgen -G "$RUN_DIR/*.pid") ]] || die "a start that was refused left something running"
 }
 
-# Every setting of the scripts with the same default, and every variable that a service reads.
+# Every setting of the scripts with the same default, and every variable that a service reads: with
+# the same default where its code has a plain one.
 test_settings_are_documented() {
-  local setting name
+  local setting name default
   for setting in "${SETTINGS[@]}"; do
     grep --quiet --line-regexp --fixed-strings "$setting" "$ROOT/.env.example" \
       || die ".env.example does not have the line $setting"
   done
-  while read -r name; do
-    grep --quiet --extended-regexp "^(# )?$name=" "$ROOT/.env.example" \
-      || die ".env.example does not have $name, which a service reads"
-  done < <(grep --recursive --no-filename --only-matching --perl-regexp \
-    '(optional|required|count|seconds|nats_name)\("\K[A-Z_]+(?=")' \
-    "$ROOT"/{shared,generator,publisher,processor}/src | sort --unique)
+  while read -r name default; do
+    grep --quiet --extended-regexp "^(# )?$name=${default:+$default\$}" "$ROOT/.env.example" \
+      || die ".env.example does not have $name${default:+=$default}, which a service reads"
+    grep --quiet --word-regexp "$name:" "$ROOT/docker-compose.yml" \
+      || die "docker-compose.yml does not hand on $name, which a service reads"
+  done < <(service_variables)
+}
+
+# NAME DEFAULT, or NAME alone where there is no default or it is computed.
+service_variables() {
+  find "$ROOT"/{shared,generator,publisher,processor}/src -name '*.rs' -exec cat {} + | tr --squeeze-repeats ' \n' ' ' \
+    | grep --only-matching --perl-regexp \
+      'environment ?\. ?(optional|required|count|seconds|nats_name)\( ?"[A-Z_]+"(, ?[^,)]+)?' \
+    | sed --regexp-extended \
+      -e 's/^.*(optional|required)\( ?"([A-Z_]+)".*/\2/' \
+      -e 's/^[^"]*"([A-Z_]+)"(, ?"?([A-Za-z0-9._]+)"?)?$/\1 \3/' \
+      -e 's/^[^"]*"([A-Z_]+)".*/\1/' -e 's/\.0$//' \
+    | sort --unique
+}
+
+# A copy of .env.example as .env changes nothing.
+test_example_changes_nothing() {
+  diff <(settings_from /dev/null) <(settings_from "$ROOT/.env.example") \
+    || die ".env.example, copied to .env, changes the settings above"
+}
+
+settings_from() (
+  for setting in "${SETTINGS[@]}"; do unset "${setting%%=*}"; done
+  ENV_FILE=$1 settings_load
+  for setting in "${SETTINGS[@]}"; do name=${setting%%=*} && printf '%s=%s\n' "$name" "${!name}"; done
+)
+
+# The compose file, used by itself, has the defaults of the scripts.
+test_compose_defaults() {
+  local name default setting
+  while IFS='=' read -r name default; do
+    for setting in "${SETTINGS[@]}" RUST_LOG=info; do
+      [[ ${setting%%=*} != "$name" || $setting == "$name=$default" ]] \
+        || die "docker-compose.yml has $name=$default, the scripts have $setting"
+    done
+  done < <(sed --quiet 's/\${/\n${/gp' "$ROOT/docker-compose.yml" | sed --quiet --regexp-extended 's/^\$\{([A-Z_0-9]+):-([^}]+)\}.*/\1=\2/p')
 }
 
 test_compose_file() {
-  type -P docker-compose >/dev/null || {
-    say "docker-compose is not installed: docker-compose.yml is not checked"
+  local names
+  if ! compose_load >/dev/null; then
+    say "Compose is not installed: docker-compose.yml is not checked"
     return
-  }
-  docker-compose --project-directory "$ROOT" --file "$ROOT/docker-compose.yml" config --quiet
+  fi
+  names=$("${COMPOSE[@]}" --project-directory "$ROOT" --file "$ROOT/docker-compose.yml" config --services) \
+    || die "docker-compose.yml is not valid: the reason is above"
+  [[ $(sort <<<"$names") == "$(printf '%s\n' "${ALL_COMPONENTS[@]}" | sort)" ]] \
+    || die "docker-compose.yml does not have the eleven components, but: $names"
 }
 
 main() {
@@ -81,9 +137,13 @@ main() {
   export RUN_DIR
   trap 'rm -rf "$RUN_DIR"' EXIT
   test_usage
+  test_logs
   test_bad_settings
+  test_no_engine
   test_taken_port
   test_settings_are_documented
+  test_example_changes_nothing
+  test_compose_defaults
   test_compose_file
 }
 
