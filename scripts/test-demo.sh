@@ -91,6 +91,13 @@ story_of_a_target_that_was_changed() {
   check_says 1 "payments   equal"
 }
 
+story_of_a_capture_with_a_hole() {
+  in_a "alter table payments disable trigger replication_insert"
+  check_says 2 "A does not capture every change: public.payments: its capture trigger for insert is not enabled always"
+  in_a "alter table payments enable always trigger replication_insert"
+  check_says 1 "data-generator: stopped on purpose"
+}
+
 story_of_a_stop_and_a_start() {
   local users
   users=$(in_b 'select count(*) from users')
@@ -111,6 +118,7 @@ main() {
   story_of_a_node_that_is_stopped
   story_of_an_outbox_that_nobody_takes
   story_of_a_target_that_was_changed
+  story_of_a_capture_with_a_hole
   story_of_a_stop_and_a_start
 }
 

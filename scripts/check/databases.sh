@@ -39,6 +39,9 @@ databases_judge() {
     finding 2 "the outbox is not being published: $(now outbox_unprocessed) events wait at tick $(now published_tick)" \
       "./logs.sh outbox-publisher; then NATS: ./logs.sh nats-a-1"
   fi
+  if known capture_problem; then
+    finding 2 "A does not capture every change: $(now capture_problem)" "in A: select * from replication.capture_problem"
+  fi
   if known held_error; then
     finding 2 "B cannot take an event, and holds all behind it since $(now held_since): $(now held_error)" \
       "correct B's table as the message says; it is tried again by itself, and nothing is lost"
