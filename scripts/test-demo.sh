@@ -3,14 +3,14 @@
 #
 # Runs the demo as an operator does, with ports and data of its own: starts it, lets
 # check-replication.sh judge it in good and in bad times, stops it, starts it again, and deletes it. A
-# step of test-replication.sh.
+# step of test-replication.sh. TEST_PORT_OFFSET moves its ports, as it moves those of the stories.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 source "$ROOT/scripts/console.sh"
 source "$ROOT/scripts/settings.sh"
 
-readonly PORT_OFFSET=900 # neither the demo's ports nor those of the stories
+readonly PORT_OFFSET=$((${TEST_PORT_OFFSET:-400} + 500)) # neither the demo's ports nor those of the stories
 readonly DEADLINE_S=60
 
 own_settings_load() {
