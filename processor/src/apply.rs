@@ -6,7 +6,7 @@ use crate::tables::{Tables, Way};
 use anyhow::{Context, Result};
 use postgres::Transaction;
 use postgres::error::{DbError, SqlState};
-use shared::wire::{Batch, TickRef};
+use shared::wire::Batch;
 use std::collections::HashSet;
 
 /// Applies whole ticks. Returns why the target cannot take them, if it cannot; then nothing of
@@ -52,12 +52,12 @@ fn apply_ticks(transaction: &mut Transaction<'_>, tables: &Tables, batches: &[Ba
 }
 
 fn describe_ticks(batches: &[Batch]) -> String {
-    let tick = |batch: Option<&Batch>| batch.map_or(0, |batch| batch.tick.number);
-    let (first, last) = (tick(batches.first()), tick(batches.last()));
-    let last_ref: Option<TickRef> = batches.last().map(|batch| batch.tick);
-    match last_ref {
-        Some(tick) if first == last => format!("tick {tick}"),
-        _ => format!("ticks {first} to {last}"),
+    match batches {
+        [] => "no tick".to_owned(),
+        [first, .., last] if first.tick != last.tick => {
+            format!("ticks {} to {}", first.tick.number, last.tick.number)
+        }
+        [first, ..] => format!("tick {}", first.tick),
     }
 }
 
