@@ -6,6 +6,7 @@
 // A test that cannot go on says so by a panic.
 #![allow(clippy::unwrap_used)]
 
+mod apply;
 mod concurrency;
 mod delivery;
 mod harness;
@@ -13,3 +14,4 @@ mod large;
 mod operation;
 mod tables;
 mod transactions;
+mod values;
