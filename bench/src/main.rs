@@ -12,6 +12,7 @@
 #![allow(clippy::cast_precision_loss)]
 
 mod equality;
+mod growth;
 mod load;
 mod machine;
 mod measure;
@@ -47,6 +48,9 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     let options = Options::from_arguments(std::env::args().skip(1))?;
     let place = Place::from_env()?;
+    if options.growth {
+        return growth::run(&place, &options);
+    }
     let samples = plan::run(&place, &options)?;
     report::write(&place, &options, &samples)?;
     samples.require_equality()

@@ -45,8 +45,8 @@ const FULL: Sizes = Sizes {
     steady: Duration::from_secs(15),
     idle_probes: 15,
     idle: Duration::from_secs(20),
-    cost_pairs: 8,
-    cost_round: Duration::from_secs(3),
+    cost_pairs: 12,
+    cost_round: Duration::from_secs(2),
 };
 const QUICK: Sizes = Sizes {
     warm_up_transactions: 1000,

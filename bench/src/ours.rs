@@ -95,7 +95,8 @@ impl System for Ours {
     fn processes(&self) -> Vec<(&'static str, u32)> {
         let of = |name, service: &Service| service.pid().map(|pid| (name, pid));
         let generator = self.generator.as_ref().and_then(|generator| of("data-generator", generator));
-        let services = [of("outbox-publisher", &self.publisher), of("inbox-processor", &self.processor), generator];
+        let services =
+            [of("outbox-publisher", &self.publisher), of("inbox-processor", &self.processor), generator];
         services.into_iter().flatten().collect()
     }
 

@@ -8,7 +8,7 @@ use crate::samples::{Quantity, Samples};
 use crate::statistics::{percentile, summary};
 use crate::system::Kind;
 use bars::{Bar, Group};
-use canvas::thousands;
+pub(crate) use canvas::thousands;
 use lines::{Axis, Line};
 
 /// Ours stands out; the forms of native are shades of one colour.
@@ -43,8 +43,9 @@ pub(crate) fn throughput(samples: &Samples) -> Option<String> {
         (!bars.is_empty()).then_some(Group { title, bars })
     })
     .collect();
-    (!groups.is_empty())
-        .then(|| bars::draw("Throughput", "events per second applied in B; median, and minimum to maximum", &groups))
+    (!groups.is_empty()).then(|| {
+        bars::draw("Throughput", "events per second applied in B; median, and minimum to maximum", &groups)
+    })
 }
 
 /// Latency over percentile, from the median to the slowest thousandth.
@@ -157,7 +158,9 @@ mod tests {
     #[test]
     fn without_samples_there_is_no_picture() {
         let samples = Samples::default();
-        assert!(throughput(&samples).is_none() && latency(&samples).is_none() && catch_up(&samples).is_none());
+        assert!(
+            throughput(&samples).is_none() && latency(&samples).is_none() && catch_up(&samples).is_none()
+        );
     }
 
     #[test]

@@ -53,7 +53,9 @@ impl Place {
             results: get("BENCH_RESULTS")?.into(),
             revision: get("BENCH_REVISION")?,
             service_settings: std::env::vars()
-                .filter_map(|(name, value)| Some((name.strip_prefix(SERVICE_SETTING_PREFIX)?.to_owned(), value)))
+                .filter_map(|(name, value)| {
+                    Some((name.strip_prefix(SERVICE_SETTING_PREFIX)?.to_owned(), value))
+                })
                 .collect(),
         })
     }

@@ -64,14 +64,14 @@ fn measure_system(
             Measure::Steady => measure::steady::run,
             Measure::Cost | Measure::Idle => continue, // not of one system and repetition
         };
-        let mut subject = measure::Subject { place, sizes: &options.sizes, kind, system: &mut *system, seed: repetition };
+        let mut subject =
+            measure::Subject { place, sizes: &options.sizes, kind, system: &mut *system, seed: repetition };
         run(&mut subject, samples)?;
     }
     wait_until_caught_up(place, &*system)?;
-    samples.comparisons += 1;
-    match equality::difference(place, &*system)? {
-        Some(difference) => samples.differences.push(format!("{}: {difference}", kind.label())),
-        None => println!("  {:<16} A equals B; {:.0} s in all", kind.label(), begun.elapsed().as_secs_f64()),
-    }
+    let difference = equality::difference(place, &*system)?;
+    let verdict = if difference.is_none() { "A equals B" } else { "A DOES NOT EQUAL B" };
+    println!("  {:<16} {verdict}; {:.0} s in all", kind.label(), begun.elapsed().as_secs_f64());
+    samples.compared(kind, difference);
     system.remove()
 }

@@ -88,7 +88,8 @@ impl Process {
             let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
             // One that ends meanwhile is counted by its parent the next time.
             let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
-            processes.insert(pid, Process::parse(&stat).with_context(|| format!("/proc/{pid}/stat: {stat}"))?);
+            processes
+                .insert(pid, Process::parse(&stat).with_context(|| format!("/proc/{pid}/stat: {stat}"))?);
         }
         Ok(processes)
     }

@@ -45,8 +45,8 @@ pub(crate) struct Samples {
     pub(crate) applies_with: BTreeMap<Kind, String>,
     /// The resolution of the latencies.
     pub(crate) poll_ms: Vec<f64>,
-    pub(crate) comparisons: usize,
-    pub(crate) differences: Vec<String>,
+    comparisons: usize,
+    differences: Vec<String>,
 }
 
 impl Samples {
@@ -72,6 +72,21 @@ impl Samples {
     pub(crate) fn ratios(&self, quantity: Quantity, other: Kind) -> Vec<f64> {
         let pairs = self.of(Kind::Ours, quantity).iter().zip(self.of(other, quantity));
         pairs.map(|(ours, theirs)| ours / theirs).collect()
+    }
+
+    /// Notes that A and B were compared, and how they differ.
+    pub(crate) fn compared(&mut self, kind: Kind, difference: Option<String>) {
+        self.comparisons += 1;
+        self.differences.extend(difference.map(|difference| format!("{}: {difference}", kind.label())));
+    }
+
+    pub(crate) fn comparisons(&self) -> usize {
+        self.comparisons
+    }
+
+    /// In words; empty if A equalled B each time.
+    pub(crate) fn differences(&self) -> &[String] {
+        &self.differences
     }
 
     pub(crate) fn a_equals_b(&self) -> bool {
@@ -106,9 +121,9 @@ mod tests {
     fn nothing_compared_is_not_equal_and_a_difference_fails_the_run() {
         let mut samples = Samples::default();
         assert!(!samples.a_equals_b());
-        samples.comparisons = 2;
+        samples.compared(Kind::Native, None);
         assert!(samples.a_equals_b() && samples.require_equality().is_ok());
-        samples.differences.push("this system: users: 2 rows in A, 1 in B".to_owned());
+        samples.compared(Kind::Ours, Some("users: 2 rows in A, 1 in B".to_owned()));
         assert!(!samples.a_equals_b());
         assert!(samples.require_equality().unwrap_err().to_string().starts_with("A DOES NOT EQUAL B"));
     }

@@ -20,7 +20,8 @@ impl Service {
     }
 
     pub(crate) fn start(&mut self) -> Result<()> {
-        let log = File::options().create(true).append(true).open(&self.log).context("open a service's log")?;
+        let log =
+            File::options().create(true).append(true).open(&self.log).context("open a service's log")?;
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "TERM", "--"])
             .arg(&self.binary)

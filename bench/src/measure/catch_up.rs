@@ -36,10 +36,7 @@ pub(crate) fn run(subject: &mut Subject, samples: &mut Samples) -> Result<()> {
     let amount = Amount::Transactions(subject.sizes.catch_up_transactions);
     let load = Load::new(subject.system.database(), amount, subject.seed);
     subject.system.pause()?;
-    let before = Rows::count(subject)?;
-    load.run(subject.place)?;
-    let events = Rows::count(subject)?.events() - before.events() + 1;
-    let done = catch_up(subject.place, subject.system, events)?;
+    let done = catch_up(subject.place, subject.system, &load)?;
     subject.system.wait_until_ready()?;
     subject.say(&format!(
         "catch-up: {} events in {:.2} s, {:.0} events/s",
@@ -53,12 +50,14 @@ pub(crate) fn run(subject: &mut Subject, samples: &mut Samples) -> Result<()> {
     Ok(())
 }
 
-/// Starts a paused system behind which `events` were committed, the marker's own included, and
-/// follows it to the end.
-pub(crate) fn catch_up(place: &Place, system: &mut dyn System, events: u64) -> Result<CatchUp> {
+/// Commits a load and a marker behind a paused system, starts it, and follows it to the end.
+pub(crate) fn catch_up(place: &Place, system: &mut dyn System, load: &Load) -> Result<CatchUp> {
     let mut source = place.session(Zone::A, system.database())?;
     let mut target = place.session(Zone::B, system.database())?;
+    let events_before = changes(&mut source)?;
+    load.run(place)?;
     let marker = commit_marker(&mut source)?;
+    let events = changes(&mut source)? - events_before;
     let marks = marks(&mut source, &mut target)?;
     let visible = target.prepare("select id from users where id = any ($1)")?;
     place.checkpoint()?;
@@ -100,23 +99,13 @@ fn marks(source: &mut Client, target: &mut Client) -> Result<Vec<Uuid>> {
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Every change that the load makes can be counted in its tables: a payment is settled at most once.
-pub(crate) struct Rows {
-    users: i64,
-    payments: i64,
-    settled: i64,
-}
-
-impl Rows {
-    fn count(subject: &Subject) -> Result<Rows> {
-        let row = subject.place.session(Zone::A, subject.system.database())?.query_one(
-            "select (select count(*) from users), count(*), count(*) filter (where status = 'settled') from payments",
+/// The changes that the tables have seen, which can be counted: the load settles a payment at most once.
+fn changes(source: &mut Client) -> Result<u64> {
+    let row = source
+        .query_one(
+            "select (select count(*) from users) + count(*) + count(*) filter (where status = 'settled') from payments",
             &[],
-        )?;
-        Ok(Rows { users: row.get(0), payments: row.get(1), settled: row.get(2) })
-    }
-
-    fn events(&self) -> u64 {
-        (self.users + self.payments + self.settled).unsigned_abs()
-    }
+        )
+        .context("count the changes in A")?;
+    Ok(row.get::<_, i64>(0).unsigned_abs())
 }

@@ -22,7 +22,8 @@ pub(crate) fn run(subject: &mut Subject, samples: &mut Samples) -> Result<()> {
     let database = subject.system.database();
     place.checkpoint()?;
     let mut probes = Probes::connect(place, database)?;
-    let mut counters = [Counter::connect(place, Zone::A, database)?, Counter::connect(place, Zone::B, database)?];
+    let mut counters =
+        [Counter::connect(place, Zone::A, database)?, Counter::connect(place, Zone::B, database)?];
 
     let mut load = Load::new(database, Amount::For(MARGIN + window + MARGIN), subject.seed);
     if kind.is_ours() {

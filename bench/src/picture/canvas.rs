@@ -51,7 +51,16 @@ impl Canvas {
     }
 
     #[allow(clippy::too_many_arguments)] // the one place that knows all of a text's looks
-    fn styled_text(&mut self, x: f64, y: f64, text: &str, anchor: Anchor, size: f64, colour: &str, bold: bool) {
+    fn styled_text(
+        &mut self,
+        x: f64,
+        y: f64,
+        text: &str,
+        anchor: Anchor,
+        size: f64,
+        colour: &str,
+        bold: bool,
+    ) {
         let anchor = match anchor {
             Anchor::Start => "start",
             Anchor::Middle => "middle",
@@ -142,7 +151,8 @@ mod tests {
 
     #[test]
     fn thousands_are_separated() {
-        for (value, text) in [(7.0, "7"), (999.6, "1,000"), (58_900.0, "58,900"), (1_234_567.0, "1,234,567")] {
+        for (value, text) in [(7.0, "7"), (999.6, "1,000"), (58_900.0, "58,900"), (1_234_567.0, "1,234,567")]
+        {
             assert_eq!(thousands(value), text);
         }
     }

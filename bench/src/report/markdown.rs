@@ -41,19 +41,20 @@ pub(crate) fn report(machine: &Machine, options: &Options, samples: &Samples) ->
 fn head(machine: &Machine, options: &Options, samples: &Samples) -> String {
     let kind = if options.is_complete() { "A complete run" } else { "A SHORTENED run" };
     let equal = if samples.a_equals_b() {
-        format!("**A equals B** after each of {} runs of a system.", samples.comparisons)
-    } else if samples.differences.is_empty() {
+        format!("**A equals B** after each of {} runs of a system.", samples.comparisons())
+    } else if samples.differences().is_empty() {
         "A and B were not compared.".to_owned()
     } else {
-        format!("**A DOES NOT EQUAL B.** {}.", samples.differences.join(". "))
+        format!("**A DOES NOT EQUAL B.** {}.", samples.differences().join(". "))
     };
     let durability: Vec<_> =
         samples.applies_with.iter().map(|(kind, value)| format!("{} {value}", kind.label())).collect();
-    let poll_ms = median(&samples.poll_ms)
-        .map_or_else(String::new, |ms| format!("\n- Latencies: B was asked every {ms:.2} ms (the resolution)."));
+    let poll_ms = median(&samples.poll_ms).map_or_else(String::new, |ms| {
+        format!("\n- Latencies: B was asked every {ms:.2} ms (the resolution).")
+    });
     format!(
         "{kind}: {} repetition(s) at revision {}. {equal}\n\n\
-         - Machine: {}, {} cores, {:.1} GiB, Linux {}; 8 KiB written and flushed in {:.2} ms.\n\
+         - Machine: {}, {} cores, {:.1} GiB, Linux {}; 8 KiB written and flushed in {:.2} ms; load average over 15 minutes {}.\n\
          - PostgreSQL {}, nats-server {} (six nodes, stream with three file replicas).\n\
          - Both servers: {}.\n\
          - `synchronous_commit` of what applies in B: {}.{poll_ms}",
@@ -64,6 +65,7 @@ fn head(machine: &Machine, options: &Options, samples: &Samples) -> String {
         machine.memory_gib,
         machine.kernel,
         machine.flush_ms,
+        machine.load,
         machine.postgres,
         machine.nats,
         machine.settings,
@@ -72,7 +74,9 @@ fn head(machine: &Machine, options: &Options, samples: &Samples) -> String {
 }
 
 fn ratios(samples: &Samples) -> Option<String> {
-    let mut table = "## This system against native\n\n| ours / native | median | min | max |\n|---|---|---|---|".to_owned();
+    let mut table =
+        "## This system against native\n\n| ours / native | median | min | max |\n|---|---|---|---|"
+            .to_owned();
     let mut rows = 0;
     for (quantity, what) in [
         (Quantity::CatchUpRate, "catch-up rate"),
@@ -82,7 +86,8 @@ fn ratios(samples: &Samples) -> Option<String> {
     ] {
         for kind in [Kind::Native, Kind::NativeTuned, Kind::NativeDurable] {
             if let Some(Summary { min, median, max }) = summary(&samples.ratios(quantity, kind)) {
-                let _ = write!(table, "\n| {what}, {} | **{median:.2}** | {min:.2} | {max:.2} |", kind.label());
+                let _ =
+                    write!(table, "\n| {what}, {} | **{median:.2}** | {min:.2} | {max:.2} |", kind.label());
                 rows += 1;
             }
         }
@@ -162,6 +167,7 @@ mod tests {
             memory_gib: 23.5,
             kernel: "6.1".to_owned(),
             flush_ms: 0.4,
+            load: "1.50".to_owned(),
             postgres: "15.14".to_owned(),
             nats: "2.9.10".to_owned(),
             revision: "abc1234".to_owned(),
@@ -175,7 +181,9 @@ mod tests {
 
     #[test]
     fn the_report_shows_ratios_medians_and_the_sum_of_cpu_seconds() {
-        let mut samples = Samples { comparisons: 2, ..Samples::default() };
+        let mut samples = Samples::default();
+        samples.compared(Kind::Native, None);
+        samples.compared(Kind::Ours, None);
         for (ours, native) in [(40_000.0, 60_000.0), (50_000.0, 50_000.0), (60_000.0, 40_000.0)] {
             samples.add(Kind::Ours, Quantity::CatchUpRate, ours);
             samples.add(Kind::Native, Quantity::CatchUpRate, native);
@@ -196,9 +204,12 @@ mod tests {
 
     #[test]
     fn a_difference_is_said_at_the_top() {
-        let mut samples = Samples { comparisons: 1, ..Samples::default() };
-        samples.differences.push("this system: users: 2 rows in A, 1 in B".to_owned());
+        let mut samples = Samples::default();
+        samples.compared(Kind::Ours, Some("users: 2 rows in A, 1 in B".to_owned()));
         let text = report_of(&samples);
-        assert!(text.lines().take(3).any(|line| line.contains("**A DOES NOT EQUAL B.** this system: users")), "{text}");
+        assert!(
+            text.lines().take(3).any(|line| line.contains("**A DOES NOT EQUAL B.** this system: users")),
+            "{text}"
+        );
     }
 }

@@ -47,7 +47,8 @@ mod tests {
 
     #[test]
     fn the_summary_holds_medians_and_null_for_what_was_not_measured() {
-        let mut samples = Samples { comparisons: 6, ..Samples::default() };
+        let mut samples = Samples::default();
+        samples.compared(Kind::Ours, None);
         for (ours, native) in [(50.0, 100.0), (90.0, 90.0), (80.0, 100.0)] {
             samples.add(Kind::Ours, Quantity::CatchUpRate, ours);
             samples.add(Kind::Native, Quantity::CatchUpRate, native);
