@@ -76,7 +76,7 @@ fn retained(place: &Place, rows: u64) -> Result<Outcome> {
         .execute(
             "insert into replication.outbox_event (txid, shape_id, operation, key_text, row_text)
              select '3', (select min(id) from replication.shape), 'I', '(' || gen_random_uuid() || ')', repeat('x', 150)
-             from generate_series(1, $1)",
+             from generate_series(1, $1::bigint)",
             &[&rows_of_outbox],
         )
         .context("fill the outbox")?;
