@@ -9,6 +9,7 @@
 mod concurrency;
 mod delivery;
 mod harness;
+mod large;
 mod operation;
 mod tables;
 mod transactions;
