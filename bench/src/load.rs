@@ -1,8 +1,9 @@
 //! The load: pgbench with four clients and prepared statements, the same for every system.
 
 use crate::place::{Place, Zone};
+use crate::service::ending_with_us;
 use anyhow::{Context, Result, bail};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 const SCRIPT: &str = include_str!("../load.sql");
@@ -67,7 +68,7 @@ impl<'a> Load<'a> {
     pub(crate) fn start(&self, place: &Place) -> Result<Running> {
         let file = place.run_dir.join("load.sql");
         std::fs::write(&file, self.script).with_context(|| format!("write {}", file.display()))?;
-        let mut command = Command::new(&place.pgbench);
+        let mut command = ending_with_us(&place.pgbench);
         command.args(["--no-vacuum", "--protocol=prepared", "--jobs=2", "--define", NO_PAYMENT]);
         command.arg(format!("--client={CLIENTS}")).arg(format!("--random-seed={}", self.seed));
         match self.amount {

@@ -4,7 +4,7 @@ use crate::system::wait_for;
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 pub(crate) struct Service {
@@ -22,9 +22,7 @@ impl Service {
     pub(crate) fn start(&mut self) -> Result<()> {
         let log =
             File::options().create(true).append(true).open(&self.log).context("open a service's log")?;
-        let child = Command::new("setpriv")
-            .args(["--pdeathsig", "TERM", "--"])
-            .arg(&self.binary)
+        let child = ending_with_us(&self.binary)
             .env_clear()
             .envs(&self.settings)
             .stdin(Stdio::null())
@@ -62,6 +60,13 @@ impl Service {
     pub(crate) fn pid(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
     }
+}
+
+/// A command for a program that the kernel asks to stop when the driver ends, however it ends.
+pub(crate) fn ending_with_us(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM", "--"]).arg(program);
+    command
 }
 
 impl Drop for Service {
