@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod apply;
+mod capture;
 mod concurrency;
 mod delivery;
 mod harness;
@@ -14,4 +15,5 @@ mod large;
 mod operation;
 mod tables;
 mod transactions;
+mod upgrade;
 mod values;

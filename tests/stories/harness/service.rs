@@ -42,6 +42,18 @@ impl Service {
         self
     }
 
+    /// Changes a setting for the next start.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.settings.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Runs the service's `migrate` with another database.
+    pub(crate) fn migrate(&self, database: &str) {
+        let mut command = Command::new(&self.binary);
+        let output = command.arg("migrate").env_clear().env("DATABASE_URL", database).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
     pub(crate) fn start(&mut self) {
         assert!(self.child.is_none(), "{} runs already", self.binary.display());
         let log = File::options().append(true).open(&self.log).unwrap();
