@@ -13,6 +13,7 @@ mod delivery;
 mod harness;
 mod large;
 mod operation;
+mod property;
 mod tables;
 mod transactions;
 mod upgrade;

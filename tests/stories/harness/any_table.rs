@@ -54,21 +54,27 @@ fn rows(client: &mut Client, table: &str, columns: &str) -> Vec<String> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-/// Fails unless the tables are the same in source and target: every value of every column that both
-/// have. Returns how many rows each has.
+/// How many rows the table has, if it is the same in source and target: every value of every column that
+/// both have.
+pub(crate) fn compare(replication: &Replication, table: &str) -> Result<usize, String> {
+    let columns = common_columns(replication, table);
+    let ours = rows(&mut replication.source(), table, &columns);
+    let theirs = rows(&mut replication.target(), table, &columns);
+    if ours == theirs {
+        return Ok(ours.len());
+    }
+    let difference = ours.iter().zip(&theirs).find(|(ours, theirs)| ours != theirs);
+    Err(format!(
+        "{table} differs: {} rows in the source, {} in the target; first difference: {difference:#?}",
+        ours.len(),
+        theirs.len()
+    ))
+}
+
+/// Fails unless the tables are the same in source and target. Returns how many rows each has.
 pub(crate) fn assert_same(replication: &Replication, tables: &[&str]) -> Vec<usize> {
-    let compare = |table: &&str| {
-        let columns = common_columns(replication, table);
-        let ours = rows(&mut replication.source(), table, &columns);
-        let theirs = rows(&mut replication.target(), table, &columns);
-        let difference = ours.iter().zip(&theirs).find(|(ours, theirs)| ours != theirs);
-        assert!(
-            ours == theirs,
-            "{table} differs: {} rows in the source, {} in the target; first difference: {difference:#?}",
-            ours.len(),
-            theirs.len()
-        );
-        ours.len()
-    };
-    tables.iter().map(compare).collect()
+    tables
+        .iter()
+        .map(|table| compare(replication, table).unwrap_or_else(|difference| panic!("{difference}")))
+        .collect()
 }

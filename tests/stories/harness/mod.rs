@@ -5,7 +5,7 @@ mod demo;
 mod server;
 mod service;
 
-pub(crate) use any_table::{assert_same, attach, make_in_both, start_with_tables};
+pub(crate) use any_table::{assert_same, attach, compare, make_in_both, start_with_tables};
 pub(crate) use demo::{Demo, assert_equal};
 pub(crate) use server::PrivateServer;
 pub(crate) use service::Service;

@@ -1,0 +1,162 @@
+//! Whatever tables there are, and whatever sessions do to them at the same time: B ends as A, by value,
+//! column for column.
+//!
+//! `PROPERTY_CASES` (30) and `PROPERTY_SEED` (at random, printed) choose how many cases, and which. A failure
+//! is made smaller before it is shown. One replication serves many cases, each in a schema of its own.
+
+mod model;
+mod sql;
+
+use crate::harness::{DEADLINE, Replication, attach, compare};
+use model::{Action, Case, SESSIONS, case};
+use postgres::Client;
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use shared::config::Environment;
+use std::cell::RefCell;
+use std::time::Instant;
+
+#[test]
+fn any_tables_and_any_transactions_end_the_same_in_source_and_target() {
+    let environment = Environment::read();
+    let cases = environment.count("PROPERTY_CASES", 30, 1..=1_000_000).unwrap();
+    let seed = environment.count("PROPERTY_SEED", fastrand::u64(..), 0..=u64::MAX).unwrap();
+    println!("PROPERTY_CASES={cases} PROPERTY_SEED={seed}");
+    let config = Config { cases, max_shrink_iters: 150, failure_persistence: None, ..Config::default() };
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let place = RefCell::new(Place::default());
+    let outcome = TestRunner::new_with_rng(config, rng)
+        .run(&case(), |case| place.borrow_mut().check(&case).map_err(TestCaseError::fail));
+    match outcome {
+        Ok(()) => println!("{:?}", place.borrow().statistics),
+        Err(TestError::Fail(reason, case)) => {
+            panic!("{reason}\nthe smallest case: {case:#?}\nin SQL:\n{}", script(&case))
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Where cases are run.
+#[derive(Default)]
+struct Place {
+    /// None before the first case, and after one that failed.
+    replication: Option<Replication>,
+    number: u32,
+    statistics: Statistics,
+}
+
+#[derive(Debug, Default)]
+struct Statistics {
+    statements: u32,
+    refused: u32,
+    commits: u32,
+    rows_compared: usize,
+}
+
+impl Place {
+    fn check(&mut self, case: &Case) -> Result<(), String> {
+        self.number += 1;
+        let name = format!("property_{}", self.number);
+        let replication = self.replication.take().unwrap_or_else(|| Replication::start(&name));
+        let schema = format!("case_{}", self.number);
+        for (mut client, sql) in
+            [(replication.source(), case.create_in_source()), (replication.target(), case.create_in_target())]
+        {
+            client
+                .batch_execute(&format!("create schema {schema}; set search_path = {schema}; {sql}"))
+                .unwrap();
+        }
+        let tables: Vec<String> =
+            case.table_names().iter().map(|table| format!("{schema}.{table}")).collect();
+        let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
+        attach(&replication, &tables);
+        self.run(case, &replication, &schema);
+        wait_until_same(&replication, &tables).map(|rows| self.statistics.rows_compared += rows)?;
+        for table in &tables {
+            let detach = format!("select replication.detach('{table}')");
+            replication.source().batch_execute(&detach).unwrap();
+        }
+        let drop = format!("set client_min_messages = warning; drop schema {schema} cascade");
+        replication.source().batch_execute(&drop).unwrap();
+        replication.target().batch_execute(&drop).unwrap();
+        self.replication = Some(replication);
+        Ok(())
+    }
+
+    /// One thread drives all sessions, so that a case always runs alike: a statement that would wait for
+    /// another session is refused soon.
+    fn run(&mut self, case: &Case, replication: &Replication, schema: &str) {
+        let mut sessions: Vec<Client> = (0..SESSIONS).map(|_| replication.source()).collect();
+        for session in &mut sessions {
+            session
+                .batch_execute(&format!(
+                    "set search_path = {schema}; set lock_timeout = '20ms'; begin; savepoint kept"
+                ))
+                .unwrap();
+        }
+        for (session, action) in &case.actions {
+            self.act(&mut sessions[*session], case, action);
+        }
+        for session in &mut sessions {
+            self.act(session, case, &Action::Commit);
+        }
+    }
+
+    fn act(&mut self, session: &mut Client, case: &Case, action: &Action) {
+        match action {
+            Action::Do(table, change) => {
+                self.statistics.statements += 1;
+                let statement = case.statement(*table, change);
+                session.batch_execute("savepoint statement").unwrap();
+                if session.batch_execute(&statement).is_err() {
+                    self.statistics.refused += 1;
+                    session.batch_execute("rollback to statement").unwrap();
+                }
+            }
+            Action::Savepoint => session.batch_execute("savepoint kept").unwrap(),
+            Action::RollbackToSavepoint => session.batch_execute("rollback to kept").unwrap(),
+            Action::Commit => {
+                // A deferred constraint may refuse it.
+                let committed = session.batch_execute("commit").is_ok();
+                self.statistics.commits += u32::from(committed);
+                session.batch_execute("rollback; begin; savepoint kept").unwrap();
+            }
+            Action::Rollback => session.batch_execute("rollback; begin; savepoint kept").unwrap(),
+        }
+    }
+}
+
+/// Waits until everything has arrived, and compares. Says what is wrong as soon as it is known.
+fn wait_until_same(replication: &Replication, tables: &[&str]) -> Result<usize, String> {
+    let (mut source, mut target) = (replication.source(), replication.target());
+    let deadline = Instant::now() + DEADLINE;
+    while source.query_one("select count(*) from outbox where not confirmed", &[]).unwrap().get::<_, i64>(0)
+        > 0
+    {
+        let held = target
+            .query_opt("select held_error from replication.target_status where held_error is not null", &[]);
+        if let Some(row) = held.unwrap() {
+            return Err(format!("held: {}", row.get::<_, String>(0)));
+        }
+        if Instant::now() > deadline {
+            return Err(format!("still not everything has arrived after {} s", DEADLINE.as_secs()));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let sizes: Result<Vec<usize>, String> = tables.iter().map(|table| compare(replication, table)).collect();
+    Ok(sizes?.iter().sum())
+}
+
+/// The case for people, as it runs.
+fn script(case: &Case) -> String {
+    let actions = case.actions.iter().map(|(session, action)| {
+        let sql = match action {
+            Action::Do(table, change) => case.statement(*table, change),
+            other => format!("{other:?}"),
+        };
+        format!("session {session}: {sql}")
+    });
+    let lines: Vec<String> = [case.create_in_source()].into_iter().chain(actions).collect();
+    lines.join(";\n")
+}
