@@ -102,6 +102,7 @@ const SOURCE_REPEATABLE: &[Repeatable] = repeatable![
     "source/repeatable/describe.sql",
     "source/repeatable/capture.sql",
     "source/repeatable/attach.sql",
+    "source/repeatable/resend.sql",
     "source/repeatable/follow_ddl.sql",
     "source/repeatable/views.sql",
     "source/repeatable/audit.sql",

@@ -1,6 +1,6 @@
 //! Tables that change while they are replicated.
 
-use crate::harness::{Replication, assert_equal, count, wait_for};
+use crate::harness::{Replication, assert_equal, assert_same, attach, count, make_in_both, wait_for};
 
 #[test]
 fn alter_table_is_followed_between_two_rows() {
@@ -111,4 +111,30 @@ fn a_detached_table_is_no_longer_captured_and_removal_leaves_no_trace() {
                      + (select count(*) from pg_class where relname in ('outbox', 'inbox', 'processed_events'))";
     assert_eq!(count(&mut source, left), 0);
     source.execute("insert into users (name, email) values ('N', '3@x')", &[]).unwrap();
+}
+
+#[test]
+fn a_table_that_holds_rows_is_sent_as_a_whole_and_a_target_that_differs_is_repaired() {
+    let replication = Replication::start("resent");
+    let tables = "create table stock (id int primary key, v text)";
+    make_in_both(&replication, tables);
+    let (mut source, mut target) = (replication.source(), replication.target());
+    source.batch_execute("insert into stock select i, 'old ' || i from generate_series(1, 30000) i").unwrap();
+    let refused = source.execute("select replication.resend('stock')", &[]).unwrap_err();
+    assert!(refused.as_db_error().unwrap().message().contains("stock is not attached"), "{refused:?}");
+    attach(&replication, &["stock"]);
+    source.execute("update stock set v = 'new' where id = 7", &[]).unwrap();
+    source.batch_execute("begin; select replication.resend('stock'); insert into stock values (0, 'same transaction'); commit").unwrap();
+    wait_for("the rows are there", || {
+        let seen = count(&mut target, "select count(*) from stock");
+        assert!([0, 1, 30_001].contains(&seen), "a reader saw {seen} rows of 30001");
+        (seen == 30_001).then_some(())
+    });
+    replication.wait_until_caught_up();
+    assert_eq!(assert_same(&replication, &["stock"]), [30_001]);
+
+    target.batch_execute("update stock set v = 'spoilt' where id < 100; delete from stock where id > 29000; insert into stock values (-1, 'stray')").unwrap();
+    source.execute("select replication.resend('stock')", &[]).unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(assert_same(&replication, &["stock"]), [30_001]);
 }

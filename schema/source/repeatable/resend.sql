@@ -1,0 +1,44 @@
+-- Sending what a table holds: the first copy of a table that has rows when it is attached, and the repair of
+-- a target that differs.
+
+-- Captures the table as it is now: a TRUNCATE and each of its rows, in the caller's transaction. The target
+-- puts them in the place of what it has, in one transaction, so that nobody sees the table empty there.
+-- Waits for transactions that are writing to the table, and lets none write until the caller's ends. Returns the
+-- number of rows.
+create or replace function replication.resend(relation regclass) returns bigint
+language plpgsql
+set search_path = pg_catalog
+set extra_float_digits = 3
+set datestyle = 'ISO, YMD'
+set intervalstyle = 'postgres'
+set bytea_output = 'hex'
+set timezone = 'UTC'
+set lc_monetary = 'C'
+as $resend$
+declare
+    shape replication.shape;
+    sent bigint;
+begin
+    select s.* into shape
+    from replication.attached a join replication.shape s on s.id = a.shape_id
+    where a.relation = resend.relation;
+    if shape.id is null then
+        raise exception '% is not attached', relation
+            using errcode = 'object_not_in_prerequisite_state',
+                  hint = format('select replication.attach(%L);', relation::text);
+    end if;
+    execute format('lock table %s in share row exclusive mode', relation);
+    insert into replication.outbox_event (shape_id, operation) values (shape.id, 'T');
+    execute format(
+        'insert into replication.outbox_event (shape_id, operation, key_text, row_text)
+         select %s, ''I'', row(%s)::text, %s from %s t',
+        shape.id,
+        (select string_agg(format('t.%I', name), ', ') from unnest(shape.key_columns) as key (name)),
+        replication.row_text(relation, 't'),
+        relation);
+    get diagnostics sent = row_count;
+    return sent;
+end
+$resend$;
+comment on function replication.resend(regclass) is
+    'Sends all rows of an attached table: its first copy, or a repair of the target.';
