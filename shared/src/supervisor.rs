@@ -15,7 +15,7 @@ use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -25,6 +25,15 @@ const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 const HEALTH_FRESH: Duration = Duration::from_secs(5);
 /// How long a stop waits for the threads.
 const JOIN_DEADLINE: Duration = Duration::from_secs(10);
+
+/// When the process began to stop.
+static STOPPING_SINCE: OnceLock<Instant> = OnceLock::new();
+
+/// How long the process has been stopping; none while it is not. For waits deep inside a call, where
+/// no [`Stop`] reaches.
+pub(crate) fn stopping_for() -> Option<Duration> {
+    STOPPING_SINCE.get().map(Instant::elapsed)
+}
 
 /// Runs a service: `health` as the only argument asks about the running one, no argument runs it.
 ///
@@ -158,6 +167,7 @@ impl Supervisor {
 
     fn run(mut self, service: &str) -> ExitCode {
         let code = self.wait_for_end(service);
+        STOPPING_SINCE.get_or_init(Instant::now);
         self.running = None;
         let deadline = Instant::now() + JOIN_DEADLINE;
         let mut stuck = Vec::new();
@@ -320,6 +330,11 @@ impl ThreadContext {
             let Err(error) = session() else { continue };
             if fault_of(&error) == Fault::Fatal {
                 return Err(error);
+            }
+            if self.stop.requested() {
+                // What was given up for the stop is no news.
+                log::debug!("{what}: {error:#}");
+                break;
             }
             if self.health.0.lock().unwrap_or_else(PoisonError::into_inner).get(&self.name).is_none() {
                 backoff = Backoff::default();

@@ -8,7 +8,9 @@
 
 mod concurrency;
 mod delivery;
+mod hang;
 mod harness;
 mod operation;
+mod standby;
 mod tables;
 mod transactions;

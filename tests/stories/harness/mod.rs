@@ -1,9 +1,11 @@
 //! One replication of its own for each test: two databases, a stream, and the services as processes.
 
 mod demo;
+mod proxy;
 mod service;
 
 pub(crate) use demo::{Demo, assert_equal};
+pub(crate) use proxy::Proxy;
 pub(crate) use service::Service;
 
 use postgres::{Client, NoTls};

@@ -1,6 +1,6 @@
 //! A service as a process of its own.
 
-use super::wait_for;
+use super::{Proxy, wait_for};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -42,6 +42,37 @@ impl Service {
         self
     }
 
+    /// Puts a proxy before each server that this setting names (`DATABASE_URL`, `NATS_URL`), from the next
+    /// start on.
+    pub(crate) fn proxy(&mut self, setting: &str) -> Vec<Proxy> {
+        let (mut urls, mut proxies) = (Vec::new(), Vec::new());
+        for url in self.settings[setting].split(',') {
+            let (_, after_scheme) = url.split_once("://").unwrap();
+            let after_login = after_scheme.rsplit('@').next().unwrap();
+            let server = after_login.split('/').next().unwrap();
+            let proxy = Proxy::start(server);
+            urls.push(url.replace(server, &format!("127.0.0.1:{}", proxy.port())));
+            proxies.push(proxy);
+        }
+        self.settings.insert(setting.to_owned(), urls.join(","));
+        proxies
+    }
+
+    /// Stops it in its tracks (SIGSTOP).
+    pub(crate) fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub(crate) fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+    }
+
     pub(crate) fn start(&mut self) {
         assert!(self.child.is_none(), "{} runs already", self.binary.display());
         let log = File::options().append(true).open(&self.log).unwrap();
@@ -75,8 +106,7 @@ impl Service {
 
     /// Asks it to stop, as an operator does; returns how it ended.
     pub(crate) fn stop(&mut self) -> ExitStatus {
-        let pid = self.child.as_ref().unwrap().id();
-        assert!(Command::new("kill").arg(pid.to_string()).status().unwrap().success());
+        self.signal("TERM");
         self.wait_for_end()
     }
 

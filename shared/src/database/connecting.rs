@@ -1,0 +1,169 @@
+//! Making connections, within a deadline that covers all of it: name, TCP, login.
+
+use super::watched::Watch;
+use crate::fault::Fault;
+use crate::supervisor::stopping_for;
+use anyhow::{Context, Result, anyhow, bail};
+use crossbeam_channel::{RecvTimeoutError, bounded};
+use postgres::{Client, NoTls, SimpleQueryMessage};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::Builder;
+use std::time::{Duration, Instant};
+use tokio_postgres::config::{Config, Host, SslMode, SslNegotiation};
+
+/// A connection that is not ready within this time is not waited for.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// Attempts that were given up and have not yet ended by themselves (each does, with its own
+/// timeouts for TCP and login, and the resolver's); beyond this no new one is made.
+const ABANDONED_MAX: usize = 16;
+/// While connecting, look this often whether a stop is requested.
+const STOP_CHECK: Duration = Duration::from_millis(100);
+
+static ATTEMPTS: AtomicUsize = AtomicUsize::new(0);
+
+/// Connects to one database.
+#[derive(Clone)]
+pub(super) struct Connector {
+    address: Arc<str>,
+    config: Arc<Config>,
+    probe: Arc<Config>,
+    statement_timeout: Duration,
+}
+
+impl Connector {
+    pub(super) fn new(mut config: Config, statement_timeout: Duration) -> Connector {
+        config.connect_timeout(CONNECT_DEADLINE);
+        let address: Arc<str> = address(&config).into();
+        let mut probe = config.clone();
+        probe.ssl_mode(SslMode::Disable);
+        if is_local(&config) {
+            // The crate hands over no such socket: it is not watched.
+            config.ssl_mode(SslMode::Disable);
+            log::warn!(
+                "DATABASE_URL leads through a Unix socket: a server that hangs is noticed by its statement_timeout only"
+            );
+        } else {
+            config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
+        }
+        Connector { address, config: Arc::new(config), probe: Arc::new(probe), statement_timeout }
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// A new connection. Waits at most [`CONNECT_DEADLINE`], and not while a stop is requested.
+    pub(super) fn connect(&self) -> Result<Client> {
+        self.attempt().with_context(|| format!("connect to PostgreSQL at {}", self.address))
+    }
+
+    fn attempt(&self) -> Result<Client> {
+        let deadline = Instant::now() + CONNECT_DEADLINE;
+        let (connected, result) = bounded(1);
+        let connector = self.clone();
+        let attempt = Attempt::begin()?;
+        // Not the supervisor's: looking up a name may hang, and then cannot be joined.
+        Builder::new()
+            .name("postgres-connect".to_owned())
+            .spawn(move || {
+                let _attempt = attempt;
+                // Where nobody waits any more, the connection ends here.
+                let _ = connected.send(connector.connect_by(deadline));
+            })
+            .context("start a thread")?;
+        loop {
+            match result.recv_timeout(STOP_CHECK) {
+                Ok(client) => return Ok(client?),
+                Err(RecvTimeoutError::Timeout) if stopping_for().is_some() => bail!("a stop is requested"),
+                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline + STOP_CHECK => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    bail!("it has not answered for {} s", CONNECT_DEADLINE.as_secs())
+                }
+                Err(RecvTimeoutError::Disconnected) => bail!("the attempt ended without a result"),
+            }
+        }
+    }
+
+    fn connect_by(&self, ready_by: Instant) -> Result<Client, postgres::Error> {
+        let config = postgres::Config::from((*self.config).clone());
+        if self.config.get_ssl_mode() == SslMode::Disable {
+            return config.connect(NoTls);
+        }
+        config.connect(Watch {
+            address: self.address.clone(),
+            probe: self.probe.clone(),
+            statement_timeout: self.statement_timeout,
+            ready_by,
+        })
+    }
+
+    /// A session of its own, and really one.
+    pub(super) fn session(&self) -> Result<Client> {
+        let mut session = self.connect()?;
+        self.require_own_server(&mut session)
+            .with_context(|| format!("open a session with PostgreSQL at {}", self.address))?;
+        Ok(session)
+    }
+
+    /// A pooler in transaction mode has no sessions to give: a lock would belong to nobody. It gives
+    /// the server of a session to another connection while that session is open, or another server
+    /// to the session while its own is busy with the other connection.
+    ///
+    /// In the simple protocol, since such a pooler may not know prepared statements.
+    fn require_own_server(&self, session: &mut Client) -> Result<()> {
+        let own = backend(session, "select pg_backend_pid()")?;
+        let other = backend(&mut self.connect()?, "begin; select pg_backend_pid()")?;
+        if other != own && backend(session, "select pg_backend_pid()")? == own {
+            return Ok(());
+        }
+        Err(anyhow!(
+            "DATABASE_URL leads through a connection pooler that has no sessions (PgBouncer with pool_mode=transaction, \
+             for example): an advisory lock and LISTEN need one. Connect to PostgreSQL itself, or use pool_mode=session"
+        )
+        .context(Fault::Fatal))
+    }
+}
+
+/// The process of the server that carried out `query`.
+fn backend(client: &mut Client, query: &str) -> Result<String> {
+    let messages = client.simple_query(query).context("ask for the server's process")?;
+    let row = messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    });
+    Ok(row.context("the server's process has no number")?.to_owned())
+}
+
+/// Counts the attempts that have not ended.
+struct Attempt;
+
+impl Attempt {
+    fn begin() -> Result<Attempt> {
+        if ATTEMPTS.fetch_add(1, Ordering::AcqRel) >= ABANDONED_MAX {
+            ATTEMPTS.fetch_sub(1, Ordering::AcqRel);
+            bail!("{ABANDONED_MAX} earlier attempts still hang");
+        }
+        Ok(Attempt)
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        ATTEMPTS.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn is_local(config: &Config) -> bool {
+    config.get_hosts().iter().any(|host| matches!(host, Host::Unix(_)))
+}
+
+fn address(config: &Config) -> String {
+    let host = match config.get_hosts().first() {
+        Some(Host::Tcp(host)) => host.clone(),
+        Some(Host::Unix(path)) => path.display().to_string(),
+        None => "localhost".to_owned(),
+    };
+    let port = config.get_ports().first().copied().unwrap_or(5432);
+    format!("{host}:{port}/{}", config.get_dbname().unwrap_or_default())
+}
