@@ -14,7 +14,7 @@ use shared::fault::{Fault, fault_of};
 use shared::retry::Backoff;
 use shared::supervisor::ThreadContext;
 use shared::wire::Batch;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// As PostgreSQL's own apply worker: only triggers made for replication fire, and foreign keys,
 /// which a source snapshot keeps by construction, are not checked a second time.
@@ -93,7 +93,7 @@ impl Session {
     }
 
     pub(crate) fn check_connection(&mut self) -> Result<()> {
-        self.client.is_valid(Duration::from_secs(5)).context("the connection to PostgreSQL is lost")
+        self.client.batch_execute("").context("the connection to PostgreSQL is lost")
     }
 
     /// Complete ticks wait to be applied, and nothing speaks against trying.

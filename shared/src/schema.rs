@@ -58,6 +58,7 @@ const SOURCE: &[Migration] = migrations![
     3 "source/003_views.sql",
     4 "source/004_follow_alter_table.sql",
     5 "source/005_audit.sql",
+    40 "source/040_terms.sql",
 ];
 const TARGET: &[Migration] = migrations![1 "target/001_inbox_and_positions.sql", 2 "target/002_views.sql"];
 

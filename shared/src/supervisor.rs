@@ -8,6 +8,7 @@
 use crate::config::Environment;
 use crate::fault::{Fault, fault_of};
 use crate::retry::{Backoff, Complaint};
+use crate::stopping;
 use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -25,15 +26,6 @@ const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 const HEALTH_FRESH: Duration = Duration::from_secs(5);
 /// How long a stop waits for the threads.
 const JOIN_DEADLINE: Duration = Duration::from_secs(10);
-
-/// When the process began to stop.
-static STOPPING_SINCE: OnceLock<Instant> = OnceLock::new();
-
-/// How long the process has been stopping; none while it is not. For waits deep inside a call, where
-/// no [`Stop`] reaches.
-pub(crate) fn stopping_for() -> Option<Duration> {
-    STOPPING_SINCE.get().map(Instant::elapsed)
-}
 
 /// Runs a service: `health` as the only argument asks about the running one, no argument runs it.
 ///
@@ -167,7 +159,7 @@ impl Supervisor {
 
     fn run(mut self, service: &str) -> ExitCode {
         let code = self.wait_for_end(service);
-        STOPPING_SINCE.get_or_init(Instant::now);
+        stopping::begin();
         self.running = None;
         let deadline = Instant::now() + JOIN_DEADLINE;
         let mut stuck = Vec::new();

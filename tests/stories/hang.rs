@@ -1,7 +1,7 @@
 //! Servers that accept and never answer: because they are stopped, or because nothing passes on the
 //! way to them.
 
-use crate::harness::{DEADLINE, Replication, Service, assert_equal, wait_for};
+use crate::harness::{Replication, Service, assert_equal, wait_for};
 use std::time::{Duration, Instant};
 
 /// A server that does not answer is noticed within this time.
@@ -42,19 +42,109 @@ fn a_database_that_accepts_and_never_answers_is_noticed_and_all_goes_on_when_it_
     }
     println!("noticed after {:.1} s", begun.elapsed().as_secs_f32());
     // New connections are accepted as well, and not answered.
-    let begun = Instant::now();
     for service in [&replication.publisher, &replication.processor] {
-        let log_after = service.log().len();
-        wait_for("connecting is given up", || {
-            let log = service.log();
-            log.contains("it has not answered for 5 s").then_some(()).or_else(|| {
-                assert!(begun.elapsed() < DEADLINE, "{}", &log[log_after..]);
-                None
-            })
-        });
+        wait_for_log(service, "has not answered for 5 s", Instant::now(), NOTICED_WITHIN);
     }
     source.heal();
     target.heal();
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (2, 0));
+}
+
+#[test]
+fn a_statement_that_merely_takes_long_is_waited_for() {
+    let settings = [("RUST_LOG", "info,shared::database=debug")];
+    let replication = Replication::start_with("long_statement", &settings);
+    let (mut locker, mut target) = (replication.target(), replication.target());
+    let mut session = || -> i32 {
+        let of_the_processor = "select pid from pg_stat_activity
+            where datname = current_database() and application_name = 'inbox-processor'";
+        target.query_one(of_the_processor, &[]).unwrap().get(0)
+    };
+    let before = session();
+    let mut lock = locker.transaction().unwrap();
+    lock.batch_execute("lock table users in exclusive mode").unwrap();
+    add_user(&replication, "patient");
+    wait_for("the server has answered a probe", || {
+        replication.processor.log().contains("answers others: a statement takes long").then_some(())
+    });
+    lock.commit().unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (1, 0));
+    assert_eq!(session(), before, "the session was given up");
+}
+
+#[test]
+fn a_stop_does_not_wait_for_servers_that_hang_or_are_away() {
+    let mut replication = Replication::prepare("stop_while_hanging", &[("GENERATION_INTERVAL", "0.05")]);
+    let proxies = [
+        replication.publisher.proxy("DATABASE_URL"),
+        replication.publisher.proxy("NATS_URL"),
+        replication.processor.proxy("DATABASE_URL"),
+        replication.processor.proxy("NATS_URL"),
+        replication.generator.proxy("DATABASE_URL"),
+    ];
+    let proxies: Vec<_> = proxies.into_iter().flatten().collect();
+    for service in [&mut replication.processor, &mut replication.publisher, &mut replication.generator] {
+        service.start();
+        service.wait_until_healthy();
+    }
+    proxies.iter().for_each(crate::harness::Proxy::black_hole);
+    add_user(&replication, "unseen");
+    let stop_all = |replication: &mut Replication| {
+        for service in [&mut replication.processor, &mut replication.publisher, &mut replication.generator] {
+            let begun = Instant::now();
+            let status = service.stop();
+            assert_eq!(status.code(), Some(0), "{}", service.log());
+            let took = begun.elapsed();
+            println!("stopped after {:.2} s", took.as_secs_f32());
+            assert!(took < STOPPED_WITHIN, "a stop took {took:?}: {}", service.log());
+        }
+    };
+    // In the midst of what they do, each of them waiting for an answer.
+    stop_all(&mut replication);
+    // While they cannot even connect.
+    for service in [&mut replication.processor, &mut replication.publisher, &mut replication.generator] {
+        service.start();
+        wait_for("it knows that it cannot work", || service.health().contains("degraded").then_some(()));
+    }
+    stop_all(&mut replication);
+    // While nobody listens.
+    drop(proxies);
+    for service in [&mut replication.processor, &mut replication.publisher, &mut replication.generator] {
+        service.start();
+        wait_for("the connection is refused", || service.log().contains("Connection refused").then_some(()));
+    }
+    stop_all(&mut replication);
+}
+
+#[test]
+fn a_nats_server_that_accepts_and_never_answers_is_left_for_the_next() {
+    let mut replication = Replication::prepare("nats_hangs", &[]);
+    let sides = [replication.publisher.proxy("NATS_URL"), replication.processor.proxy("NATS_URL")];
+    replication.processor.start();
+    replication.publisher.start();
+    add_user(&replication, "before");
+    replication.wait_until_caught_up();
+
+    let services = [&replication.publisher, &replication.processor];
+    let logs = services.map(Service::log);
+    for (log, proxies) in logs.iter().zip(&sides) {
+        // The one that it uses, found by what it says.
+        let used = log.rsplit("connected to nats://127.0.0.1:").next().unwrap();
+        let port: u16 = used.split_whitespace().next().unwrap().parse().unwrap();
+        proxies.iter().find(|proxy| proxy.port() == port).unwrap().black_hole();
+    }
+    let begun = Instant::now();
+    add_user(&replication, "meanwhile");
+    for (service, log) in services.into_iter().zip(&logs) {
+        wait_for("another server is dialled", || {
+            service.log()[log.len()..].contains("connected to").then_some(())
+        });
+        let took = begun.elapsed();
+        println!("another server after {:.1} s", took.as_secs_f32());
+        assert!(took < NOTICED_WITHIN, "{took:?}: {}", service.log());
+    }
     replication.wait_until_caught_up();
     assert_eq!(assert_equal(&replication), (2, 0));
 }

@@ -2,9 +2,9 @@
 
 use super::watched::Watch;
 use crate::fault::Fault;
-use crate::supervisor::stopping_for;
+use crate::stopping::receive_until;
 use anyhow::{Context, Result, anyhow, bail};
-use crossbeam_channel::{RecvTimeoutError, bounded};
+use crossbeam_channel::bounded;
 use postgres::{Client, NoTls, SimpleQueryMessage};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,8 +17,8 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// Attempts that were given up and have not yet ended by themselves (each does, with its own
 /// timeouts for TCP and login, and the resolver's); beyond this no new one is made.
 const ABANDONED_MAX: usize = 16;
-/// While connecting, look this often whether a stop is requested.
-const STOP_CHECK: Duration = Duration::from_millis(100);
+/// The attempt gives up by itself, and says why, just before it is given up.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 static ATTEMPTS: AtomicUsize = AtomicUsize::new(0);
 
@@ -72,16 +72,9 @@ impl Connector {
                 let _ = connected.send(connector.connect_by(deadline));
             })
             .context("start a thread")?;
-        loop {
-            match result.recv_timeout(STOP_CHECK) {
-                Ok(client) => return Ok(client?),
-                Err(RecvTimeoutError::Timeout) if stopping_for().is_some() => bail!("a stop is requested"),
-                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline + STOP_CHECK => {}
-                Err(RecvTimeoutError::Timeout) => {
-                    bail!("it has not answered for {} s", CONNECT_DEADLINE.as_secs())
-                }
-                Err(RecvTimeoutError::Disconnected) => bail!("the attempt ended without a result"),
-            }
+        match receive_until(&result, deadline + LAST_WORDS) {
+            Ok(client) => Ok(client?),
+            Err(_) => bail!("it has not answered for {} s", CONNECT_DEADLINE.as_secs()),
         }
     }
 

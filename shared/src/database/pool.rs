@@ -11,8 +11,6 @@ use std::time::Duration;
 
 /// How long to wait for a connection that another thread has.
 const FREE_DEADLINE: Duration = Duration::from_secs(5);
-/// An idle connection proves within this time that it is alive.
-const CHECK_DEADLINE: Duration = Duration::from_secs(4);
 
 #[derive(Clone)]
 pub(super) struct Pool {
@@ -51,7 +49,7 @@ impl Pool {
 
     fn take_idle(&self) -> Option<Client> {
         let mut client = self.idle().pop()?;
-        if client.is_valid(CHECK_DEADLINE).is_ok() {
+        if client.batch_execute("").is_ok() {
             return Some(client);
         }
         // What ended this one most likely ended all.

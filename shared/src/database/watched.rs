@@ -11,7 +11,7 @@
 //! socket before anything was said on it. What is handed back speaks plain text.
 
 use super::frames::Frames;
-use crate::supervisor::stopping_for;
+use crate::stopping::stopping_for;
 use postgres::Socket;
 use postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use std::convert::Infallible;
@@ -28,14 +28,14 @@ use tokio_postgres::config::Config;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 /// A server that has been silent for so long is probed, and again after each probe.
-const SUSPICIOUS_AFTER: Duration = Duration::from_secs(4);
+const SUSPICIOUS_AFTER: Duration = Duration::from_secs(3);
 /// A probe has this long to connect and to be answered.
 const PROBE_DEADLINE: Duration = Duration::from_secs(4);
 /// A statement that the server should have ended by its `statement_timeout` is given up after this
 /// much more, whatever probes say.
 const STATEMENT_GRACE: Duration = Duration::from_secs(10);
 /// An answer that has not come this long after a stop was requested is not waited for.
-const STOP_GRACE: Duration = Duration::from_secs(1);
+const STOP_GRACE: Duration = Duration::from_millis(500);
 /// The end of a connection is not worth waiting for.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How often a silence is looked at.
@@ -163,8 +163,8 @@ impl Watched {
         self.requests > 0 || self.unfinished || self.write_blocked || self.phase == Phase::Ending
     }
 
-    /// To be called whenever nothing moves; wakes the task to look again. Fails when the silence means
-    /// that the server is gone.
+    /// To be called whenever nothing moves or an answer begins to be awaited; wakes the task to look
+    /// again. Fails when the silence means that the server is gone.
     fn poll_silence(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         if !self.is_answer_awaited() {
             return Ok(());
@@ -288,6 +288,8 @@ impl AsyncWrite for Watched {
         let written = Pin::new(&mut self.socket).poll_write(context, bytes);
         if let Poll::Ready(Ok(written)) = &written {
             self.note_sent(&bytes[..*written]);
+            // The task may not look at the other direction again before something comes from there.
+            self.poll_silence(context)?;
         }
         self.watch_write(written, context)
     }

@@ -119,6 +119,11 @@ impl Service {
         status
     }
 
+    /// What it says of its own health; empty while it says nothing.
+    pub(crate) fn health(&self) -> String {
+        std::fs::read_to_string(&self.settings["HEALTH_FILE"]).unwrap_or_default()
+    }
+
     /// All that it has logged.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
