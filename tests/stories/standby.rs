@@ -1,7 +1,7 @@
 //! Two of a kind: one works, the other stands by and takes over.
 
 use crate::delivery::{applied_tick, assert_nothing_applied_twice, audit_writes};
-use crate::harness::{Demo, Replication, Service, assert_equal, wait_for};
+use crate::harness::{Demo, Replication, Service, assert_equal, start_pooler, wait_for};
 use postgres::Client;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -175,5 +175,20 @@ fn leaders_that_were_stopped_and_wake_up_after_a_takeover_do_no_harm() {
     assert!(steps_back.is_empty(), "the marks went back: {steps_back:?}");
     for service in pairs.iter().flatten() {
         assert!(!service.log().contains("ERROR"), "{}", service.log());
+    }
+}
+
+#[test]
+fn a_pooler_that_has_no_sessions_is_refused() {
+    for round_robin in [false, true] {
+        let url = format!("postgres://postgres@127.0.0.1:{}/transactions", start_pooler(round_robin));
+        let mut replication = Replication::prepare("pooler", &[("DATABASE_URL", &url)]);
+        for service in [&mut replication.publisher, &mut replication.processor] {
+            service.start();
+            assert_eq!(service.wait_for_end().code(), Some(1));
+            let log = service.log();
+            assert!(log.contains("DATABASE_URL leads through a connection pooler that has no sessions"), "{log}");
+        }
+        replication.without_stream();
     }
 }

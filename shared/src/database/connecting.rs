@@ -20,6 +20,12 @@ const ABANDONED_MAX: usize = 16;
 /// The attempt gives up by itself, and says why, just before it is given up.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
+/// By these the server finds within 4 s that a client's machine is gone, and within 1 s, also in the
+/// midst of a statement, that a client's process is: then its session ends, and with it its lock.
+/// Notices are for people who type SQL.
+const SETTINGS: &str = "set tcp_keepalives_idle = 2; set tcp_keepalives_interval = 1; set tcp_keepalives_count = 2;
+     set tcp_user_timeout = 4000; set client_connection_check_interval = 1000; set client_min_messages = warning";
+
 static ATTEMPTS: AtomicUsize = AtomicUsize::new(0);
 
 /// Connects to one database.
@@ -53,9 +59,19 @@ impl Connector {
         &self.address
     }
 
-    /// A new connection. Waits at most [`CONNECT_DEADLINE`], and not while a stop is requested.
+    /// A new connection. Waits at most [`CONNECT_DEADLINE`], and not while the process stops.
     pub(super) fn connect(&self) -> Result<Client> {
-        self.attempt().with_context(|| format!("connect to PostgreSQL at {}", self.address))
+        let connected = self.attempt().and_then(|client| self.prepare(client));
+        connected.with_context(|| format!("connect to PostgreSQL at {}", self.address))
+    }
+
+    /// Not in the startup message: poolers refuse what they do not know there.
+    fn prepare(&self, mut client: Client) -> Result<Client> {
+        let statement_timeout_ms = self.statement_timeout.as_millis();
+        client
+            .batch_execute(&format!("{SETTINGS}; set statement_timeout = {statement_timeout_ms}"))
+            .context("set up the connection")?;
+        Ok(client)
     }
 
     fn attempt(&self) -> Result<Client> {
@@ -93,10 +109,12 @@ impl Connector {
 
     /// A session of its own, and really one.
     pub(super) fn session(&self) -> Result<Client> {
-        let mut session = self.connect()?;
-        self.require_own_server(&mut session)
-            .with_context(|| format!("open a session with PostgreSQL at {}", self.address))?;
-        Ok(session)
+        // Before anything is set on a server that may be somebody else's a moment later.
+        let own = self.attempt().and_then(|mut session| {
+            self.require_own_server(&mut session)?;
+            self.prepare(session)
+        });
+        own.with_context(|| format!("open a session with PostgreSQL at {}", self.address))
     }
 
     /// A pooler in transaction mode has no sessions to give: a lock would belong to nobody. It gives
@@ -106,7 +124,7 @@ impl Connector {
     /// In the simple protocol, since such a pooler may not know prepared statements.
     fn require_own_server(&self, session: &mut Client) -> Result<()> {
         let own = backend(session, "select pg_backend_pid()")?;
-        let other = backend(&mut self.connect()?, "begin; select pg_backend_pid()")?;
+        let other = backend(&mut self.attempt()?, "begin; select pg_backend_pid()")?;
         if other != own && backend(session, "select pg_backend_pid()")? == own {
             return Ok(());
         }

@@ -26,11 +26,6 @@ const PEER_GONE_AFTER: Duration = Duration::from_secs(8);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(3);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// By these the server finds within 4 s that a client's machine is gone, and within 1 s, also in the
-/// midst of a statement, that a client's process is: then its session ends, and with it its lock.
-const SERVER_SETTINGS: &str = "-c tcp_keepalives_idle=2 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=2 \
-     -c tcp_user_timeout=4000 -c client_connection_check_interval=1000";
-
 /// One database, with the means to connect to it.
 #[derive(Clone)]
 pub struct Database {
@@ -61,25 +56,19 @@ impl Database {
         if config.get_dbname().is_none() {
             bail!("DATABASE_URL names no database; for example {example}");
         }
-        // Notices are for people who type SQL.
-        let options = format!(
-            "-c statement_timeout={} -c client_min_messages=warning {SERVER_SETTINGS}",
-            statement_timeout.as_millis()
-        );
         config
             .application_name(service)
             .tcp_user_timeout(PEER_GONE_AFTER)
             .keepalives_idle(KEEPALIVE_IDLE)
             .keepalives_interval(KEEPALIVE_INTERVAL)
-            .keepalives_retries(2)
-            .options(&options);
+            .keepalives_retries(2);
         let connector = Connector::new(config, statement_timeout);
         let pool = Pool::new(connector.clone(), connections);
         Ok(Database { connector, pool })
     }
 
     /// Takes a connection from the pool, connecting where none is free. Waits at most 5 s for a free
-    /// one and at most 5 s for the server.
+    /// one; a server that does not answer is given up as in any other call.
     pub fn connection(&self) -> Result<Pooled> {
         self.pool.take()
     }

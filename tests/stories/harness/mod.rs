@@ -1,10 +1,12 @@
 //! One replication of its own for each test: two databases, a stream, and the services as processes.
 
 mod demo;
+mod pooler;
 mod proxy;
 mod service;
 
 pub(crate) use demo::{Demo, assert_equal};
+pub(crate) use pooler::start_pooler;
 pub(crate) use proxy::Proxy;
 pub(crate) use service::Service;
 
