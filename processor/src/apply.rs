@@ -1,36 +1,47 @@
-//! Applies whole ticks in the transaction that it is given: all of it, or nothing and the reason.
+//! Applies whole ticks that are in memory, in the transaction that it is given, where the quick way
+//! has failed: step by step, to find out whether other rows were in the way for the moment, whether
+//! events were processed before, or whether the target cannot take them.
 
-use crate::changes::reduce;
+use crate::changes::{TableChanges, reduce};
 use crate::inbox;
+use crate::refusal::{describe, is_order_problem, is_refusal};
 use crate::tables::{Tables, Way};
 use anyhow::{Context, Result};
 use postgres::Transaction;
-use postgres::error::{DbError, SqlState};
 use shared::wire::Batch;
-use std::collections::HashSet;
+use std::sync::Arc;
 
-/// Applies whole ticks. Returns why the target cannot take them, if it cannot; then nothing of
-/// them is done.
-pub(crate) fn apply(
+/// Runs `apply` within a savepoint. Returns why the target cannot take what it applies, if it cannot;
+/// then nothing of it is done.
+pub(crate) fn or_reason<T>(
     transaction: &mut Transaction<'_>,
-    tables: &Tables,
-    batches: &[Batch],
-) -> Result<Option<String>> {
+    what: impl std::fmt::Display,
+    apply: impl FnOnce(&mut Transaction<'_>) -> Result<T>,
+) -> Result<std::result::Result<T, String>> {
     let mut attempt = transaction.savepoint("apply").context("set a savepoint")?;
-    let result = apply_ticks(&mut attempt, tables, batches);
+    let result = apply(&mut attempt).and_then(|applied| {
+        // Whatever would complain at the commit complains here.
+        attempt.batch_execute("set constraints all immediate").context("check deferred constraints")?;
+        Ok(applied)
+    });
     match result {
-        Ok(()) => attempt.commit().context("release the savepoint").map(|()| None),
-        Err(error) if target_refuses(&error) => {
+        Ok(applied) => attempt.commit().context("release the savepoint").map(|()| Ok(applied)),
+        Err(error) if is_refusal(&error) => {
             attempt.rollback().context("roll back to the savepoint")?;
-            let ticks = describe_ticks(batches);
-            Ok(Some(format!("{ticks}: {error:#}{}", detail(&error))))
+            Ok(Err(format!("{what}: {}", describe(&error))))
         }
         Err(error) => Err(error),
     }
 }
 
-fn apply_ticks(transaction: &mut Transaction<'_>, tables: &Tables, batches: &[Batch]) -> Result<()> {
-    let done: HashSet<_> = inbox::record_processed(transaction, batches)?;
+/// Applies ticks, of which `batches` has all events, and records these as processed.
+pub(crate) fn apply(
+    transaction: &mut Transaction<'_>,
+    tables: &mut Tables,
+    batches: &[Arc<Batch>],
+) -> Result<()> {
+    tables.learn(transaction, batches.iter().flat_map(|batch| &batch.shapes))?;
+    let done = inbox::record_processed(transaction, batches)?;
     if !done.is_empty() {
         log::error!(
             "{} events of {} were processed before although the position did not say so; they have no effect again",
@@ -38,20 +49,23 @@ fn apply_ticks(transaction: &mut Transaction<'_>, tables: &Tables, batches: &[Ba
             describe_ticks(batches)
         );
     }
-    let changes = reduce(batches, &done);
-    let mut attempt = transaction.savepoint("upsert").context("set a savepoint")?;
-    match tables.write(&mut attempt, &changes, Way::Upsert) {
-        Ok(()) => attempt.commit().context("release the savepoint")?,
-        Err(error) if order_matters(&error) => {
-            attempt.rollback().context("roll back to the savepoint")?;
-            tables.write(transaction, &changes, Way::Replace)?;
-        }
-        Err(error) => return Err(error),
-    }
-    inbox::record_applied(transaction, batches)
+    write(transaction, tables, &reduce(batches, &done))
 }
 
-fn describe_ticks(batches: &[Batch]) -> String {
+fn write(transaction: &mut Transaction<'_>, tables: &Tables, changes: &[TableChanges<'_>]) -> Result<()> {
+    let mut attempt = transaction.savepoint("upsert").context("set a savepoint")?;
+    match tables.write(&mut attempt, changes, Way::Upsert) {
+        Ok(()) => attempt.commit().context("release the savepoint"),
+        Err(error) if is_order_problem(&error) => {
+            attempt.rollback().context("roll back to the savepoint")?;
+            tables.write(transaction, changes, Way::Replace)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// "tick 7 (…)", or the first and the last number.
+pub(crate) fn describe_ticks(batches: &[Arc<Batch>]) -> String {
     match batches {
         [] => "no tick".to_owned(),
         [first, .., last] if first.tick != last.tick => {
@@ -59,38 +73,4 @@ fn describe_ticks(batches: &[Batch]) -> String {
         }
         [first, ..] => format!("tick {}", first.tick),
     }
-}
-
-fn database_error(error: &anyhow::Error) -> Option<&DbError> {
-    error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<postgres::Error>())
-        .and_then(postgres::Error::as_db_error)
-}
-
-/// A unique value may be on its way from one row to another, or the key cannot be an arbiter.
-fn order_matters(error: &anyhow::Error) -> bool {
-    database_error(error).is_some_and(|error| {
-        [
-            SqlState::UNIQUE_VIOLATION,
-            SqlState::EXCLUSION_VIOLATION,
-            SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
-        ]
-        .contains(error.code())
-    })
-}
-
-/// Whether the server rejected the data, rather than being in trouble itself.
-fn target_refuses(error: &anyhow::Error) -> bool {
-    const DATA_AND_SCHEMA: [&str; 9] = ["0A", "21", "22", "23", "42", "44", "2F", "38", "P0"];
-    const OWN_STATE: [&str; 1] = ["55000"];
-    database_error(error).is_some_and(|error| {
-        let code = error.code().code();
-        DATA_AND_SCHEMA.iter().any(|class| code.starts_with(class)) || OWN_STATE.contains(&code)
-    })
-}
-
-fn detail(error: &anyhow::Error) -> String {
-    let detail = database_error(error).and_then(DbError::detail);
-    detail.map(|detail| format!(" ({detail})")).unwrap_or_default()
 }

@@ -6,6 +6,7 @@
 //! for each other anyway.
 
 use crate::decoder::Decoded;
+use crate::large_tick::LargeTicks;
 use crate::session::{Session, prepare_session};
 use crate::uplink::Uplink;
 use anyhow::Result;
@@ -21,12 +22,15 @@ use std::time::Duration;
 
 /// Without messages, look this often whether a held event can be tried again.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
+/// The same, where what an earlier session stored comes first and is held.
+const RESUME_CHECK: Duration = Duration::from_millis(100);
 
 pub(crate) struct Applying {
     database: Database,
     /// Ticks are applied together up to about so many events.
     group_events_max: usize,
     uplink: Arc<Uplink>,
+    large_ticks: Arc<LargeTicks>,
     input: Receiver<Decoded>,
     /// Messages that were decoded before their turn, by number.
     early: BTreeMap<u64, Decoded>,
@@ -41,12 +45,14 @@ impl Applying {
         database: Database,
         group_events_max: usize,
         uplink: Arc<Uplink>,
+        large_ticks: LargeTicks,
         input: Receiver<Decoded>,
     ) -> Applying {
         Applying {
             database,
             group_events_max,
             uplink,
+            large_ticks: Arc::new(large_ticks),
             input,
             early: BTreeMap::new(),
             next: 0,
@@ -71,18 +77,22 @@ impl Applying {
         }
         self.uplink.begin_term(begin_term(&mut client)?);
         let target = identity(&mut client)?;
-        let mut session = Session::new(client)?;
+        let mut session = Session::new(client, self.large_ticks.clone())?;
         log::info!("this is the processor of {}: {}", self.database.address(), session.describe());
         self.uplink.set_standing(Some(session.standing(&target)));
         while !context.stop().requested() {
-            self.collect(context);
-            if self.group.is_empty() && !session.is_retry_due() {
+            if !session.is_resuming() {
+                self.collect(context, session.has_work());
+            } else if !session.has_work() {
+                context.stop().wait(RESUME_CHECK);
+            }
+            if self.group.is_empty() && !session.has_work() {
                 session.report_health(context);
                 session.check_connection()?;
                 continue;
             }
-            session.settle(&self.group)?;
-            self.uplink.set_held(session.held.is_some());
+            session.settle(&self.group, context.stop())?;
+            self.uplink.set_held(session.is_held());
             self.uplink.set_standing(Some(session.standing(&target)));
             self.acknowledge();
             self.uplink.confirm();
@@ -92,8 +102,8 @@ impl Applying {
     }
 
     /// Waits for messages and takes those that are there, in order, up to the size of a group.
-    fn collect(&mut self, context: &ThreadContext) {
-        if self.group.is_empty() && !self.early.contains_key(&self.next) {
+    fn collect(&mut self, context: &ThreadContext, has_work: bool) {
+        if self.group.is_empty() && !has_work && !self.early.contains_key(&self.next) {
             crossbeam_channel::select! {
                 recv(context.stop().receiver()) -> _ => return,
                 recv(self.input) -> decoded => if let Ok(decoded) = decoded {

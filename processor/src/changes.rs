@@ -1,32 +1,51 @@
 //! Reduces the events of whole ticks to the last state of each key: what the target must look like
-//! behind them, whatever happened in between.
+//! behind them, whatever happened in between. Nothing is copied: all text stays in the batches.
 
 use shared::wire::{Batch, Operation, Shape};
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use uuid::Uuid;
 
-/// The changes of one table, by key.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct TableChanges {
+/// The changes of one table (in one form of its rows).
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TableChanges<'a> {
+    pub(crate) shape: &'a Shape,
     /// Every row goes before the others are applied: a TRUNCATE.
     pub(crate) emptied: bool,
     /// Keys that are gone.
-    pub(crate) deleted: Vec<String>,
-    /// Keys that are there, each with its row.
-    pub(crate) present: Vec<(String, String)>,
+    pub(crate) deleted: Vec<&'a str>,
+    /// Keys that did not exist before, each with its row.
+    pub(crate) born: Vec<(&'a str, &'a str)>,
+    /// Other keys that are there, each with its row.
+    pub(crate) changed: Vec<(&'a str, &'a str)>,
 }
 
-/// The last state of each key of each table (by the form that its rows had), without the events
-/// in `done`.
-pub(crate) fn reduce(batches: &[Batch], done: &HashSet<Uuid>) -> HashMap<Shape, TableChanges> {
-    let mut last: HashMap<&Shape, LastStates> = HashMap::new();
+impl<'a> TableChanges<'a> {
+    /// No change of a table.
+    pub(crate) fn none(shape: &'a Shape) -> TableChanges<'a> {
+        TableChanges { shape, emptied: false, deleted: Vec::new(), born: Vec::new(), changed: Vec::new() }
+    }
+
+    /// All keys that are there in the end, each with its row.
+    pub(crate) fn present(&self) -> impl Iterator<Item = &(&'a str, &'a str)> {
+        self.born.iter().chain(&self.changed)
+    }
+}
+
+/// The last state of each key of each table, without the events in `done`.
+pub(crate) fn reduce<'a>(batches: &'a [Arc<Batch>], done: &HashSet<Uuid>) -> Vec<TableChanges<'a>> {
+    let mut tables = Tables::default();
     for batch in batches {
-        let shapes: HashMap<i32, &Shape> = batch.shapes.iter().map(|shape| (shape.id, shape)).collect();
-        for event in batch.events.iter().filter(|event| !done.contains(&event.event_id)) {
-            let Some(shape) = shapes.get(&event.shape) else { continue };
-            let states = last.entry(shape).or_default();
+        let numbers: HashMap<i32, usize> =
+            batch.shapes.iter().map(|shape| (shape.id, tables.number(shape))).collect();
+        for event in &batch.events {
+            if !done.is_empty() && done.contains(&event.event_id) {
+                continue;
+            }
+            let Some(number) = numbers.get(&event.shape) else { continue };
+            let states = &mut tables.states[*number];
             match (&event.key, event.operation) {
-                (Some(key), _) => states.set(key, event.row.as_deref()),
+                (Some(key), operation) => states.set(key, event.row.as_deref(), operation),
                 (None, Operation::Truncate) => {
                     *states = LastStates { emptied: true, ..LastStates::default() }
                 }
@@ -34,7 +53,28 @@ pub(crate) fn reduce(batches: &[Batch], done: &HashSet<Uuid>) -> HashMap<Shape, 
             }
         }
     }
-    last.into_iter().map(|(shape, states)| (shape.clone(), states.into_changes())).collect()
+    tables.into_changes()
+}
+
+/// The tables met so far. The ids of shapes mean something within one batch only.
+#[derive(Default)]
+struct Tables<'a> {
+    shapes: Vec<&'a Shape>,
+    states: Vec<LastStates<'a>>,
+}
+
+impl<'a> Tables<'a> {
+    fn number(&mut self, shape: &'a Shape) -> usize {
+        self.shapes.iter().position(|known| *known == shape).unwrap_or_else(|| {
+            self.shapes.push(shape);
+            self.states.push(LastStates::default());
+            self.shapes.len() - 1
+        })
+    }
+
+    fn into_changes(self) -> Vec<TableChanges<'a>> {
+        self.shapes.into_iter().zip(self.states).map(|(shape, states)| states.into_changes(shape)).collect()
+    }
 }
 
 /// Keeps the order in which keys were first touched: rows that belong together stay together.
@@ -42,25 +82,35 @@ pub(crate) fn reduce(batches: &[Batch], done: &HashSet<Uuid>) -> HashMap<Shape, 
 struct LastStates<'a> {
     emptied: bool,
     index: HashMap<&'a str, usize>,
-    states: Vec<(&'a str, Option<&'a str>)>,
+    states: Vec<LastState<'a>>,
+}
+
+struct LastState<'a> {
+    key: &'a str,
+    /// Its first event here is an INSERT: it did not exist before.
+    born: bool,
+    row: Option<&'a str>,
 }
 
 impl<'a> LastStates<'a> {
-    fn set(&mut self, key: &'a str, row: Option<&'a str>) {
+    fn set(&mut self, key: &'a str, row: Option<&'a str>, operation: Operation) {
         let states = &mut self.states;
         let index = *self.index.entry(key).or_insert_with(|| {
-            states.push((key, None));
+            states.push(LastState { key, born: operation == Operation::Insert, row });
             states.len() - 1
         });
-        states[index].1 = row;
+        states[index].row = row;
     }
 
-    fn into_changes(self) -> TableChanges {
-        let mut changes = TableChanges { emptied: self.emptied, ..TableChanges::default() };
-        for (key, row) in self.states {
+    fn into_changes(self, shape: &'a Shape) -> TableChanges<'a> {
+        let mut changes = TableChanges { emptied: self.emptied, ..TableChanges::none(shape) };
+        for LastState { key, born, row } in self.states {
             match row {
-                None => changes.deleted.push(key.to_owned()),
-                Some(row) => changes.present.push((key.to_owned(), row.to_owned())),
+                // Nobody saw a key that was born here: it is deleted all the same, in case the
+                // target has one of its own.
+                None => changes.deleted.push(key),
+                Some(row) if born || self.emptied => changes.born.push((key, row)),
+                Some(row) => changes.changed.push((key, row)),
             }
         }
         changes
@@ -72,8 +122,8 @@ mod tests {
     use super::*;
     use shared::wire::{Event, FORMAT, Source, TickRef};
 
-    fn batch(events: &[(u128, Operation, Option<&str>, Option<&str>)]) -> Batch {
-        Batch {
+    fn batch(events: &[(u128, Operation, Option<&str>, Option<&str>)]) -> Arc<Batch> {
+        Arc::new(Batch {
             format: FORMAT,
             source: Source { id: "1/a".to_owned(), timeline: 1 },
             tick: TickRef { number: 1, id: Uuid::nil() },
@@ -93,40 +143,46 @@ mod tests {
                     row: row.map(str::to_owned),
                 })
                 .collect(),
-        }
+        })
     }
 
     fn shape() -> Shape {
         Shape { id: 1, schema: "public".to_owned(), table: "t".to_owned(), columns: vec![], key: vec![] }
     }
 
+    fn only<'a>(batches: &'a [Arc<Batch>], done: &HashSet<Uuid>) -> TableChanges<'a> {
+        let mut changes = reduce(batches, done);
+        assert_eq!(changes.len(), 1);
+        changes.remove(0)
+    }
+
     #[test]
     fn only_the_last_state_of_a_key_counts() {
         use Operation::{Delete, Insert, Update};
         let batches = [
-            batch(&[(1, Insert, Some("(1)"), Some("a")), (2, Insert, Some("(2)"), Some("b"))]),
+            batch(&[(1, Insert, Some("(1)"), Some("a")), (2, Update, Some("(2)"), Some("b"))]),
             batch(&[(3, Update, Some("(1)"), Some("c")), (4, Delete, Some("(2)"), None)]),
             batch(&[(5, Delete, Some("(3)"), None), (6, Insert, Some("(3)"), Some("born again"))]),
+            batch(&[(7, Insert, Some("(4)"), Some("short")), (8, Delete, Some("(4)"), None)]),
         ];
-        let changes = &reduce(&batches, &HashSet::new())[&shape()];
-        assert_eq!(changes.deleted, ["(2)"]);
-        let present =
-            [("(1)", "c"), ("(3)", "born again")].map(|(key, row)| (key.to_owned(), row.to_owned()));
-        assert_eq!(changes.present, present);
+        let changes = only(&batches, &HashSet::new());
+        assert_eq!(changes.deleted, ["(2)", "(4)"]);
+        assert_eq!(changes.born, [("(1)", "c")]);
+        assert_eq!(changes.changed, [("(3)", "born again")]);
         assert!(!changes.emptied);
     }
 
     #[test]
     fn a_truncate_drops_what_came_before_it() {
-        use Operation::{Insert, Truncate};
+        use Operation::{Insert, Truncate, Update};
         let batches = [batch(&[
             (1, Insert, Some("(1)"), Some("a")),
             (2, Truncate, None, None),
-            (3, Insert, Some("(2)"), Some("b")),
+            (3, Update, Some("(2)"), Some("b")),
         ])];
-        let changes = &reduce(&batches, &HashSet::new())[&shape()];
+        let changes = only(&batches, &HashSet::new());
         assert!(changes.emptied && changes.deleted.is_empty());
-        assert_eq!(changes.present, [("(2)".to_owned(), "b".to_owned())]);
+        assert_eq!(changes.born, [("(2)", "b")], "an empty table knows no key");
     }
 
     #[test]
@@ -135,7 +191,7 @@ mod tests {
             (1, Operation::Insert, Some("(1)"), Some("new")),
             (2, Operation::Update, Some("(1)"), Some("old")),
         ])];
-        let changes = &reduce(&batches, &HashSet::from([Uuid::from_u128(2)]))[&shape()];
-        assert_eq!(changes.present, [("(1)".to_owned(), "new".to_owned())]);
+        let changes = only(&batches, &HashSet::from([Uuid::from_u128(2)]));
+        assert_eq!(changes.born, [("(1)", "new")]);
     }
 }

@@ -5,11 +5,12 @@ use anyhow::Result;
 use crossbeam_channel::{Receiver, Sender};
 use shared::supervisor::ThreadContext;
 use shared::wire::Batch;
+use std::sync::Arc;
 
 /// A message and what it holds, or why it cannot be read.
 pub(crate) struct Decoded {
     pub(crate) pulled: Pulled,
-    pub(crate) batch: Result<Batch>,
+    pub(crate) batch: Result<Arc<Batch>>,
 }
 
 /// Decodes until a stop is requested.
@@ -23,7 +24,7 @@ pub(crate) fn run(context: &ThreadContext, input: &Receiver<Pulled>, output: &Se
                 Err(_) => return Ok(()),
             },
         };
-        let batch = Batch::decode(&pulled.message.data);
+        let batch = Batch::decode(&pulled.message.data).map(Arc::new);
         crossbeam_channel::select! {
             recv(context.stop().receiver()) -> _ => return Ok(()),
             send(output, Decoded { pulled, batch }) -> sent => if sent.is_err() { return Ok(()) },

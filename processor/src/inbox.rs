@@ -1,107 +1,22 @@
-//! All SQL on the inbox, the position and `processed_events`, and the rule by which the position
-//! decides what becomes of a batch.
+//! All SQL on the inbox, the position and `processed_events`.
 
-use anyhow::{Context, Result, anyhow};
-use postgres::{Client, Transaction};
+use crate::large_tick::is_large;
+use crate::position::{TargetPosition, from_ordinal};
+use anyhow::{Context, Result, anyhow, bail};
+use postgres::types::ToSql;
+use postgres::{Client, GenericClient, Statement, Transaction};
 use shared::fault::Fault;
 use shared::wire::{Batch, Position, TickRef};
 use std::collections::HashSet;
+use std::sync::Arc;
 use uuid::Uuid;
-
-/// How far the target is with the one source that it follows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TargetPosition {
-    pub(crate) source: String,
-    pub(crate) timeline: i64,
-    /// Batches up to here are stored.
-    pub(crate) received: Position,
-    /// Everything up to and including this tick is committed in the tables.
-    pub(crate) applied: Option<TickRef>,
-}
-
-impl TargetPosition {
-    /// The last tick of which every batch is stored; none before the first.
-    pub(crate) fn last_complete(&self) -> i64 {
-        let received = &self.received;
-        if received.is_complete() { received.tick.number } else { received.tick.number - 1 }
-    }
-}
-
-/// What the position says of a batch.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// It follows: store its events from this ordinal on (earlier ones are known).
-    Next { from: i64 },
-    /// All of it is stored already.
-    Known,
-    /// Something before it is missing.
-    Gap,
-}
-
-/// Judges a batch by the position. An error means that it belongs to another history, and that
-/// nothing may be applied until a person has looked.
-pub(crate) fn judge(position: Option<&TargetPosition>, batch: &Batch) -> Result<Verdict> {
-    let Some(position) = position else {
-        return Ok(if batch.tick.number == 1 && batch.first == 1 {
-            Verdict::Next { from: 1 }
-        } else {
-            Verdict::Gap
-        });
-    };
-    if position.source != batch.source.id {
-        return Err(anyhow!(
-            "a batch of tick {} comes from the source {}, this target follows {}: applying nothing",
-            batch.tick,
-            batch.source.id,
-            position.source
-        )
-        .context(Fault::Fatal));
-    }
-    let received = &position.received;
-    if batch.tick.number == received.tick.number {
-        require_same(batch.tick.id, received.tick.id, batch)?;
-        return Ok(if batch.last() <= received.ordinal {
-            Verdict::Known
-        } else if batch.first <= received.ordinal + 1 {
-            Verdict::Next { from: received.ordinal + 1 }
-        } else {
-            Verdict::Gap
-        });
-    }
-    if batch.tick.number < received.tick.number {
-        return Ok(Verdict::Known);
-    }
-    if batch.tick.number > received.tick.number + 1 {
-        return Ok(Verdict::Gap);
-    }
-    require_same(batch.previous_id, received.tick.id, batch)?;
-    Ok(if received.is_complete() && batch.first == 1 { Verdict::Next { from: 1 } } else { Verdict::Gap })
-}
-
-fn require_same(claimed: Uuid, known: Uuid, batch: &Batch) -> Result<()> {
-    if claimed == known {
-        return Ok(());
-    }
-    Err(anyhow!(
-        "tick {} does not continue the history that this target has (it knows {known}, the batch says {claimed}): \
-         was the source restored, or did it fail over and lose ticks? Applying nothing",
-        batch.tick
-    )
-    .context(Fault::Fatal))
-}
 
 const POSITION: &str = "
     select source, timeline, received_tick, received_id, received_ordinal, received_total, applied_tick, applied_id
     from replication.position";
 
-/// The position, locked against any other transaction that would move it.
-pub(crate) fn lock_position(transaction: &mut Transaction<'_>) -> Result<Option<TargetPosition>> {
-    let row = transaction.query_opt(&format!("{POSITION} for update"), &[]).context("lock the position")?;
-    Ok(row.as_ref().map(target_position))
-}
-
 /// The position as committed.
-pub(crate) fn read_position(client: &mut Client) -> Result<Option<TargetPosition>> {
+pub(crate) fn read_position(client: &mut impl GenericClient) -> Result<Option<TargetPosition>> {
     let row = client.query_opt(POSITION, &[]).context("read the position")?;
     Ok(row.as_ref().map(target_position))
 }
@@ -121,73 +36,235 @@ fn target_position(row: &postgres::Row) -> TargetPosition {
     }
 }
 
-/// Stores the position, and what holds it, if anything does.
-pub(crate) fn save_position(
-    transaction: &mut Transaction<'_>,
-    position: &TargetPosition,
-    held: Option<&str>,
-) -> Result<()> {
-    transaction
-        .execute(
-            "insert into replication.position as p (source, timeline, received_tick, received_id, received_ordinal,
-                 received_total, applied_tick, applied_id, held_since, held_error)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, case when $9::text is not null then clock_timestamp() end, $9)
-             on conflict (only_row) do update set timeline = excluded.timeline,
-                 received_tick = excluded.received_tick, received_id = excluded.received_id,
-                 received_ordinal = excluded.received_ordinal, received_total = excluded.received_total,
-                 applied_tick = excluded.applied_tick, applied_id = excluded.applied_id,
-                 held_since = case when excluded.held_error is not null
-                                   then coalesce(p.held_since, excluded.held_since) end,
-                 held_error = excluded.held_error",
-            &[
-                &position.source,
-                &position.timeline,
-                &position.received.tick.number,
-                &position.received.tick.id,
-                &position.received.ordinal,
-                &position.received.total,
-                &position.applied.map(|applied| applied.number),
-                &position.applied.map(|applied| applied.id),
-                &held,
-            ],
-        )
-        .context("store the position")?;
-    Ok(())
-}
-
-/// A batch to be stored: its events from `from` on, and the message as received.
+/// A batch to be stored: its new events, and the message as received.
 pub(crate) struct Stored<'a> {
-    pub(crate) batch: &'a Batch,
-    pub(crate) from: i64,
+    /// Without the events that are stored already.
+    pub(crate) batch: Arc<Batch>,
     pub(crate) payload: &'a str,
 }
 
-/// Stores batches, one row for each.
-pub(crate) fn store(transaction: &mut Transaction<'_>, batches: &[Stored<'_>]) -> Result<()> {
-    let column = |value: fn(&Stored<'_>) -> i64| batches.iter().map(value).collect::<Vec<i64>>();
-    let ids: Vec<Uuid> = batches.iter().map(|stored| stored.batch.tick.id).collect();
-    let payloads: Vec<&str> = batches.iter().map(|stored| stored.payload).collect();
+/// What one transaction writes down about itself.
+pub(crate) struct Entry<'a> {
+    /// The position that the transaction starts from, as this session knows it.
+    pub(crate) before: Option<&'a TargetPosition>,
+    pub(crate) after: &'a TargetPosition,
+    /// Why the target cannot take what is complete, if it cannot.
+    pub(crate) held: Option<&'a str>,
+    /// Batches that arrived.
+    pub(crate) stored: &'a [Stored<'a>],
+    /// Batches of the ticks that are applied.
+    pub(crate) applied: &'a [Arc<Batch>],
+    /// The events of `applied` are to be recorded as processed. Not where that is done already.
+    pub(crate) record_events: bool,
+}
+
+/// Writes entries: the position (moved only from where this session knows it to be, which also locks
+/// it), the batches that arrived, the events and ticks that are applied. One statement, one round trip.
+pub(crate) struct Bookkeeping(Statement);
+
+const BOOKKEEPING: &str = "
+    with moved as (
+        insert into replication.position as p (source, timeline, received_tick, received_id, received_ordinal,
+            received_total, applied_tick, applied_id, held_since, held_error)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, case when $9::text is not null then clock_timestamp() end, $9)
+        on conflict (only_row) do update set timeline = excluded.timeline,
+            received_tick = excluded.received_tick, received_id = excluded.received_id,
+            received_ordinal = excluded.received_ordinal, received_total = excluded.received_total,
+            applied_tick = excluded.applied_tick, applied_id = excluded.applied_id,
+            held_since = case when excluded.held_error is not null
+                              then coalesce(p.held_since, excluded.held_since) end,
+            held_error = excluded.held_error
+        where p.source = $1 and p.received_tick = $10 and p.received_id = $11 and p.received_ordinal = $12
+          and p.applied_tick is not distinct from $13
+        returning 1
+    ), stored as (
+        insert into replication.inbox_batch (tick, first_ordinal, last_ordinal, tick_id, payload)
+        select * from unnest($14::bigint[], $15::bigint[], $16::bigint[], $17::uuid[], $18::text[])
+    ), processed as (
+        insert into replication.processed_events (event_id, tick)
+        select * from unnest($19::uuid[], $20::bigint[])
+    ), applied as (
+        insert into replication.applied_tick (tick, tick_id, events, taken_at)
+        select tick, tick_id, events, timestamptz 'epoch' + taken_us * interval '1 microsecond'
+        from unnest($21::bigint[], $22::uuid[], $23::bigint[], $24::bigint[]) as t (tick, tick_id, events, taken_us)
+    )
+    select count(*) from moved";
+
+impl Bookkeeping {
+    pub(crate) fn prepare(client: &mut Client) -> Result<Bookkeeping> {
+        client.prepare(BOOKKEEPING).context("prepare to move the position").map(Bookkeeping)
+    }
+
+    /// Fails when the position is not where this session left it: then somebody else has moved it,
+    /// and nothing of this transaction may be committed.
+    pub(crate) fn write(&self, transaction: &mut Transaction<'_>, entry: &Entry<'_>) -> Result<()> {
+        let after = entry.after;
+        let before = entry.before.map(|before| before.received);
+        let stored = StoredColumns::of(entry.stored);
+        let events =
+            if entry.record_events { EventColumns::of(entry.applied) } else { EventColumns::default() };
+        let ticks = TickColumns::of(entry.applied);
+        let parameters: [&(dyn ToSql + Sync); 24] = [
+            &after.source,
+            &after.timeline,
+            &after.received.tick.number,
+            &after.received.tick.id,
+            &after.received.ordinal,
+            &after.received.total,
+            &after.applied.map(|applied| applied.number),
+            &after.applied.map(|applied| applied.id),
+            &entry.held,
+            &before.map(|before| before.tick.number),
+            &before.map(|before| before.tick.id),
+            &before.map(|before| before.ordinal),
+            &entry.before.and_then(|before| before.applied).map(|applied| applied.number),
+            &stored.ticks,
+            &stored.first,
+            &stored.last,
+            &stored.tick_ids,
+            &stored.payloads,
+            &events.ids,
+            &events.ticks,
+            &ticks.ticks,
+            &ticks.ids,
+            &ticks.totals,
+            &ticks.taken_us,
+        ];
+        let moved: i64 = transaction.query_one(&self.0, &parameters).context("move the position")?.get(0);
+        if moved != 1 {
+            bail!("the position is not where this session left it; looking at it anew");
+        }
+        Ok(())
+    }
+}
+
+struct StoredColumns<'a> {
+    ticks: Vec<i64>,
+    first: Vec<i64>,
+    last: Vec<i64>,
+    tick_ids: Vec<Uuid>,
+    payloads: Vec<&'a str>,
+}
+
+impl<'a> StoredColumns<'a> {
+    fn of(stored: &[Stored<'a>]) -> StoredColumns<'a> {
+        let batches = || stored.iter().map(|stored| &stored.batch);
+        StoredColumns {
+            ticks: batches().map(|batch| batch.tick.number).collect(),
+            first: batches().map(|batch| batch.first).collect(),
+            last: batches().map(|batch| batch.last()).collect(),
+            tick_ids: batches().map(|batch| batch.tick.id).collect(),
+            payloads: stored.iter().map(|stored| stored.payload).collect(),
+        }
+    }
+}
+
+#[derive(Default)]
+struct EventColumns {
+    ids: Vec<Uuid>,
+    ticks: Vec<i64>,
+}
+
+impl EventColumns {
+    fn of(batches: &[Arc<Batch>]) -> EventColumns {
+        let mut columns = EventColumns::default();
+        for batch in batches {
+            columns.ids.extend(batch.events.iter().map(|event| event.event_id));
+            columns.ticks.resize(columns.ids.len(), batch.tick.number);
+        }
+        columns
+    }
+}
+
+/// The ticks whose last batch is among some batches.
+struct TickColumns {
+    ticks: Vec<i64>,
+    ids: Vec<Uuid>,
+    totals: Vec<i64>,
+    taken_us: Vec<i64>,
+}
+
+impl TickColumns {
+    fn of(batches: &[Arc<Batch>]) -> TickColumns {
+        let last = || batches.iter().filter(|batch| batch.end().is_complete());
+        TickColumns {
+            ticks: last().map(|batch| batch.tick.number).collect(),
+            ids: last().map(|batch| batch.tick.id).collect(),
+            totals: last().map(|batch| batch.total).collect(),
+            taken_us: last().map(|batch| batch.taken_at_us).collect(),
+        }
+    }
+}
+
+/// Records events as processed; returns those that were recorded before, which must have no effect
+/// again. The second line of defence behind the position.
+pub(crate) fn record_processed(
+    transaction: &mut Transaction<'_>,
+    batches: &[Arc<Batch>],
+) -> Result<HashSet<Uuid>> {
+    let EventColumns { ids, ticks } = EventColumns::of(batches);
+    let recorded = transaction
+        .query(
+            "insert into replication.processed_events (event_id, tick)
+             select * from unnest($1::uuid[], $2::bigint[])
+             on conflict (event_id) do nothing returning event_id",
+            &[&ids, &ticks],
+        )
+        .context("record processed events")?;
+    if recorded.len() == ids.len() {
+        return Ok(HashSet::new());
+    }
+    let new: HashSet<Uuid> = recorded.iter().map(|row| row.get(0)).collect();
+    Ok(ids.into_iter().filter(|id| !new.contains(id)).collect())
+}
+
+/// Records events as processed, which none of them may be yet.
+pub(crate) fn record_all_processed(transaction: &mut Transaction<'_>, batches: &[Arc<Batch>]) -> Result<()> {
+    let EventColumns { ids, ticks } = EventColumns::of(batches);
     transaction
         .execute(
-            "insert into replication.inbox_batch (tick, first_ordinal, last_ordinal, tick_id, payload)
-             select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::uuid[], $5::text[])",
+            "insert into replication.processed_events (event_id, tick)
+             select * from unnest($1::uuid[], $2::bigint[])",
+            &[&ids, &ticks],
+        )
+        .context("record processed events")?;
+    Ok(())
+}
+
+/// Records the tick whose last batch is `last` as applied, and moves the position there from `before`.
+pub(crate) fn finish_tick(
+    transaction: &mut Transaction<'_>,
+    before: Option<TickRef>,
+    last: &Batch,
+) -> Result<()> {
+    let moved = transaction
+        .execute(
+            "with applied as (
+                 insert into replication.applied_tick (tick, tick_id, events, taken_at)
+                 values ($1, $2, $3, timestamptz 'epoch' + $4::bigint * interval '1 microsecond'))
+             update replication.position
+             set applied_tick = $1, applied_id = $2, held_since = null, held_error = null
+             where received_tick >= $1 and applied_tick is not distinct from $5",
             &[
-                &column(|stored| stored.batch.tick.number),
-                &column(|stored| stored.from),
-                &column(|stored| stored.batch.last()),
-                &ids,
-                &payloads,
+                &last.tick.number,
+                &last.tick.id,
+                &last.total,
+                &last.taken_at_us,
+                &before.map(|before| before.number),
             ],
         )
-        .context("store batches in the inbox")?;
+        .context("move the position")?;
+    if moved != 1 {
+        bail!("the position is not where it was left; looking at it anew");
+    }
     Ok(())
 }
 
 /// Fails when ticks that were applied here come with other ids: then it is another history.
-pub(crate) fn check_known(transaction: &mut Transaction<'_>, known: &[&Batch]) -> Result<()> {
+pub(crate) fn check_known(client: &mut impl GenericClient, known: &[Arc<Batch>]) -> Result<()> {
     let ticks: Vec<i64> = known.iter().map(|batch| batch.tick.number).collect();
     let ids: Vec<Uuid> = known.iter().map(|batch| batch.tick.id).collect();
-    let fork = transaction
+    let fork = client
         .query_opt(
             "select a.tick, a.tick_id, k.tick_id
              from unnest($1::bigint[], $2::uuid[]) as k (tick, tick_id)
@@ -213,157 +290,64 @@ pub(crate) fn quarantine(transaction: &mut Transaction<'_>, reason: &str, payloa
     Ok(())
 }
 
-/// The batches that are stored and not yet applied, in order, without the events that an earlier
-/// one has.
-pub(crate) fn load_unapplied(client: &mut Client) -> Result<Vec<Batch>> {
+/// A tick that is stored, wholly or in part, and not applied.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waiting {
+    pub(crate) tick: TickRef,
+    /// What is stored of it.
+    pub(crate) batches: i64,
+    events: i64,
+    bytes: i64,
+}
+
+impl Waiting {
+    pub(crate) fn is_large(&self) -> bool {
+        is_large(self.events, usize::try_from(self.bytes).unwrap_or(usize::MAX))
+    }
+}
+
+/// The ticks that are stored and not applied, in order.
+pub(crate) fn waiting(client: &mut Client) -> Result<Vec<Waiting>> {
+    let rows = client
+        .query(
+            "select tick, (array_agg(tick_id))[1], count(*), sum(last_ordinal - first_ordinal + 1)::bigint,
+                    sum(octet_length(payload))::bigint
+             from replication.inbox_batch
+             where tick > coalesce((select applied_tick from replication.position), 0)
+             group by tick order by tick",
+            &[],
+        )
+        .context("look for what is not yet applied")?;
+    Ok(rows
+        .iter()
+        .map(|row| Waiting {
+            tick: TickRef { number: row.get(0), id: row.get(1) },
+            batches: row.get(2),
+            events: row.get(3),
+            bytes: row.get(4),
+        })
+        .collect())
+}
+
+/// Up to `limit` batches of a stored tick behind ordinal `behind`, in order, without the events that
+/// an earlier one has.
+pub(crate) fn stored_batches(
+    client: &mut impl GenericClient,
+    tick: i64,
+    behind: i64,
+    limit: i64,
+) -> Result<Vec<Arc<Batch>>> {
     let rows = client
         .query(
             "select payload, first_ordinal from replication.inbox_batch
-             where tick > coalesce((select applied_tick from replication.position), 0)
-             order by tick, first_ordinal",
-            &[],
+             where tick = $1 and first_ordinal > $2 order by first_ordinal limit $3",
+            &[&tick, &behind, &limit],
         )
         .context("read what is not yet applied")?;
     rows.iter()
         .map(|row| {
             let payload: &str = row.get(0);
-            Ok(from_ordinal(Batch::decode(payload.as_bytes())?, row.get(1)))
+            Ok(from_ordinal(Arc::new(Batch::decode(payload.as_bytes())?), row.get(1)))
         })
         .collect()
-}
-
-/// The batch without the events before ordinal `from`.
-pub(crate) fn from_ordinal(mut batch: Batch, from: i64) -> Batch {
-    let known = usize::try_from(from - batch.first).unwrap_or(0);
-    batch.events.drain(..known);
-    batch.first = batch.first.max(from);
-    batch
-}
-
-/// Records events as processed; returns those that were recorded before, which must have no effect
-/// again. The second line of defence behind the position.
-pub(crate) fn record_processed(
-    transaction: &mut Transaction<'_>,
-    batches: &[Batch],
-) -> Result<HashSet<Uuid>> {
-    let mut ids = Vec::new();
-    let mut ticks = Vec::new();
-    for batch in batches {
-        ids.extend(batch.events.iter().map(|event| event.event_id));
-        ticks.resize(ids.len(), batch.tick.number);
-    }
-    let recorded = transaction
-        .query(
-            "insert into replication.processed_events (event_id, tick)
-             select * from unnest($1::uuid[], $2::bigint[])
-             on conflict (event_id) do nothing returning event_id",
-            &[&ids, &ticks],
-        )
-        .context("record processed events")?;
-    if recorded.len() == ids.len() {
-        return Ok(HashSet::new());
-    }
-    let new: HashSet<Uuid> = recorded.iter().map(|row| row.get(0)).collect();
-    Ok(ids.into_iter().filter(|id| !new.contains(id)).collect())
-}
-
-/// Records ticks as applied.
-pub(crate) fn record_applied(transaction: &mut Transaction<'_>, batches: &[Batch]) -> Result<()> {
-    let last: Vec<&Batch> = batches.iter().filter(|batch| batch.end().is_complete()).collect();
-    let ticks: Vec<i64> = last.iter().map(|batch| batch.tick.number).collect();
-    let ids: Vec<Uuid> = last.iter().map(|batch| batch.tick.id).collect();
-    let totals: Vec<i64> = last.iter().map(|batch| batch.total).collect();
-    let taken: Vec<i64> = last.iter().map(|batch| batch.taken_at_us).collect();
-    transaction
-        .execute(
-            "insert into replication.applied_tick (tick, tick_id, events, taken_at)
-             select tick, tick_id, events, timestamptz 'epoch' + taken_us * interval '1 microsecond'
-             from unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::bigint[]) as t (tick, tick_id, events, taken_us)",
-            &[&ticks, &ids, &totals, &taken],
-        )
-        .context("record applied ticks")?;
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use shared::fault::fault_of;
-    use shared::wire::{Event, FORMAT, Operation, Source};
-
-    fn id(tick: i64) -> Uuid {
-        Uuid::from_u64_pair(1, tick.unsigned_abs())
-    }
-
-    fn batch(tick: i64, first: i64, last: i64, total: i64) -> Batch {
-        let event = |ordinal: i64| Event {
-            event_id: Uuid::from_u64_pair(tick.unsigned_abs(), ordinal.unsigned_abs()),
-            txid: 1,
-            shape: 1,
-            operation: Operation::Insert,
-            key: Some(String::new()),
-            row: None,
-        };
-        Batch {
-            format: FORMAT,
-            source: Source { id: "1/a".to_owned(), timeline: 1 },
-            tick: TickRef { number: tick, id: id(tick) },
-            previous_id: id(tick - 1),
-            first,
-            total,
-            taken_at_us: 0,
-            shapes: vec![],
-            events: (first..=last).map(event).collect(),
-        }
-    }
-
-    fn at(tick: i64, ordinal: i64, total: i64) -> TargetPosition {
-        TargetPosition {
-            source: "1/a".to_owned(),
-            timeline: 1,
-            received: Position { tick: TickRef { number: tick, id: id(tick) }, ordinal, total },
-            applied: None,
-        }
-    }
-
-    #[test]
-    fn a_fresh_target_begins_with_the_first_event_of_the_first_tick() {
-        assert_eq!(judge(None, &batch(1, 1, 3, 3)).unwrap(), Verdict::Next { from: 1 });
-        assert_eq!(judge(None, &batch(1, 2, 3, 3)).unwrap(), Verdict::Gap);
-        assert_eq!(judge(None, &batch(2, 1, 3, 3)).unwrap(), Verdict::Gap);
-    }
-
-    #[test]
-    fn what_follows_is_taken_what_is_known_is_not_and_a_gap_is_seen() {
-        let position = at(5, 4, 10);
-        let verdict = |batch| judge(Some(&position), &batch).unwrap();
-        assert_eq!(verdict(batch(5, 5, 8, 10)), Verdict::Next { from: 5 });
-        assert_eq!(verdict(batch(5, 3, 8, 10)), Verdict::Next { from: 5 });
-        assert_eq!(verdict(batch(5, 1, 4, 10)), Verdict::Known);
-        assert_eq!(verdict(batch(4, 1, 9, 9)), Verdict::Known);
-        assert_eq!(verdict(batch(5, 6, 8, 10)), Verdict::Gap);
-        assert_eq!(verdict(batch(6, 1, 2, 2)), Verdict::Gap);
-        assert_eq!(judge(Some(&at(5, 10, 10)), &batch(6, 1, 2, 2)).unwrap(), Verdict::Next { from: 1 });
-        assert_eq!(judge(Some(&at(5, 10, 10)), &batch(7, 1, 2, 2)).unwrap(), Verdict::Gap);
-    }
-
-    #[test]
-    fn another_history_is_refused_even_where_the_numbers_fit() {
-        let mut forked = batch(6, 1, 2, 2);
-        forked.previous_id = Uuid::nil();
-        assert_eq!(fault_of(&judge(Some(&at(5, 10, 10)), &forked).unwrap_err()), Fault::Fatal);
-        let mut same_number = batch(5, 5, 6, 10);
-        same_number.tick.id = Uuid::nil();
-        assert_eq!(fault_of(&judge(Some(&at(5, 4, 10)), &same_number).unwrap_err()), Fault::Fatal);
-        let mut elsewhere = batch(6, 1, 2, 2);
-        elsewhere.source.id = "2/a".to_owned();
-        assert_eq!(fault_of(&judge(Some(&at(5, 10, 10)), &elsewhere).unwrap_err()), Fault::Fatal);
-    }
-
-    #[test]
-    fn an_overlap_is_trimmed_by_ordinal() {
-        let trimmed = from_ordinal(batch(5, 3, 8, 10), 6);
-        assert_eq!((trimmed.first, trimmed.last(), trimmed.events.len()), (6, 8, 3));
-        assert_eq!(from_ordinal(batch(5, 3, 8, 10), 3), batch(5, 3, 8, 10));
-    }
 }

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! NATS ──► puller ──► decoders ──► applying ──► tables, inbox, position: one transaction
-//!   ▲                                 │ then
-//!   └── acks, confirms ◄──────────────┘
+//!   ▲                                 │  └────► large-ticks: tables, while the rest arrives
+//!   └── acks, confirms ◄──────────────┘ then
 //! ```
 //!
 //! The applying thread holds the advisory lock that makes this the one processor of the target; the
@@ -14,10 +14,16 @@ mod apply;
 mod applying;
 mod changes;
 mod decoder;
+mod hold;
 mod inbox;
+mod large_tick;
+mod position;
 mod puller;
+mod receive;
+mod refusal;
 mod session;
 mod settings;
+mod stored_tick;
 mod tables;
 mod uplink;
 
@@ -57,7 +63,13 @@ fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
             .spawn(&format!("decoder-{number}"), move |context| decoder::run(context, &input, &output))?;
     }
 
-    let applying = applying::Applying::new(database, group_events_max, uplink.clone(), decoded);
+    let (large_ticks, jobs) = large_tick::LargeTicks::new();
+    let applied_to = database.clone();
+    supervisor.spawn("large-ticks", move |context| {
+        large_tick::run(context, &applied_to, &jobs, group_events_max)
+    })?;
+
+    let applying = applying::Applying::new(database, group_events_max, uplink.clone(), large_ticks, decoded);
     supervisor.spawn("applying", move |context| applying.run(context))?;
 
     supervisor.spawn("heartbeat", move |context| {

@@ -1,10 +1,10 @@
 //! Creates the stream where it is missing and pulls its messages, a bounded number at a time.
 
 use crate::uplink::Uplink;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use shared::broker::jetstream::Stream;
-use shared::broker::{Broker, Connection, Incoming, status};
+use shared::broker::{Broker, Connection, Incoming, status, status_reason};
 use shared::supervisor::{Stop, ThreadContext};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -96,13 +96,13 @@ impl Puller {
             };
             // A late word about an earlier pull is passed over.
             if message.subject == inbox {
-                return self.ended(status, brought);
+                return self.ended(status, &message, brought);
             }
         }
         Ok(())
     }
 
-    fn ended(&self, status: u16, brought: usize) -> Result<()> {
+    fn ended(&self, status: u16, message: &Incoming, brought: usize) -> Result<()> {
         match status {
             404 | 408 => {
                 if brought == 0 {
@@ -110,7 +110,9 @@ impl Puller {
                 }
                 Ok(())
             }
-            409 => Err(anyhow::anyhow!("the pull was ended by the server (status 409)")),
+            // The next message did not fit into the bytes that this pull had left.
+            409 if brought > 0 => Ok(()),
+            409 => Err(anyhow!("the server ends the pull: {}", status_reason(message))),
             503 => bail!("the stream {} does not answer (no responders)", self.stream.name),
             status => bail!("the pull was answered with status {status}"),
         }

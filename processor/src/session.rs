@@ -1,20 +1,34 @@
-//! One database session of the applying thread: what is known in it, and the one transaction that
-//! decides the fate of messages.
+//! One database session of the applying thread: what is known in it, and the transactions that
+//! decide the fate of messages.
+//!
+//! There is a quick way, with as few round trips as can be, and a careful one for when the database
+//! objects to it. Both do the same in one transaction: store what arrived, apply what is complete, move
+//! the position.
 
-use crate::apply::apply;
+use crate::apply::{apply, describe_ticks, or_reason};
+use crate::changes::reduce;
 use crate::decoder::Decoded;
-use crate::inbox::{self, Stored, TargetPosition, Verdict};
-use crate::tables::Tables;
+use crate::hold::Hold;
+use crate::inbox::{self, Bookkeeping, Entry, Waiting};
+use crate::large_tick::{LargeTick, LargeTicks, is_too_much};
+use crate::position::TargetPosition;
+use crate::receive::{Receipt, receive};
+use crate::refusal::{describe, is_refusal};
+use crate::stored_tick;
+use crate::tables::{Tables, Way};
 use crate::uplink::Standing;
 use anyhow::{Context, Result, anyhow};
+use postgres::Client;
 use postgres::error::SqlState;
-use postgres::{Client, Transaction};
 use shared::database::make_commits_durable;
-use shared::fault::{Fault, fault_of};
-use shared::retry::Backoff;
-use shared::supervisor::ThreadContext;
-use shared::wire::Batch;
-use std::time::Instant;
+use shared::fault::Fault;
+use shared::supervisor::{Stop, ThreadContext};
+use shared::wire::{Batch, TickRef};
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+/// Batches read at once from the inbox when a large tick goes on after a restart.
+const BATCHES_PER_READ: i64 = 8;
 
 /// As PostgreSQL's own apply worker: only triggers made for replication fire, and foreign keys,
 /// which a source snapshot keeps by construction, are not checked a second time.
@@ -36,30 +50,45 @@ pub(crate) fn prepare_session(client: &mut Client) -> Result<()> {
     })
 }
 
-/// What holds the target, and when to try again.
-pub(crate) struct Hold {
-    error: String,
-    backoff: Backoff,
-    retry_at: Instant,
+/// What is to be done about the tick that is next to be applied, where it is not kept in memory.
+enum Large {
+    /// Its batches are applied as they arrive.
+    Arriving(LargeTick),
+    /// It is applied from the inbox, once it is complete.
+    Stored,
 }
 
 /// One database session and what is known in it.
 pub(crate) struct Session {
     client: Client,
+    bookkeeping: Bookkeeping,
     tables: Tables,
     position: Option<TargetPosition>,
-    /// Batches that are stored and not applied, in order.
-    unapplied: Vec<Batch>,
-    pub(crate) held: Option<Hold>,
+    /// Batches that are stored and not applied, in order; behind the large tick, if there is one.
+    waiting: Vec<Arc<Batch>>,
+    large: Option<(TickRef, Large)>,
+    large_ticks: Arc<LargeTicks>,
+    /// Ticks that an earlier session stored and that are not loaded yet.
+    in_inbox: VecDeque<Waiting>,
+    held: Option<Hold>,
     /// Something before the last batch is missing.
     gap: bool,
 }
 
 impl Session {
-    pub(crate) fn new(mut client: Client) -> Result<Session> {
-        let position = inbox::read_position(&mut client)?;
-        let unapplied = inbox::load_unapplied(&mut client)?;
-        Ok(Session { client, tables: Tables::default(), position, unapplied, held: None, gap: false })
+    pub(crate) fn new(mut client: Client, large_ticks: Arc<LargeTicks>) -> Result<Session> {
+        Ok(Session {
+            bookkeeping: Bookkeeping::prepare(&mut client)?,
+            tables: Tables::default(),
+            position: inbox::read_position(&mut client)?,
+            waiting: Vec::new(),
+            large: None,
+            large_ticks,
+            in_inbox: inbox::waiting(&mut client)?.into(),
+            held: None,
+            gap: false,
+            client,
+        })
     }
 
     pub(crate) fn describe(&self) -> String {
@@ -85,6 +114,10 @@ impl Session {
         }
     }
 
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
     pub(crate) fn report_health(&self, context: &ThreadContext) {
         match &self.held {
             None => context.healthy(),
@@ -96,59 +129,133 @@ impl Session {
         self.client.batch_execute("").context("the connection to PostgreSQL is lost")
     }
 
-    /// Complete ticks wait to be applied, and nothing speaks against trying.
-    pub(crate) fn is_retry_due(&self) -> bool {
+    /// What an earlier session stored is brought back before anything new is taken.
+    pub(crate) fn is_resuming(&self) -> bool {
+        !self.in_inbox.is_empty()
+    }
+
+    /// There is something to do without any message: resuming, or another try at what is held.
+    pub(crate) fn has_work(&self) -> bool {
         match &self.held {
-            Some(hold) => Instant::now() >= hold.retry_at,
-            None => complete_batches(&self.unapplied, self.position.as_ref()) > 0,
+            Some(hold) => hold.is_retry_due(),
+            None => self.is_resuming() || complete_batches(&self.waiting, self.position.as_ref()) > 0,
         }
     }
 
-    /// Gives every message of the group its fate, and applies what is complete, in one transaction.
-    ///
-    /// After an error nothing is settled, and the session must be begun anew.
-    pub(crate) fn settle(&mut self, group: &[Decoded]) -> Result<()> {
-        let shapes: Vec<_> = group
-            .iter()
-            .filter_map(|decoded| decoded.batch.as_ref().ok())
-            .chain(&self.unapplied)
-            .flat_map(|batch| batch.shapes.iter())
-            .collect();
-        let learned = self.tables.learn(&mut self.client, shapes.into_iter());
-        let held_by_shape = match learned {
-            Err(error) if fault_of(&error) == Fault::Hold => Some(format!("{error:#}")),
-            other => other.map(|()| None)?,
+    /// Gives every message of the group its fate, and applies what is complete, in one transaction. After
+    /// an error nothing is settled, and the session must be begun anew.
+    pub(crate) fn settle(&mut self, group: &[Decoded], stop: &Stop) -> Result<()> {
+        if self.held.is_none() && self.is_resuming() && self.waiting.is_empty() && self.large.is_none() {
+            self.resume(stop)?;
+        }
+        let receipt = receive(self.position.as_ref(), group, self.gap)?;
+        if !receipt.known.is_empty() {
+            inbox::check_known(&mut self.client, &receipt.known)?;
+        }
+        let mut batches = std::mem::take(&mut self.waiting);
+        batches.extend(receipt.stored.iter().map(|stored| stored.batch.clone()));
+        let ready =
+            if self.large.is_some() { 0 } else { complete_batches(&batches, receipt.position.as_ref()) };
+        let applied = if self.held.is_none() && self.settle_quickly(&receipt, &batches[..ready])? {
+            ready
+        } else {
+            self.settle_carefully(&receipt, &batches[..ready])?
         };
+        self.waiting = batches.split_off(applied);
+        self.gap = receipt.gap;
+        self.go_on_with_large_tick(stop)
+    }
 
+    /// False where the database objects, and nothing is done.
+    fn settle_quickly(&mut self, receipt: &Receipt<'_>, ready: &[Arc<Batch>]) -> Result<bool> {
+        match self.tables.learn(&mut self.client, ready.iter().flat_map(|batch| &batch.shapes)) {
+            Ok(()) => {}
+            Err(error) if is_refusal(&error) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        let Some(after) = position_after(receipt, ready) else {
+            // Nothing of ours has ever arrived: there is no position to move.
+            return Ok(receipt.unreadable.is_empty());
+        };
         let mut transaction = self.client.transaction().context("begin a transaction")?;
-        let mut position = inbox::lock_position(&mut transaction)?;
-        let (stored, gap) = receive(&mut transaction, &mut position, group, self.gap)?;
-        self.unapplied.extend(stored);
-
-        let complete = complete_batches(&self.unapplied, position.as_ref());
-        let may_apply = self.held.as_ref().is_none_or(|hold| Instant::now() >= hold.retry_at);
-        let mut held = self.held.as_ref().map(|hold| hold.error.clone());
-        let mut applied = 0;
-        if let Some(position) = &mut position {
-            if complete > 0 && may_apply {
-                held = match held_by_shape {
-                    Some(error) => Some(error),
-                    None => apply(&mut transaction, &self.tables, &self.unapplied[..complete])?,
-                };
-                if held.is_none() {
-                    applied = complete;
-                    position.applied = Some(self.unapplied[complete - 1].tick);
-                }
+        let entry = Entry {
+            before: self.position.as_ref(),
+            after: &after,
+            held: None,
+            stored: &receipt.stored,
+            applied: ready,
+            record_events: true,
+        };
+        let written = set_aside(&mut transaction, receipt)
+            .and_then(|()| self.bookkeeping.write(&mut transaction, &entry))
+            .and_then(|()| {
+                let changes = reduce(ready, &HashSet::new());
+                self.tables.write(&mut transaction, &changes, Way::AsInTheSource)
+            });
+        let outcome = match written {
+            Ok(()) => transaction.commit().context("commit"),
+            Err(error) => transaction.rollback().context("roll back").and(Err(error)),
+        };
+        match outcome {
+            Ok(()) => {
+                self.position = Some(after);
+                Ok(true)
             }
-            inbox::save_position(&mut transaction, position, held.as_deref())?;
+            Err(error) if is_refusal(&error) => {
+                log::debug!("{} not applied the quick way: {error:#}", describe_ticks(ready));
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns how many of the batches are applied: all, or none if the target cannot take them.
+    fn settle_carefully(&mut self, receipt: &Receipt<'_>, ready: &[Arc<Batch>]) -> Result<usize> {
+        let may_try = self.held.as_ref().is_none_or(Hold::is_retry_due);
+        let stored_tick = match &self.large {
+            Some((tick, Large::Stored)) if may_try && is_complete(*tick, receipt.position.as_ref()) => {
+                Some(*tick)
+            }
+            _ => None,
+        };
+        let mut transaction = self.client.transaction().context("begin a transaction")?;
+        set_aside(&mut transaction, receipt)?;
+        let mut held = self.held.as_ref().map(|hold| hold.error.clone());
+        let mut applied: Vec<Arc<Batch>> = Vec::new();
+        if let Some(tick) = stored_tick {
+            let outcome = or_reason(&mut transaction, format_args!("tick {tick}"), |attempt| {
+                stored_tick::apply(attempt, &mut self.tables, tick)
+            })?;
+            held = outcome.as_ref().err().cloned();
+            applied.extend(outcome);
+        } else if may_try && !ready.is_empty() {
+            let outcome = or_reason(&mut transaction, describe_ticks(ready), |attempt| {
+                apply(attempt, &mut self.tables, ready)
+            })?;
+            held = outcome.as_ref().err().cloned();
+            if outcome.is_ok() {
+                applied.extend(ready.iter().cloned());
+            }
+        }
+        let after = position_after(receipt, &applied);
+        if let Some(after) = &after {
+            let entry = Entry {
+                before: self.position.as_ref(),
+                after,
+                held: held.as_deref(),
+                stored: &receipt.stored,
+                applied: &applied,
+                record_events: false,
+            };
+            self.bookkeeping.write(&mut transaction, &entry)?;
         }
         transaction.commit().context("commit")?;
-
-        self.position = position;
-        self.unapplied.drain(..applied);
-        self.gap = gap;
-        self.note_hold(held, may_apply);
-        Ok(())
+        self.position = after;
+        if stored_tick.is_some() && held.is_none() {
+            self.large = None;
+        }
+        self.note_hold(held, may_try);
+        Ok(if stored_tick.is_some() || applied.is_empty() { 0 } else { ready.len() })
     }
 
     fn note_hold(&mut self, error: Option<String>, tried: bool) {
@@ -161,79 +268,118 @@ impl Session {
                     log::info!("what held the target is mended: {}", self.describe());
                 }
             }
-            (Some(error), Some(hold)) => {
-                if tried {
-                    if hold.error != error {
-                        log::error!("the target is held: {error}");
-                    }
-                    hold.error = error;
-                    hold.retry_at = Instant::now() + hold.backoff.next_pause();
-                }
-            }
-            (Some(error), held) => {
-                log::error!(
-                    "the target is held, nothing overtakes it, it is tried again until it works: {error}"
-                );
-                let mut backoff = Backoff::default();
-                let retry_at = Instant::now() + backoff.next_pause();
-                *held = Some(Hold { error, backoff, retry_at });
-            }
+            (Some(error), Some(hold)) if tried => hold.failed_again(error),
+            (Some(_), Some(_)) => {}
+            (Some(error), held) => *held = Some(Hold::begin(error)),
         }
     }
+
+    /// Loads the first ticks that an earlier session left in the inbox; a large one is handed on.
+    fn resume(&mut self, stop: &Stop) -> Result<()> {
+        while let Some(stored) = self.in_inbox.front().copied() {
+            if is_too_much(&self.waiting) {
+                break;
+            }
+            if stored.is_large() {
+                if self.waiting.is_empty() {
+                    self.in_inbox.pop_front();
+                    self.resume_large_tick(stored.tick, stop)?;
+                }
+                break;
+            }
+            let mut batches = inbox::stored_batches(&mut self.client, stored.tick.number, 0, stored.batches)?;
+            self.waiting.append(&mut batches);
+            self.in_inbox.pop_front();
+        }
+        Ok(())
+    }
+
+    fn resume_large_tick(&mut self, tick: TickRef, stop: &Stop) -> Result<()> {
+        let Some(position) = &self.position else { return Ok(()) };
+        let arriving = self.large_ticks.begin(position)?;
+        let mut behind = 0;
+        loop {
+            let batches = inbox::stored_batches(&mut self.client, tick.number, behind, BATCHES_PER_READ)?;
+            let Some(last) = batches.last() else { break };
+            behind = last.last();
+            if !batches.into_iter().all(|batch| arriving.add(batch, stop)) {
+                break;
+            }
+        }
+        self.large = Some((tick, Large::Arriving(arriving)));
+        Ok(())
+    }
+
+    /// Hands what waits of a large tick on, and sees it through when it is complete.
+    fn go_on_with_large_tick(&mut self, stop: &Stop) -> Result<()> {
+        let Some(position) = &self.position else { return Ok(()) };
+        if self.large.is_none() && self.held.is_none() && !self.is_resuming() && is_too_much(&self.waiting) {
+            self.large = Some((position.received.tick, Large::Arriving(self.large_ticks.begin(position)?)));
+        }
+        if let Some((tick, Large::Stored)) = &self.large {
+            self.waiting.retain(|batch| batch.tick != *tick);
+        }
+        let Some((tick, Large::Arriving(arriving))) = &self.large else { return self.try_stored_tick() };
+        let tick = *tick;
+        let own = self.waiting.iter().take_while(|batch| batch.tick == tick).count();
+        let taken = self.waiting.drain(..own).all(|batch| arriving.add(batch, stop));
+        let complete = is_complete(tick, Some(position));
+        if taken && !complete {
+            return Ok(());
+        }
+        let Some((_, Large::Arriving(arriving))) = self.large.take() else { return Ok(()) };
+        match arriving.finish(stop) {
+            Ok(()) => self.position = inbox::read_position(&mut self.client)?,
+            Err(error) => {
+                log::warn!(
+                    "tick {tick} is not applied as it arrives, but from the inbox once it is complete: {}",
+                    describe(&error)
+                );
+                self.large = Some((tick, Large::Stored));
+                if !stop.requested() {
+                    return self.try_stored_tick();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn try_stored_tick(&mut self) -> Result<()> {
+        let complete = match &self.large {
+            Some((tick, Large::Stored)) => is_complete(*tick, self.position.as_ref()),
+            _ => false,
+        };
+        if complete && self.held.is_none() {
+            let nothing = receive(self.position.as_ref(), &[], self.gap)?;
+            self.settle_carefully(&nothing, &[])?;
+        }
+        Ok(())
+    }
+}
+
+/// The position once the receipt is stored and `applied` is applied; none where nothing ever arrived.
+fn position_after(receipt: &Receipt<'_>, applied: &[Arc<Batch>]) -> Option<TargetPosition> {
+    let mut after = receipt.position.clone()?;
+    if let Some(last) = applied.last() {
+        after.applied = Some(last.tick);
+    }
+    Some(after)
+}
+
+fn is_complete(tick: TickRef, position: Option<&TargetPosition>) -> bool {
+    position.is_some_and(|position| position.last_complete() >= tick.number)
 }
 
 /// How many of the batches belong to ticks that are complete.
-fn complete_batches(unapplied: &[Batch], position: Option<&TargetPosition>) -> usize {
+fn complete_batches(waiting: &[Arc<Batch>], position: Option<&TargetPosition>) -> usize {
     let last_complete = position.map_or(0, TargetPosition::last_complete);
-    unapplied.iter().take_while(|batch| batch.tick.number <= last_complete).count()
+    waiting.iter().take_while(|batch| batch.tick.number <= last_complete).count()
 }
 
-/// Judges each message by the position, which moves with what is stored. Returns the batches that
-/// were stored, and whether something is missing before the last one.
-fn receive(
-    transaction: &mut Transaction<'_>,
-    position: &mut Option<TargetPosition>,
-    group: &[Decoded],
-    mut gap: bool,
-) -> Result<(Vec<Batch>, bool)> {
-    let mut stored = Vec::new();
-    let mut known = Vec::new();
-    for decoded in group {
-        let payload = &decoded.pulled.message.data;
-        let batch = match &decoded.batch {
-            Ok(batch) => batch,
-            Err(reason) => {
-                log::error!("a message is set aside in replication.quarantine: {reason:#}");
-                inbox::quarantine(transaction, &format!("{reason:#}"), payload)?;
-                continue;
-            }
-        };
-        match inbox::judge(position.as_ref(), batch)? {
-            Verdict::Known => known.push(batch),
-            Verdict::Gap => {
-                log::debug!("batch {} of tick {} does not follow; dropped", batch.first, batch.tick);
-                gap = true;
-            }
-            Verdict::Next { from } => {
-                let payload = std::str::from_utf8(payload).context("read a message as text")?;
-                stored.push(Stored { batch, from, payload });
-                *position = Some(TargetPosition {
-                    source: batch.source.id.clone(),
-                    timeline: batch.source.timeline,
-                    received: batch.end(),
-                    applied: position.as_ref().and_then(|position| position.applied),
-                });
-                gap = false;
-            }
-        }
+fn set_aside(transaction: &mut postgres::Transaction<'_>, receipt: &Receipt<'_>) -> Result<()> {
+    for (reason, payload) in &receipt.unreadable {
+        log::error!("a message is set aside in replication.quarantine: {reason}");
+        inbox::quarantine(transaction, reason, payload)?;
     }
-    if !known.is_empty() {
-        inbox::check_known(transaction, &known)?;
-    }
-    if !stored.is_empty() {
-        inbox::store(transaction, &stored)?;
-    }
-    let batches =
-        stored.iter().map(|stored| inbox::from_ordinal(stored.batch.clone(), stored.from)).collect();
-    Ok((batches, gap))
+    Ok(())
 }

@@ -6,7 +6,7 @@
 
 use crate::changes::TableChanges;
 use anyhow::{Context, Result, anyhow};
-use postgres::{Client, Transaction};
+use postgres::{GenericClient, Statement, Transaction};
 use shared::fault::Fault;
 use shared::wire::Shape;
 use std::collections::HashMap;
@@ -22,8 +22,11 @@ pub(crate) struct Tables {
 /// How rows that are there get into their table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// Each row is inserted, or updated where its key is there. The quick way; it fails where a unique
-    /// value is on its way from one row to another.
+    /// Rows born in the source are inserted, others upserted. The quickest way; it fails where the
+    /// target has a row that the source did not know of.
+    AsInTheSource,
+    /// Each row is inserted, or updated where its key is there. It fails where a unique value is on its
+    /// way from one row to another.
     Upsert,
     /// Every touched key goes, then the final rows come: no order of rows can collide.
     Replace,
@@ -35,11 +38,11 @@ struct Table {
     /// How many foreign keys lie between it and a table without parents.
     depth: i32,
     /// `delete … where key in $1`
-    delete: String,
+    delete: Statement,
     /// `insert … on conflict do update`
-    upsert: String,
-    /// `insert …`, for keys that are known to be gone.
-    insert: String,
+    upsert: Statement,
+    /// `insert …`, for keys that are known not to be there.
+    insert: Statement,
 }
 
 struct Column {
@@ -53,7 +56,7 @@ impl Tables {
     /// An error that carries [`Fault::Hold`] says what the target lacks.
     pub(crate) fn learn<'a>(
         &mut self,
-        client: &mut Client,
+        client: &mut impl GenericClient,
         shapes: impl Iterator<Item = &'a Shape>,
     ) -> Result<()> {
         for shape in shapes {
@@ -76,31 +79,45 @@ impl Tables {
     pub(crate) fn write(
         &self,
         transaction: &mut Transaction<'_>,
-        changes: &HashMap<Shape, TableChanges>,
+        changes: &[TableChanges<'_>],
         way: Way,
     ) -> Result<()> {
         let sorted = self.parents_first(changes)?;
         for (table, changes) in sorted.iter().rev() {
-            let present = changes.present.iter().map(|(key, _)| key);
-            let replaced = present.filter(|_| way == Way::Replace);
-            table.remove(transaction, changes.emptied, changes.deleted.iter().chain(replaced))?;
+            let replaced = changes.present().filter(|_| way == Way::Replace).map(|(key, _)| *key);
+            let gone: Vec<&str> = changes.deleted.iter().copied().chain(replaced).collect();
+            table.remove(transaction, changes.emptied, &gone)?;
         }
         for (table, changes) in &sorted {
-            let statement = match way {
-                Way::Upsert => &table.upsert,
-                Way::Replace => &table.insert,
-            };
-            table.put(transaction, statement, changes)?;
+            match way {
+                Way::AsInTheSource => {
+                    table.put(transaction, &table.insert, &rows(changes.born.iter()))?;
+                    table.put(transaction, &table.upsert, &rows(changes.changed.iter()))?;
+                }
+                Way::Upsert => table.put(transaction, &table.upsert, &rows(changes.present()))?,
+                Way::Replace => table.put(transaction, &table.insert, &rows(changes.present()))?,
+            }
         }
         Ok(())
     }
 
+    /// The numbers of the shapes, in the order in which rows are to be put into their tables.
+    pub(crate) fn parents_before_children(&self, shapes: &[Shape]) -> Result<Vec<usize>> {
+        let changes: Vec<_> = shapes.iter().map(TableChanges::none).collect();
+        let sorted = self.parents_first(&changes)?;
+        Ok(sorted
+            .iter()
+            .filter_map(|(_, table)| shapes.iter().position(|shape| shape == table.shape))
+            .collect())
+    }
+
     fn parents_first<'a>(
         &'a self,
-        changes: &'a HashMap<Shape, TableChanges>,
-    ) -> Result<Vec<(&'a Table, &'a TableChanges)>> {
+        changes: &'a [TableChanges<'a>],
+    ) -> Result<Vec<(&'a Table, &'a TableChanges<'a>)>> {
         let mut sorted = Vec::with_capacity(changes.len());
-        for (shape, changes) in changes {
+        for changes in changes {
+            let shape = changes.shape;
             let table =
                 self.by_shape.get(shape).with_context(|| format!("{} was not looked up", shape.name()))?;
             sorted.push((table, changes));
@@ -110,21 +127,17 @@ impl Tables {
     }
 }
 
+fn rows<'a>(states: impl Iterator<Item = &'a (&'a str, &'a str)>) -> Vec<&'a str> {
+    states.map(|(_, row)| *row).collect()
+}
+
 impl Table {
-    fn remove<'a>(
-        &self,
-        transaction: &mut Transaction<'_>,
-        emptied: bool,
-        keys: impl Iterator<Item = &'a String>,
-    ) -> Result<()> {
+    fn remove(&self, transaction: &mut Transaction<'_>, emptied: bool, keys: &[&str]) -> Result<()> {
         if emptied {
             transaction
                 .execute(&format!("delete from {}", self.name), &[])
                 .with_context(|| format!("empty {}", self.name))?;
-            return Ok(());
-        }
-        let keys: Vec<&String> = keys.collect();
-        if !keys.is_empty() {
+        } else if !keys.is_empty() {
             transaction
                 .execute(&self.delete, &[&keys])
                 .with_context(|| format!("delete from {}", self.name))?;
@@ -132,9 +145,8 @@ impl Table {
         Ok(())
     }
 
-    fn put(&self, transaction: &mut Transaction<'_>, statement: &str, changes: &TableChanges) -> Result<()> {
-        if !changes.present.is_empty() {
-            let rows: Vec<&String> = changes.present.iter().map(|(_, row)| row).collect();
+    fn put(&self, transaction: &mut Transaction<'_>, statement: &Statement, rows: &[&str]) -> Result<()> {
+        if !rows.is_empty() {
             transaction.execute(statement, &[&rows]).with_context(|| format!("write to {}", self.name))?;
         }
         Ok(())
@@ -145,7 +157,7 @@ fn hold(error: String) -> anyhow::Error {
     anyhow!(error).context(Fault::Hold)
 }
 
-fn describe(client: &mut Client, shape: &Shape, number: usize) -> Result<Table> {
+fn describe(client: &mut impl GenericClient, shape: &Shape, number: usize) -> Result<Table> {
     let name = format!("{}.{}", quote(&shape.schema), quote(&shape.table));
     let row = client.query_one("select to_regclass($1)::oid", &[&name]).context("look up a table")?;
     let relation: Option<u32> = row.get(0);
@@ -161,16 +173,18 @@ fn describe(client: &mut Client, shape: &Shape, number: usize) -> Result<Table> 
     let key = shape.key.iter().map(column).collect::<Result<Vec<&Column>>>()?;
     let types = RowTypes { row: format!("pg_temp.row_{number}"), key: format!("pg_temp.key_{number}") };
     types.create(client, &carried, &key).with_context(|| format!("make the row types of {name}"))?;
+    let mut prepare =
+        |sql: String| client.prepare(&sql).with_context(|| format!("prepare to write to {name}"));
     Ok(Table {
+        delete: prepare(delete_statement(&name, &types, &key))?,
+        upsert: prepare(upsert_statement(&name, &types, &carried, &key))?,
+        insert: prepare(insert_statement(&name, &types, &carried))?,
         depth: depth(client, relation)?,
-        delete: delete_statement(&name, &types, &key),
-        upsert: upsert_statement(&name, &types, &carried, &key),
-        insert: insert_statement(&name, &types, &carried),
         name,
     })
 }
 
-fn columns(client: &mut Client, relation: u32) -> Result<Vec<Column>> {
+fn columns(client: &mut impl GenericClient, relation: u32) -> Result<Vec<Column>> {
     let rows = client
         .query(
             "select attname::text, format_type(atttypid, atttypmod), attgenerated <> ''
@@ -185,7 +199,7 @@ fn columns(client: &mut Client, relation: u32) -> Result<Vec<Column>> {
 }
 
 /// The length of the longest chain of foreign keys from the table upwards; cycles are cut.
-fn depth(client: &mut Client, relation: u32) -> Result<i32> {
+fn depth(client: &mut impl GenericClient, relation: u32) -> Result<i32> {
     let row = client
         .query_one(
             "with recursive up (relation, path) as (
@@ -208,7 +222,7 @@ struct RowTypes {
 }
 
 impl RowTypes {
-    fn create(&self, client: &mut Client, carried: &[&Column], key: &[&Column]) -> Result<()> {
+    fn create(&self, client: &mut impl GenericClient, carried: &[&Column], key: &[&Column]) -> Result<()> {
         for (name, columns) in [(&self.row, carried), (&self.key, key)] {
             let fields =
                 list(columns.iter(), |column| format!("{} {}", quote(&column.name), column.type_name));

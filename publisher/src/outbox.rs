@@ -4,10 +4,11 @@ use crate::cursor::Place;
 use crate::state::Marks;
 use anyhow::{Context, Result, bail};
 use postgres::fallible_iterator::FallibleIterator;
-use postgres::types::ToSql;
+use postgres::types::{FromSql, ToSql, Type};
 use postgres::{Client, Row, Statement};
 use shared::fault::Fault;
 use shared::wire::{Event, Operation, Shape, Source, TickRef};
+use std::error::Error;
 use uuid::Uuid;
 
 /// The moment between two snapshots of the source, and what is needed to read its events.
@@ -154,7 +155,8 @@ impl TickTaker {
 /// Reads ticks and their events, as often as needed and always the same.
 pub(crate) struct TickReader {
     source: Source,
-    source_digits: String,
+    /// The source's part of every event id.
+    source_bits: u64,
     ticks: Statement,
     events: Statement,
 }
@@ -180,7 +182,7 @@ impl TickReader {
         let events = client.prepare(EVENTS_OF_A_TICK).context("prepare to read events")?;
         Ok(TickReader {
             source: Source { id, timeline: row.get(1) },
-            source_digits: row.get(0),
+            source_bits: u64::from_str_radix(row.get(0), 16).context("read the source's digits")?,
             ticks,
             events,
         })
@@ -215,17 +217,37 @@ impl TickReader {
         place: Place,
         mut each: impl FnMut(OutboxEvent) -> Result<Next>,
     ) -> Result<()> {
-        let parameters: [&(dyn ToSql + Sync); 4] =
-            [&tick.since, &tick.until, &place.ordinal, &self.source_digits];
+        let parameters: [&(dyn ToSql + Sync); 3] = [&tick.since, &tick.until, &place.ordinal];
         let mut rows =
             client.query_raw(&self.events, parameters).with_context(|| format!("read tick {}", tick.at))?;
         while let Some(row) = rows.next().with_context(|| format!("read the events of tick {}", tick.at))? {
-            match each(outbox_event(&row)?)? {
+            match each(self.outbox_event(&row)?)? {
                 Next::GoOn => {}
                 Next::Stop => break,
             }
         }
         Ok(())
+    }
+}
+
+impl TickReader {
+    fn outbox_event(&self, row: &Row) -> Result<OutboxEvent> {
+        let operation: i8 = row.get(5);
+        let event = Event {
+            event_id: event_id(row.get(2), self.source_bits),
+            txid: row.get::<_, Xid8>(3).0,
+            shape: row.get(4),
+            operation: match u8::try_from(operation) {
+                Ok(b'I') => Operation::Insert,
+                Ok(b'U') => Operation::Update,
+                Ok(b'D') => Operation::Delete,
+                Ok(b'T') => Operation::Truncate,
+                _ => bail!("the outbox holds the unknown operation {operation}"),
+            },
+            key: row.get(6),
+            row: row.get(7),
+        };
+        Ok(OutboxEvent { ordinal: row.get(0), total: row.get(1), event })
     }
 }
 
@@ -240,7 +262,7 @@ pub(crate) enum Next {
 /// condition with OR. Transactions in the order of their highest id, so that one that waited for
 /// another comes after it; events of a transaction by id.
 const EVENTS_OF_A_TICK: &str = "
-    select n, total, replication.event_id(id, $4), txid::text::bigint, shape_id, operation, key_text, row_text
+    select n, total, id, txid, shape_id, operation, key_text, row_text
     from (select e.*, row_number() over (order by last_id, id) as n, count(*) over () as total
           from (select o.*, max(id) over (partition by txid) as last_id
                 from (select * from replication.outbox_event
@@ -265,23 +287,26 @@ fn tick(row: &Row) -> Tick {
     }
 }
 
-fn outbox_event(row: &Row) -> Result<OutboxEvent> {
-    let operation: i8 = row.get(5);
-    let event = Event {
-        event_id: row.get(2),
-        txid: row.get(3),
-        shape: row.get(4),
-        operation: match u8::try_from(operation) {
-            Ok(b'I') => Operation::Insert,
-            Ok(b'U') => Operation::Update,
-            Ok(b'D') => Operation::Delete,
-            Ok(b'T') => Operation::Truncate,
-            _ => bail!("the outbox holds the unknown operation {operation}"),
-        },
-        key: row.get(6),
-        row: row.get(7),
-    };
-    Ok(OutboxEvent { ordinal: row.get(0), total: row.get(1), event })
+/// An xid8: PostgreSQL's 64 bits of a transaction id.
+struct Xid8(i64);
+
+impl<'a> FromSql<'a> for Xid8 {
+    fn from_sql(ty: &Type, raw: &'a [u8]) -> std::result::Result<Xid8, Box<dyn Error + Sync + Send>> {
+        i64::from_sql(ty, raw).map(Xid8)
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::XID8
+    }
+}
+
+/// The uuid (version 8) of an event, as `replication.event_id` makes it: the outbox id, ordered, around the
+/// bits that a uuid must have, and the source's 56.
+fn event_id(id: i64, source: u64) -> Uuid {
+    let id = id.unsigned_abs();
+    let high = (id >> 16) << 16 | 0x8000 | (id >> 4 & 0xfff);
+    let low = 0x8 << 60 | (id & 0xf) << 56 | source;
+    Uuid::from_u64_pair(high, low)
 }
 
 /// All shapes that were ever captured.
@@ -299,4 +324,20 @@ pub(crate) fn shapes(client: &mut Client) -> Result<Vec<Shape>> {
             key: row.get(4),
         })
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn event_ids_grow_with_the_outbox_id_and_carry_the_source() {
+        // As select replication.event_id(…, '0123456789abcd') gives them.
+        let source = 0x0123_4567_89ab_cd;
+        assert_eq!(event_id(1, source).to_string(), "00000000-0000-8000-8101-23456789abcd");
+        assert_eq!(event_id(0x12_3456_789a, source).to_string(), "00000012-3456-8789-8a01-23456789abcd");
+        assert!(
+            event_id(15, source) < event_id(16, source) && event_id(4095, source) < event_id(4096, source)
+        );
+    }
 }

@@ -14,17 +14,20 @@ use shared::supervisor::ThreadContext;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The time between ticks while publishing keeps up; it bounds the ticks per second.
-const TICK_INTERVAL: Duration = Duration::from_millis(5);
-/// The time between ticks while publishing lags: latency is lost already, and fewer, larger ticks
-/// are carried sooner.
-const LAGGING_TICK_INTERVAL: Duration = Duration::from_millis(100);
-/// Publishing lags when this many ticks wait for it.
-const LAGGING_TICKS: i64 = 50;
+/// The least time between ticks.
+const TICK_INTERVAL: Duration = Duration::from_millis(1);
+/// With more ticks than these on their way, the next one waits for one of them to be published: it is
+/// larger then, and costs less for each of its events.
+const TICKS_ON_THEIR_WAY: i64 = 3;
+/// But no longer than this: an outage leaves many small ticks and not one huge one.
+const TICK_INTERVAL_MAX: Duration = Duration::from_millis(100);
+/// How often a waiting tick looks whether one was published.
+const PUBLISHED_CHECK: Duration = Duration::from_micros(500);
 /// The first pause when there is no work; doubled up to `POLL_INTERVAL`.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
-/// From this pause on, a NOTIFY is asked for.
-const SLEEP_PAUSE: Duration = Duration::from_millis(50);
+/// After so many looks in a row that found work, no NOTIFY is asked for: at such a rate they would
+/// only make commits wait for each other.
+const BUSY_LOOKS: u32 = 4;
 /// A sleep looks this often whether a stop is requested.
 const STOP_CHECK: Duration = Duration::from_millis(250);
 
@@ -82,7 +85,7 @@ impl Ticker {
                 // A full channel already holds the news.
                 let _ = self.new_tick.try_send(());
                 sleep.work_was_found(client)?;
-                context.stop().wait(self.tick_interval(taker).saturating_sub(begun.elapsed()));
+                self.wait_for_turn(taker, begun, context);
             } else {
                 sleep.pause(client, context)?;
             }
@@ -90,22 +93,25 @@ impl Ticker {
         Ok(())
     }
 
-    fn tick_interval(&self, taker: &TickTaker) -> Duration {
-        if taker.last_tick() - self.state.marks().published_tick > LAGGING_TICKS {
-            LAGGING_TICK_INTERVAL
-        } else {
-            TICK_INTERVAL
-        }
+    /// Waits until the next tick may be taken after the one that was taken at `begun`.
+    fn wait_for_turn(&self, taker: &TickTaker, begun: Instant, context: &ThreadContext) {
+        context.stop().wait(TICK_INTERVAL.saturating_sub(begun.elapsed()));
+        while taker.last_tick() - self.state.marks().published_tick > TICKS_ON_THEIR_WAY
+            && begun.elapsed() < TICK_INTERVAL_MAX
+            && !context.stop().wait(PUBLISHED_CHECK)
+        {}
     }
 }
 
 /// The pauses while there is no work.
 ///
 /// A capture notifies only while the flag is up. A transaction that captured before the flag went up
-/// and commits after the last look slips through; the poll catches it.
+/// and commits after the last look slips through: hence pauses are short at first, and grow.
 struct Sleep {
     poll_interval: Duration,
     pause: Duration,
+    /// Looks in a row that found work.
+    busy: u32,
     can_listen: bool,
     flag_is_up: bool,
 }
@@ -115,12 +121,13 @@ impl Sleep {
         let can_listen = outbox::listen(client)?;
         // Whatever the last publisher left.
         outbox::want_wake(client, false)?;
-        Ok(Sleep { poll_interval, pause: FIRST_PAUSE, can_listen, flag_is_up: false })
+        Ok(Sleep { poll_interval, pause: FIRST_PAUSE, busy: 0, can_listen, flag_is_up: false })
     }
 
     fn work_was_found(&mut self, client: &mut Client) -> Result<()> {
         self.pause = FIRST_PAUSE;
-        if self.flag_is_up {
+        self.busy += 1;
+        if self.flag_is_up && self.busy > BUSY_LOOKS {
             outbox::want_wake(client, false)?;
             self.flag_is_up = false;
         }
@@ -129,7 +136,8 @@ impl Sleep {
 
     /// Pauses for a while that grows with each call until work is found.
     fn pause(&mut self, client: &mut Client, context: &ThreadContext) -> Result<()> {
-        if self.can_listen && !self.flag_is_up && self.pause >= SLEEP_PAUSE {
+        self.busy = 0;
+        if self.can_listen && !self.flag_is_up {
             outbox::want_wake(client, true)?;
             self.flag_is_up = true;
             // Look once more: a capture may have read the flag just before.

@@ -10,6 +10,7 @@ mod concurrency;
 mod delivery;
 mod hang;
 mod harness;
+mod large;
 mod operation;
 mod standby;
 mod tables;

@@ -41,6 +41,13 @@ pub fn status(message: &Incoming) -> Option<u16> {
     status.split_whitespace().next()?.parse().ok()
 }
 
+/// The server's own words to a [`status`].
+pub fn status_reason(message: &Incoming) -> String {
+    let headers = message.headers.as_ref();
+    let word = |name| headers.and_then(|headers| headers.get(name)).map(String::as_str).unwrap_or_default();
+    format!("{} {}", word("Status"), word("Description")).trim_end().to_owned()
+}
+
 /// The servers of one cluster and how to log in.
 #[derive(Clone, Debug)]
 pub struct Broker {

@@ -1,0 +1,185 @@
+//! How far the target is, and the rule by which that decides what becomes of a batch. Pure: what is
+//! decided here is carried out by [`crate::session`].
+
+use anyhow::{Result, anyhow};
+use shared::fault::Fault;
+use shared::wire::{Batch, Position, TickRef};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// How far the target is with the one source that it follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TargetPosition {
+    pub(crate) source: String,
+    pub(crate) timeline: i64,
+    /// Batches up to here are stored.
+    pub(crate) received: Position,
+    /// Everything up to and including this tick is committed in the tables.
+    pub(crate) applied: Option<TickRef>,
+}
+
+impl TargetPosition {
+    /// The last tick of which every batch is stored; none before the first.
+    pub(crate) fn last_complete(&self) -> i64 {
+        let received = &self.received;
+        if received.is_complete() { received.tick.number } else { received.tick.number - 1 }
+    }
+}
+
+/// What the position says of a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It follows: store its events from this ordinal on (earlier ones are known).
+    Next { from: i64 },
+    /// All of it is stored already.
+    Known,
+    /// Something before it is missing.
+    Gap,
+}
+
+/// Judges a batch by the position. An error means that it belongs to another history, and that
+/// nothing may be applied until a person has looked.
+pub(crate) fn judge(position: Option<&TargetPosition>, batch: &Batch) -> Result<Verdict> {
+    let Some(position) = position else {
+        return Ok(if batch.tick.number == 1 && batch.first == 1 {
+            Verdict::Next { from: 1 }
+        } else {
+            Verdict::Gap
+        });
+    };
+    if position.source != batch.source.id {
+        return Err(anyhow!(
+            "a batch of tick {} comes from the source {}, this target follows {}: applying nothing",
+            batch.tick,
+            batch.source.id,
+            position.source
+        )
+        .context(Fault::Fatal));
+    }
+    let received = &position.received;
+    if batch.tick.number == received.tick.number {
+        require_same(batch.tick.id, received.tick.id, batch)?;
+        return Ok(if batch.last() <= received.ordinal {
+            Verdict::Known
+        } else if batch.first <= received.ordinal + 1 {
+            Verdict::Next { from: received.ordinal + 1 }
+        } else {
+            Verdict::Gap
+        });
+    }
+    if batch.tick.number < received.tick.number {
+        return Ok(Verdict::Known);
+    }
+    if batch.tick.number > received.tick.number + 1 {
+        return Ok(Verdict::Gap);
+    }
+    require_same(batch.previous_id, received.tick.id, batch)?;
+    Ok(if received.is_complete() && batch.first == 1 { Verdict::Next { from: 1 } } else { Verdict::Gap })
+}
+
+fn require_same(claimed: Uuid, known: Uuid, batch: &Batch) -> Result<()> {
+    if claimed == known {
+        return Ok(());
+    }
+    Err(anyhow!(
+        "tick {} does not continue the history that this target has (it knows {known}, the batch says {claimed}): \
+         was the source restored, or did it fail over and lose ticks? Applying nothing",
+        batch.tick
+    )
+    .context(Fault::Fatal))
+}
+
+/// The batch without the events before ordinal `from`.
+pub(crate) fn from_ordinal(batch: Arc<Batch>, from: i64) -> Arc<Batch> {
+    if from <= batch.first {
+        return batch;
+    }
+    let mut batch = Arc::unwrap_or_clone(batch);
+    let known = usize::try_from(from - batch.first).unwrap_or(0);
+    batch.events.drain(..known);
+    batch.first = from;
+    Arc::new(batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shared::fault::fault_of;
+    use shared::wire::{Event, FORMAT, Operation, Source};
+
+    fn id(tick: i64) -> Uuid {
+        Uuid::from_u64_pair(1, tick.unsigned_abs())
+    }
+
+    fn batch(tick: i64, first: i64, last: i64, total: i64) -> Batch {
+        let event = |ordinal: i64| Event {
+            event_id: Uuid::from_u64_pair(tick.unsigned_abs(), ordinal.unsigned_abs()),
+            txid: 1,
+            shape: 1,
+            operation: Operation::Insert,
+            key: Some(String::new()),
+            row: None,
+        };
+        Batch {
+            format: FORMAT,
+            source: Source { id: "1/a".to_owned(), timeline: 1 },
+            tick: TickRef { number: tick, id: id(tick) },
+            previous_id: id(tick - 1),
+            first,
+            total,
+            taken_at_us: 0,
+            shapes: vec![],
+            events: (first..=last).map(event).collect(),
+        }
+    }
+
+    fn at(tick: i64, ordinal: i64, total: i64) -> TargetPosition {
+        TargetPosition {
+            source: "1/a".to_owned(),
+            timeline: 1,
+            received: Position { tick: TickRef { number: tick, id: id(tick) }, ordinal, total },
+            applied: None,
+        }
+    }
+
+    #[test]
+    fn a_fresh_target_begins_with_the_first_event_of_the_first_tick() {
+        assert_eq!(judge(None, &batch(1, 1, 3, 3)).unwrap(), Verdict::Next { from: 1 });
+        assert_eq!(judge(None, &batch(1, 2, 3, 3)).unwrap(), Verdict::Gap);
+        assert_eq!(judge(None, &batch(2, 1, 3, 3)).unwrap(), Verdict::Gap);
+    }
+
+    #[test]
+    fn what_follows_is_taken_what_is_known_is_not_and_a_gap_is_seen() {
+        let position = at(5, 4, 10);
+        let verdict = |batch| judge(Some(&position), &batch).unwrap();
+        assert_eq!(verdict(batch(5, 5, 8, 10)), Verdict::Next { from: 5 });
+        assert_eq!(verdict(batch(5, 3, 8, 10)), Verdict::Next { from: 5 });
+        assert_eq!(verdict(batch(5, 1, 4, 10)), Verdict::Known);
+        assert_eq!(verdict(batch(4, 1, 9, 9)), Verdict::Known);
+        assert_eq!(verdict(batch(5, 6, 8, 10)), Verdict::Gap);
+        assert_eq!(verdict(batch(6, 1, 2, 2)), Verdict::Gap);
+        assert_eq!(judge(Some(&at(5, 10, 10)), &batch(6, 1, 2, 2)).unwrap(), Verdict::Next { from: 1 });
+        assert_eq!(judge(Some(&at(5, 10, 10)), &batch(7, 1, 2, 2)).unwrap(), Verdict::Gap);
+    }
+
+    #[test]
+    fn another_history_is_refused_even_where_the_numbers_fit() {
+        let mut forked = batch(6, 1, 2, 2);
+        forked.previous_id = Uuid::nil();
+        assert_eq!(fault_of(&judge(Some(&at(5, 10, 10)), &forked).unwrap_err()), Fault::Fatal);
+        let mut same_number = batch(5, 5, 6, 10);
+        same_number.tick.id = Uuid::nil();
+        assert_eq!(fault_of(&judge(Some(&at(5, 4, 10)), &same_number).unwrap_err()), Fault::Fatal);
+        let mut elsewhere = batch(6, 1, 2, 2);
+        elsewhere.source.id = "2/a".to_owned();
+        assert_eq!(fault_of(&judge(Some(&at(5, 10, 10)), &elsewhere).unwrap_err()), Fault::Fatal);
+    }
+
+    #[test]
+    fn an_overlap_is_trimmed_by_ordinal() {
+        let trimmed = from_ordinal(Arc::new(batch(5, 3, 8, 10)), 6);
+        assert_eq!((trimmed.first, trimmed.last(), trimmed.events.len()), (6, 8, 3));
+        assert_eq!(*from_ordinal(Arc::new(batch(5, 3, 8, 10)), 3), batch(5, 3, 8, 10));
+    }
+}

@@ -1,0 +1,66 @@
+//! Gives every message of a group its fate, by the position alone. Nothing is written here.
+
+use crate::decoder::Decoded;
+use crate::inbox::Stored;
+use crate::position::{TargetPosition, Verdict, from_ordinal, judge};
+use anyhow::{Context, Result};
+use shared::wire::Batch;
+use std::sync::Arc;
+
+/// What becomes of a group of messages.
+pub(crate) struct Receipt<'a> {
+    /// The position once this is stored.
+    pub(crate) position: Option<TargetPosition>,
+    /// Batches that follow, in order.
+    pub(crate) stored: Vec<Stored<'a>>,
+    /// Batches that were stored before.
+    pub(crate) known: Vec<Arc<Batch>>,
+    /// Messages that cannot be ours, with the reason.
+    pub(crate) unreadable: Vec<(String, &'a [u8])>,
+    /// Something before the last batch is missing.
+    pub(crate) gap: bool,
+}
+
+/// Judges each message by the position, which moves with what is to be stored.
+pub(crate) fn receive<'a>(
+    position: Option<&TargetPosition>,
+    group: &'a [Decoded],
+    gap: bool,
+) -> Result<Receipt<'a>> {
+    let mut receipt = Receipt {
+        position: position.cloned(),
+        stored: Vec::with_capacity(group.len()),
+        known: Vec::new(),
+        unreadable: Vec::new(),
+        gap,
+    };
+    for decoded in group {
+        let payload = &decoded.pulled.message.data;
+        let batch = match &decoded.batch {
+            Ok(batch) => batch,
+            Err(reason) => {
+                receipt.unreadable.push((format!("{reason:#}"), payload));
+                continue;
+            }
+        };
+        match judge(receipt.position.as_ref(), batch)? {
+            Verdict::Known => receipt.known.push(batch.clone()),
+            Verdict::Gap => {
+                log::debug!("batch {} of tick {} does not follow; dropped", batch.first, batch.tick);
+                receipt.gap = true;
+            }
+            Verdict::Next { from } => {
+                let payload = std::str::from_utf8(payload).context("read a message as text")?;
+                receipt.stored.push(Stored { batch: from_ordinal(batch.clone(), from), payload });
+                receipt.position = Some(TargetPosition {
+                    source: batch.source.id.clone(),
+                    timeline: batch.source.timeline,
+                    received: batch.end(),
+                    applied: receipt.position.as_ref().and_then(|position| position.applied),
+                });
+                receipt.gap = false;
+            }
+        }
+    }
+    Ok(receipt)
+}
