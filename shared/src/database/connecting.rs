@@ -1,5 +1,6 @@
 //! Making connections, within a deadline that covers all of it: name, TCP, login.
 
+use super::endpoints::{Endpoint, endpoints};
 use super::watched::Watch;
 use crate::fault::Fault;
 use crate::stopping::receive_until;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
-use tokio_postgres::config::{Config, Host, SslMode, SslNegotiation};
+use tokio_postgres::config::{Config, SslMode, SslNegotiation};
 
 /// A connection that is not ready within this time is not waited for.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -33,26 +34,19 @@ static ATTEMPTS: AtomicUsize = AtomicUsize::new(0);
 pub(super) struct Connector {
     address: Arc<str>,
     config: Arc<Config>,
-    probe: Arc<Config>,
     statement_timeout: Duration,
 }
 
 impl Connector {
-    pub(super) fn new(mut config: Config, statement_timeout: Duration) -> Connector {
-        config.connect_timeout(CONNECT_DEADLINE);
-        let address: Arc<str> = address(&config).into();
-        let mut probe = config.clone();
-        probe.ssl_mode(SslMode::Disable);
-        if is_local(&config) {
-            // The crate hands over no such socket: it is not watched.
-            config.ssl_mode(SslMode::Disable);
+    pub(super) fn new(config: Config, statement_timeout: Duration) -> Connector {
+        let endpoints = endpoints(&config);
+        if endpoints.iter().any(|endpoint| matches!(endpoint, Endpoint::Unix { .. })) {
             log::warn!(
-                "DATABASE_URL leads through a Unix socket: a server that hangs is noticed by its statement_timeout only"
+                "DATABASE_URL leads through a Unix socket: a server that hangs is noticed only when it goes on"
             );
-        } else {
-            config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
         }
-        Connector { address, config: Arc::new(config), probe: Arc::new(probe), statement_timeout }
+        let address = address(endpoints.first(), &config).into();
+        Connector { address, config: Arc::new(config), statement_timeout }
     }
 
     pub(super) fn address(&self) -> &str {
@@ -89,21 +83,41 @@ impl Connector {
             })
             .context("start a thread")?;
         match receive_until(&result, deadline + LAST_WORDS) {
-            Ok(client) => Ok(client?),
+            Ok(connected) => connected,
             Err(_) => bail!("it has not answered for {} s", CONNECT_DEADLINE.as_secs()),
         }
     }
 
-    fn connect_by(&self, ready_by: Instant) -> Result<Client, postgres::Error> {
-        let config = postgres::Config::from((*self.config).clone());
-        if self.config.get_ssl_mode() == SslMode::Disable {
-            return config.connect(NoTls);
+    /// Tries the servers in turn.
+    fn connect_by(&self, ready_by: Instant) -> Result<Client> {
+        let mut last_error = anyhow!("the name of the host stands for no address");
+        for endpoint in endpoints(&self.config) {
+            for endpoint in endpoint.resolve()? {
+                let left = ready_by.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(last_error);
+                }
+                match self.connect_to(&endpoint, left) {
+                    Ok(client) => return Ok(client),
+                    Err(error) => last_error = error.into(),
+                }
+            }
         }
-        config.connect(Watch {
+        Err(last_error)
+    }
+
+    fn connect_to(&self, endpoint: &Endpoint, within: Duration) -> Result<Client, postgres::Error> {
+        let config = endpoint.config(&self.config, within);
+        if let Endpoint::Unix { .. } = endpoint {
+            return postgres::Config::from(config).connect(NoTls);
+        }
+        let mut probe = config.clone();
+        probe.ssl_mode(SslMode::Disable).ssl_negotiation(SslNegotiation::Postgres);
+        postgres::Config::from(config).connect(Watch {
             address: self.address.clone(),
-            probe: self.probe.clone(),
+            probe: Arc::new(probe),
             statement_timeout: self.statement_timeout,
-            ready_by,
+            ready_by: Instant::now() + within,
         })
     }
 
@@ -165,16 +179,12 @@ impl Drop for Attempt {
     }
 }
 
-fn is_local(config: &Config) -> bool {
-    config.get_hosts().iter().any(|host| matches!(host, Host::Unix(_)))
-}
-
-fn address(config: &Config) -> String {
-    let host = match config.get_hosts().first() {
-        Some(Host::Tcp(host)) => host.clone(),
-        Some(Host::Unix(path)) => path.display().to_string(),
-        None => "localhost".to_owned(),
-    };
-    let port = config.get_ports().first().copied().unwrap_or(5432);
-    format!("{host}:{port}/{}", config.get_dbname().unwrap_or_default())
+/// The first server, for people, without credentials.
+fn address(first: Option<&Endpoint>, config: &Config) -> String {
+    let name = config.get_dbname().unwrap_or_default();
+    match first {
+        Some(Endpoint::Tcp { host, port, .. }) => format!("{host}:{port}/{name}"),
+        Some(Endpoint::Unix { directory, port }) => format!("{}:{port}/{name}", directory.display()),
+        None => name.to_owned(),
+    }
 }

@@ -7,6 +7,7 @@
 //! settings that each connection brings along.
 
 mod connecting;
+mod endpoints;
 mod frames;
 mod pool;
 mod watched;
@@ -52,6 +53,9 @@ impl Database {
             bail!(
                 "DATABASE_URL asks for sslmode=require, which this build does not support; use a local or tunnelled connection"
             );
+        }
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            bail!("DATABASE_URL names no host; for example {example}");
         }
         if config.get_dbname().is_none() {
             bail!("DATABASE_URL names no database; for example {example}");
