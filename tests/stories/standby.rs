@@ -187,7 +187,10 @@ fn a_pooler_that_has_no_sessions_is_refused() {
             service.start();
             assert_eq!(service.wait_for_end().code(), Some(1));
             let log = service.log();
-            assert!(log.contains("DATABASE_URL leads through a connection pooler that has no sessions"), "{log}");
+            assert!(
+                log.contains("DATABASE_URL leads through a connection pooler that has no sessions"),
+                "{log}"
+            );
         }
         replication.without_stream();
     }

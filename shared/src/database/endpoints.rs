@@ -126,7 +126,8 @@ mod tests {
 
     #[test]
     fn what_a_url_says_besides_is_kept() {
-        let url = "host=a,b user=u password=p dbname=d options='-c work_mem=1MB' target_session_attrs=read-write";
+        let url =
+            "host=a,b user=u password=p dbname=d options='-c work_mem=1MB' target_session_attrs=read-write";
         let config: Config = url.parse().unwrap();
         let own = endpoints(&config)[1].config(&config, Duration::from_secs(3));
         assert_eq!(own.get_hosts(), [Host::Tcp("b".to_owned())]);
