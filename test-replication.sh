@@ -42,11 +42,8 @@ parse_arguments() {
 
 # Settings of the tests' own servers. Nothing of a demo that runs beside them is touched.
 test_settings_load() {
-  local setting
   export RUN_DIR=$ROOT/.run/test ENV_FILE=/dev/null POSTGRES_MAX_CONNECTIONS=200
-  for setting in "${SETTINGS[@]}"; do
-    [[ $setting != *_PORT=* ]] || export "${setting%%=*}=$((${setting#*=} + ${TEST_PORT_OFFSET:-400}))"
-  done
+  settings_move_ports "${TEST_PORT_OFFSET:-400}"
   settings_load
   export TEST_SOURCE_URL=postgres://postgres:$POSTGRES_PASSWORD@127.0.0.1:$POSTGRES_A_PORT/postgres
   export TEST_TARGET_URL=postgres://postgres:$POSTGRES_PASSWORD@127.0.0.1:$POSTGRES_B_PORT/postgres

@@ -45,6 +45,14 @@ readonly SETTINGS=(
   NATS_B_3_GATEWAY_PORT=7234
 )
 
+# settings_move_ports OFFSET: every port to its default plus OFFSET, for servers beside those of a demo.
+settings_move_ports() {
+  local setting
+  for setting in "${SETTINGS[@]}"; do
+    [[ $setting != *_PORT=* ]] || export "${setting%%=*}=$((${setting#*=} + $1))"
+  done
+}
+
 # Reads ENV_FILE (default: .env of the checkout) and exports every setting.
 settings_load() {
   local setting name

@@ -14,11 +14,8 @@ readonly PORT_OFFSET=$((${TEST_PORT_OFFSET:-400} + 500)) # neither the demo's po
 readonly DEADLINE_S=60
 
 own_settings_load() {
-  local setting
   export RUN_DIR=$ROOT/.run/demo-test ENV_FILE=/dev/null GENERATION_INTERVAL=0.05
-  for setting in "${SETTINGS[@]}"; do
-    [[ $setting != *_PORT=* ]] || export "${setting%%=*}=$((${setting#*=} + PORT_OFFSET))"
-  done
+  settings_move_ports "$PORT_OFFSET"
   settings_load
 }
 

@@ -11,7 +11,7 @@ source "$ROOT/scripts/settings.sh"
 source "$ROOT/scripts/components.sh"
 source "$ROOT/scripts/docker/engine.sh"
 
-readonly SCRIPTS=(start-replication.sh stop-replication.sh logs.sh check-replication.sh test-replication.sh)
+readonly SCRIPTS=(start-replication.sh stop-replication.sh logs.sh check-replication.sh test-replication.sh bench-replication.sh)
 
 # expect STATUS TEXT COMMAND…: the command ends with the status and prints the text.
 expect() {
@@ -32,6 +32,8 @@ test_usage() {
   expect 2 "There is no component 'nats-c-1'" "$ROOT/stop-replication.sh" nats-c-1
   expect 2 "There is no component 'nats-c-1'" "$ROOT/logs.sh" nats-c-1
   expect 2 "exclude each other" "$ROOT/start-replication.sh" --native --docker
+  expect 2 "--only takes one of" "$ROOT/bench-replication.sh" --only speed
+  expect 2 "--repetitions takes a number, not 'x'" "$ROOT/bench-replication.sh" --repetitions x
 }
 
 test_logs() {

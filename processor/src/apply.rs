@@ -4,8 +4,8 @@
 
 use crate::changes::{TableChanges, reduce};
 use crate::inbox;
-use crate::refusal::{describe, is_order_problem, is_refusal};
-use crate::tables::{Tables, Way};
+use crate::refusal::{describe, is_refusal, may_be_replaced};
+use crate::tables::{Drift, Tables, Way};
 use anyhow::{Context, Result};
 use postgres::Transaction;
 use shared::wire::Batch;
@@ -49,14 +49,30 @@ pub(crate) fn apply(
             describe_ticks(batches)
         );
     }
-    write(transaction, tables, &reduce(batches, &done))
+    let equal = tables.equal_keys(transaction, batches)?;
+    let changes = reduce(batches, &done, &equal);
+    let mut attempt = transaction.savepoint("write").context("set a savepoint")?;
+    match write(&mut attempt, tables, &changes) {
+        Ok(drift) => {
+            attempt.commit().context("release the savepoint")?;
+            inbox::record_drift(transaction, drift)
+        }
+        Err(error) if is_refusal(&error) => {
+            attempt.rollback().context("roll back to the savepoint")?;
+            Err(match tables.find_refused(transaction, &changes)? {
+                Some(row) => error.context(row),
+                None => error,
+            })
+        }
+        Err(error) => Err(error),
+    }
 }
 
-fn write(transaction: &mut Transaction<'_>, tables: &Tables, changes: &[TableChanges<'_>]) -> Result<()> {
+fn write(transaction: &mut Transaction<'_>, tables: &Tables, changes: &[TableChanges<'_>]) -> Result<Drift> {
     let mut attempt = transaction.savepoint("upsert").context("set a savepoint")?;
     match tables.write(&mut attempt, changes, Way::Upsert) {
-        Ok(()) => attempt.commit().context("release the savepoint"),
-        Err(error) if is_order_problem(&error) => {
+        Ok(drift) => attempt.commit().context("release the savepoint").map(|()| drift),
+        Err(error) if may_be_replaced(&error) => {
             attempt.rollback().context("roll back to the savepoint")?;
             tables.write(transaction, changes, Way::Replace)
         }

@@ -12,8 +12,10 @@ pub(crate) struct TableChanges<'a> {
     pub(crate) shape: &'a Shape,
     /// Every row goes before the others are applied: a TRUNCATE.
     pub(crate) emptied: bool,
-    /// Keys that are gone.
+    /// Keys that are gone and were there before.
     pub(crate) deleted: Vec<&'a str>,
+    /// Keys that are gone and may have come only now.
+    pub(crate) passing: Vec<&'a str>,
     /// Keys that did not exist before, each with its row.
     pub(crate) born: Vec<(&'a str, &'a str)>,
     /// Other keys that are there, each with its row.
@@ -23,7 +25,14 @@ pub(crate) struct TableChanges<'a> {
 impl<'a> TableChanges<'a> {
     /// No change of a table.
     pub(crate) fn none(shape: &'a Shape) -> TableChanges<'a> {
-        TableChanges { shape, emptied: false, deleted: Vec::new(), born: Vec::new(), changed: Vec::new() }
+        TableChanges {
+            shape,
+            emptied: false,
+            deleted: Vec::new(),
+            passing: Vec::new(),
+            born: Vec::new(),
+            changed: Vec::new(),
+        }
     }
 
     /// All keys that are there in the end, each with its row.
@@ -32,8 +41,23 @@ impl<'a> TableChanges<'a> {
     }
 }
 
+/// Keys of some tables whose text differs although they are equal.
+#[derive(Default)]
+pub(crate) struct EqualKeys<'a>(HashMap<&'a Shape, HashMap<&'a str, &'a str>>);
+
+impl<'a> EqualKeys<'a> {
+    /// For the table of `shape`: for each key, the one among those equal to it that stands for all.
+    pub(crate) fn insert(&mut self, shape: &'a Shape, representatives: HashMap<&'a str, &'a str>) {
+        self.0.insert(shape, representatives);
+    }
+}
+
 /// The last state of each key of each table, without the events in `done`.
-pub(crate) fn reduce<'a>(batches: &'a [Arc<Batch>], done: &HashSet<Uuid>) -> Vec<TableChanges<'a>> {
+pub(crate) fn reduce<'a>(
+    batches: &'a [Arc<Batch>],
+    done: &HashSet<Uuid>,
+    equal: &EqualKeys<'a>,
+) -> Vec<TableChanges<'a>> {
     let mut tables = Tables::default();
     for batch in batches {
         let numbers: HashMap<i32, usize> =
@@ -43,9 +67,13 @@ pub(crate) fn reduce<'a>(batches: &'a [Arc<Batch>], done: &HashSet<Uuid>) -> Vec
                 continue;
             }
             let Some(number) = numbers.get(&event.shape) else { continue };
+            let representatives = equal.0.get(tables.shapes[*number]);
             let states = &mut tables.states[*number];
             match (&event.key, event.operation) {
-                (Some(key), operation) => states.set(key, event.row.as_deref(), operation),
+                (Some(key), operation) => {
+                    let same = representatives.and_then(|keys| keys.get(key.as_str())).copied();
+                    states.set(same.unwrap_or(key), event.row.as_deref(), operation);
+                }
                 (None, Operation::Truncate) => {
                     *states = LastStates { emptied: true, ..LastStates::default() }
                 }
@@ -89,6 +117,8 @@ struct LastState<'a> {
     key: &'a str,
     /// Its first event here is an INSERT: it did not exist before.
     born: bool,
+    /// None of its events made it: it did exist before.
+    existed: bool,
     row: Option<&'a str>,
 }
 
@@ -96,19 +126,20 @@ impl<'a> LastStates<'a> {
     fn set(&mut self, key: &'a str, row: Option<&'a str>, operation: Operation) {
         let states = &mut self.states;
         let index = *self.index.entry(key).or_insert_with(|| {
-            states.push(LastState { key, born: operation == Operation::Insert, row });
+            states.push(LastState { key, born: operation == Operation::Insert, existed: row.is_none(), row });
             states.len() - 1
         });
         states[index].row = row;
+        // Also of one that a trigger deletes as soon as it is inserted: its deletion is captured first.
+        states[index].existed &= operation != Operation::Insert;
     }
 
     fn into_changes(self, shape: &'a Shape) -> TableChanges<'a> {
         let mut changes = TableChanges { emptied: self.emptied, ..TableChanges::none(shape) };
-        for LastState { key, born, row } in self.states {
+        for LastState { key, born, existed, row } in self.states {
             match row {
-                // Nobody saw a key that was born here: it is deleted all the same, in case the
-                // target has one of its own.
-                None => changes.deleted.push(key),
+                None if existed => changes.deleted.push(key),
+                None => changes.passing.push(key),
                 Some(row) if born || self.emptied => changes.born.push((key, row)),
                 Some(row) => changes.changed.push((key, row)),
             }
@@ -147,11 +178,19 @@ mod tests {
     }
 
     fn shape() -> Shape {
-        Shape { id: 1, schema: "public".to_owned(), table: "t".to_owned(), columns: vec![], key: vec![] }
+        Shape {
+            id: 1,
+            schema: "public".to_owned(),
+            table: "t".to_owned(),
+            columns: vec![],
+            key: vec![],
+            types: vec![],
+            generated: vec![],
+        }
     }
 
     fn only<'a>(batches: &'a [Arc<Batch>], done: &HashSet<Uuid>) -> TableChanges<'a> {
-        let mut changes = reduce(batches, done);
+        let mut changes = reduce(batches, done, &EqualKeys::default());
         assert_eq!(changes.len(), 1);
         changes.remove(0)
     }
@@ -164,9 +203,15 @@ mod tests {
             batch(&[(3, Update, Some("(1)"), Some("c")), (4, Delete, Some("(2)"), None)]),
             batch(&[(5, Delete, Some("(3)"), None), (6, Insert, Some("(3)"), Some("born again"))]),
             batch(&[(7, Insert, Some("(4)"), Some("short")), (8, Delete, Some("(4)"), None)]),
+            batch(&[
+                (9, Delete, Some("(5)"), None),
+                (10, Insert, Some("(5)"), None),
+                (11, Delete, Some("(6)"), None),
+            ]),
         ];
         let changes = only(&batches, &HashSet::new());
-        assert_eq!(changes.deleted, ["(2)", "(4)"]);
+        assert_eq!(changes.deleted, ["(6)"]);
+        assert_eq!(changes.passing, ["(2)", "(4)", "(5)"]);
         assert_eq!(changes.born, [("(1)", "c")]);
         assert_eq!(changes.changed, [("(3)", "born again")]);
         assert!(!changes.emptied);

@@ -2,6 +2,7 @@
 
 use crate::large_tick::is_large;
 use crate::position::{TargetPosition, from_ordinal};
+use crate::tables::Drift;
 use anyhow::{Context, Result, anyhow, bail};
 use postgres::types::ToSql;
 use postgres::{Client, GenericClient, Statement, Transaction};
@@ -228,6 +229,26 @@ pub(crate) fn record_all_processed(transaction: &mut Transaction<'_>, batches: &
             &[&ids, &ticks],
         )
         .context("record processed events")?;
+    Ok(())
+}
+
+/// Counts what showed that somebody else writes to the target, and says so.
+pub(crate) fn record_drift(transaction: &mut Transaction<'_>, drift: Drift) -> Result<()> {
+    if drift == Drift::default() {
+        return Ok(());
+    }
+    let Drift { deletes_missing, inserts_overwritten } = drift;
+    log::warn!(
+        "somebody else writes to the target: {deletes_missing} rows to be deleted were gone, {inserts_overwritten} new \
+         rows were there already; the source has won (replication.target_drift counts them)"
+    );
+    transaction
+        .execute(
+            "update replication.position set deletes_missing = deletes_missing + $1,
+                 inserts_overwritten = inserts_overwritten + $2",
+            &[&i64::try_from(deletes_missing)?, &i64::try_from(inserts_overwritten)?],
+        )
+        .context("count the drift")?;
     Ok(())
 }
 

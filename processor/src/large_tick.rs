@@ -9,7 +9,7 @@ use crate::changes::reduce;
 use crate::inbox::{self, record_all_processed};
 use crate::position::TargetPosition;
 use crate::session::prepare_session;
-use crate::tables::{Tables, Way};
+use crate::tables::{Drift, Tables, Way};
 use anyhow::{Context, Result, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use postgres::Client;
@@ -138,16 +138,20 @@ fn write(client: &mut Client, job: &Job, stop: &Stop, group_events_max: usize) -
     let mut tables = Tables::default();
     let mut transaction = client.transaction().context("begin a transaction")?;
     let mut last = None;
+    let mut drift = Drift::default();
     while let Some(group) = next_group(job, stop, group_events_max)? {
         tables.learn(&mut transaction, group.iter().flat_map(|batch| &batch.shapes))?;
         record_all_processed(&mut transaction, &group)?;
-        tables.write(&mut transaction, &reduce(&group, &HashSet::new()), Way::AsInTheSource)?;
+        let equal = tables.equal_keys(&mut transaction, &group)?;
+        let changes = reduce(&group, &HashSet::new(), &equal);
+        drift += tables.write(&mut transaction, &changes, Way::AsInTheSource)?;
         last = group.last().cloned();
     }
     match last {
         Some(last) if last.end().is_complete() => inbox::finish_tick(&mut transaction, job.applied, &last)?,
         _ => bail!("the tick was abandoned"),
     }
+    inbox::record_drift(&mut transaction, drift)?;
     transaction.commit().context("commit a large tick")
 }
 

@@ -15,14 +15,18 @@ pub(crate) fn is_refusal(error: &Error) -> bool {
         })
 }
 
-/// Whether other rows may stand in the way for the moment: a unique value on its way from one row to
-/// another, or a key that cannot be an arbiter.
-pub(crate) fn is_order_problem(error: &Error) -> bool {
+/// Whether [`crate::tables::Way::Replace`] may do where an upsert does not: other rows stand in the way for the
+/// moment (a unique value on its way from one row to another), or the row that is there would be allowed
+/// although the one to be inserted is not (a column that only the target has).
+pub(crate) fn may_be_replaced(error: &Error) -> bool {
     database_error(error).is_some_and(|error| {
         [
             SqlState::UNIQUE_VIOLATION,
             SqlState::EXCLUSION_VIOLATION,
             SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+            SqlState::CARDINALITY_VIOLATION,
+            SqlState::NOT_NULL_VIOLATION,
+            SqlState::CHECK_VIOLATION,
         ]
         .contains(error.code())
     })

@@ -30,12 +30,20 @@ use std::sync::Arc;
 /// Batches read at once from the inbox when a large tick goes on after a restart.
 const BATCHES_PER_READ: i64 = 8;
 
+/// Pins what names and values are read by, and what could end the session, against the defaults of
+/// database and role.
 /// As PostgreSQL's own apply worker: only triggers made for replication fire, and foreign keys,
 /// which a source snapshot keeps by construction, are not checked a second time.
 pub(crate) fn prepare_session(client: &mut Client) -> Result<()> {
     make_commits_durable(client)?;
     client
-        .batch_execute("set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres'; set lc_monetary = 'C'")
+        .batch_execute(
+            "set search_path = pg_catalog; set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres'; set lc_monetary = 'C'; set array_nulls = on;
+             set xmloption = 'content'; set timezone = 'UTC'; set row_security = off;
+             set default_transaction_isolation = 'read committed'; set default_transaction_read_only = off;
+             set default_transaction_deferrable = off; set lock_timeout = 0; set idle_session_timeout = 0;
+             set idle_in_transaction_session_timeout = 0",
+        )
         .context("prepare the session")?;
     client.batch_execute("set session_replication_role = replica").map_err(|error| {
         let forbidden = error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
@@ -189,8 +197,10 @@ impl Session {
         let written = set_aside(&mut transaction, receipt)
             .and_then(|()| self.bookkeeping.write(&mut transaction, &entry))
             .and_then(|()| {
-                let changes = reduce(ready, &HashSet::new());
-                self.tables.write(&mut transaction, &changes, Way::AsInTheSource)
+                let equal = self.tables.equal_keys(&mut transaction, ready)?;
+                let changes = reduce(ready, &HashSet::new(), &equal);
+                let drift = self.tables.write(&mut transaction, &changes, Way::AsInTheSource)?;
+                inbox::record_drift(&mut transaction, drift)
             });
         let outcome = match written {
             Ok(()) => transaction.commit().context("commit"),

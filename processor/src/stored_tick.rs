@@ -3,12 +3,12 @@
 //! by part. Memory stays flat, and no order of rows can collide.
 
 use crate::changes::TableChanges;
-use crate::inbox::{record_processed, stored_batches};
-use crate::refusal::is_order_problem;
-use crate::tables::{Tables, Way};
+use crate::inbox::{record_drift, record_processed, stored_batches};
+use crate::refusal::{is_refusal, may_be_replaced};
+use crate::tables::{Drift, Tables, Way};
 use anyhow::{Context, Result};
-use postgres::Transaction;
-use shared::wire::{Batch, Operation, Shape, TickRef};
+use postgres::{Row, Transaction};
+use shared::wire::{Batch, Event, Operation, Shape, TickRef};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -33,13 +33,17 @@ pub(crate) fn apply(
         staged.add(transaction, &batches)?;
     }
     let last = last.with_context(|| format!("tick {tick} is not in the inbox"))?;
-    Staged::find_last_states(transaction)?;
+    staged.find_last_states(transaction, tables)?;
     let mut attempt = transaction.savepoint("stored_tick").context("set a savepoint")?;
     match staged.write(&mut attempt, tables, Way::Upsert) {
-        Ok(()) => attempt.commit().context("release the savepoint")?,
-        Err(error) if is_order_problem(&error) => {
+        Ok(drift) => {
+            attempt.commit().context("release the savepoint")?;
+            record_drift(transaction, drift)?;
+        }
+        Err(error) if may_be_replaced(&error) => {
             attempt.rollback().context("roll back to the savepoint")?;
-            staged.write(transaction, tables, Way::Replace)?;
+            let drift = staged.write(transaction, tables, Way::Replace)?;
+            record_drift(transaction, drift)?;
         }
         Err(error) => return Err(error),
     }
@@ -62,7 +66,8 @@ impl Staged {
     fn create(transaction: &mut Transaction<'_>) -> Result<Staged> {
         transaction
             .batch_execute(
-                "create temporary table staged (shape int, n bigint, key_text text, row_text text) on commit drop",
+                "create temporary table staged
+                     (shape int, n bigint, operation \"char\", key_text text, row_text text) on commit drop",
             )
             .context("make room for the events of a tick")?;
         Ok(Staged::default())
@@ -85,7 +90,7 @@ impl Staged {
                     columns = Columns::default();
                     self.empty(transaction, *shape)?;
                 } else {
-                    columns.add(*shape, self.events, event.key.as_deref(), event.row.as_deref());
+                    columns.add(*shape, self.events, event);
                 }
             }
         }
@@ -109,26 +114,47 @@ impl Staged {
         Ok(())
     }
 
-    fn find_last_states(transaction: &mut Transaction<'_>) -> Result<()> {
+    fn find_last_states(&self, transaction: &mut Transaction<'_>, tables: &Tables) -> Result<()> {
+        for (number, shape) in (0_i32..).zip(&self.shapes) {
+            let Some(key_type) = tables.loose_key_type(shape)? else { continue };
+            // Of keys that are equal though their text differs, one stands for all.
+            transaction
+                .execute(
+                    &format!(
+                        "update pg_temp.staged s set key_text = same.representative
+                         from (select key_text, pg_catalog.first_value(key_text)
+                                      over (partition by key_text::{key_type} order by key_text) as representative
+                               from (select distinct key_text from pg_temp.staged where shape = $1) as keys) as same
+                         where s.shape = $1 and s.key_text = same.key_text and s.key_text <> same.representative"
+                    ),
+                    &[&number],
+                )
+                .context("compare the keys of a tick")?;
+        }
         transaction
             .batch_execute(
                 "create temporary table last_state on commit drop as
-                     select distinct on (shape, key_text) shape, key_text, row_text
-                     from pg_temp.staged order by shape, key_text, n desc;
+                     select distinct on (shape, key_text) shape, key_text, row_text,
+                            not pg_catalog.bool_or(operation = 'I') over this_key
+                            and pg_catalog.first_value(row_text is null) over (this_key order by n) as existed
+                     from pg_temp.staged
+                     window this_key as (partition by shape, key_text)
+                     order by shape, key_text, n desc;
                  analyze pg_temp.last_state",
             )
             .context("find the last state of each key")
     }
 
-    fn write(&self, transaction: &mut Transaction<'_>, tables: &Tables, way: Way) -> Result<()> {
+    fn write(&self, transaction: &mut Transaction<'_>, tables: &Tables, way: Way) -> Result<Drift> {
         let order = tables.parents_before_children(&self.shapes)?;
+        let mut drift = Drift::default();
         for number in order.iter().rev() {
-            self.remove(transaction, tables, *number, way)?;
+            drift += self.remove(transaction, tables, *number, way)?;
         }
         for number in &order {
             self.put(transaction, tables, *number, way)?;
         }
-        Ok(())
+        Ok(drift)
     }
 
     fn remove(
@@ -137,43 +163,51 @@ impl Staged {
         tables: &Tables,
         number: usize,
         way: Way,
-    ) -> Result<()> {
+    ) -> Result<Drift> {
         let shape = &self.shapes[number];
+        let mut drift = Drift::default();
         if self.emptied[number] {
             let changes = TableChanges { emptied: true, ..TableChanges::none(shape) };
-            return tables.write(transaction, &[changes], way);
+            drift += tables.remove(transaction, &changes, way)?;
         }
-        let only_gone = if way == Way::Replace { "" } else { "and row_text is null" };
-        Self::in_parts(transaction, number, only_gone, |transaction, keys, _| {
-            let changes = TableChanges { deleted: keys, ..TableChanges::none(shape) };
-            tables.write(transaction, &[changes], Way::AsInTheSource)
-        })
+        Self::in_parts(transaction, number, |transaction, part| {
+            let changes = part.changes(shape, self.emptied[number]);
+            tables.remove(transaction, &changes, way).map(|part| drift += part)
+        })?;
+        Ok(drift)
     }
 
     fn put(&self, transaction: &mut Transaction<'_>, tables: &Tables, number: usize, way: Way) -> Result<()> {
         let shape = &self.shapes[number];
-        Self::in_parts(transaction, number, "and row_text is not null", |transaction, keys, rows| {
-            let states: Vec<_> = keys.into_iter().zip(rows.into_iter().flatten()).collect();
-            let changes = match way {
-                // Every key of these is gone by now.
-                Way::Replace => TableChanges { born: states, ..TableChanges::none(shape) },
-                _ => TableChanges { changed: states, ..TableChanges::none(shape) },
-            };
-            tables.write(transaction, &[changes], Way::AsInTheSource)
+        Self::in_parts(transaction, number, |transaction, part| {
+            let changes = part.changes(shape, self.emptied[number]);
+            let mut attempt = transaction.savepoint("part").context("set a savepoint")?;
+            match tables.put(&mut attempt, &changes, way) {
+                Ok(()) => attempt.commit().context("release the savepoint"),
+                Err(error) if is_refusal(&error) && !(way == Way::Upsert && may_be_replaced(&error)) => {
+                    attempt.rollback().context("roll back to the savepoint")?;
+                    let row = tables.find_refused(transaction, std::slice::from_ref(&changes))?;
+                    Err(match row {
+                        Some(row) => error.context(row),
+                        None => error,
+                    })
+                }
+                Err(error) => Err(error),
+            }
         })
     }
 
-    /// Hands the last states of one shape to `each`, keys and rows, a bounded number at a time.
+    /// Hands the last states of one shape to `each`, a bounded number at a time.
     fn in_parts(
         transaction: &mut Transaction<'_>,
         number: usize,
-        condition: &str,
-        mut each: impl FnMut(&mut Transaction<'_>, Vec<&str>, Vec<Option<&str>>) -> Result<()>,
+        mut each: impl FnMut(&mut Transaction<'_>, &Part) -> Result<()>,
     ) -> Result<()> {
-        let states =
-            format!("select key_text, row_text from pg_temp.last_state where shape = $1 {condition}");
         let portal = transaction
-            .bind(&states, &[&i32::try_from(number)?])
+            .bind(
+                "select key_text, row_text, existed from pg_temp.last_state where shape = $1",
+                &[&i32::try_from(number)?],
+            )
             .context("read the last states of a tick")?;
         loop {
             let part = transaction
@@ -182,10 +216,28 @@ impl Staged {
             if part.is_empty() {
                 return Ok(());
             }
-            let keys = part.iter().map(|row| row.get(0)).collect();
-            let rows = part.iter().map(|row| row.get(1)).collect();
-            each(transaction, keys, rows)?;
+            each(transaction, &Part(part))?;
         }
+    }
+}
+
+/// Some last states, as the database found them.
+struct Part(Vec<Row>);
+
+impl Part {
+    /// None of an emptied table existed before.
+    fn changes<'a>(&'a self, shape: &'a Shape, emptied: bool) -> TableChanges<'a> {
+        let mut changes = TableChanges::none(shape);
+        for row in &self.0 {
+            let (key, state, existed): (&str, Option<&str>, bool) = (row.get(0), row.get(1), row.get(2));
+            match state {
+                Some(state) if emptied => changes.born.push((key, state)),
+                Some(state) => changes.changed.push((key, state)),
+                None if existed && !emptied => changes.deleted.push(key),
+                None => changes.passing.push(key),
+            }
+        }
+        changes
     }
 }
 
@@ -193,23 +245,26 @@ impl Staged {
 struct Columns<'a> {
     shapes: Vec<i32>,
     numbers: Vec<i64>,
+    operations: Vec<i8>,
     keys: Vec<Option<&'a str>>,
     rows: Vec<Option<&'a str>>,
 }
 
 impl<'a> Columns<'a> {
-    fn add(&mut self, shape: i32, number: i64, key: Option<&'a str>, row: Option<&'a str>) {
+    fn add(&mut self, shape: i32, number: i64, event: &'a Event) {
         self.shapes.push(shape);
         self.numbers.push(number);
-        self.keys.push(key);
-        self.rows.push(row);
+        self.operations.push(if event.operation == Operation::Insert { b'I' } else { b'U' }.cast_signed());
+        self.keys.push(event.key.as_deref());
+        self.rows.push(event.row.as_deref());
     }
 
     fn insert(&self, transaction: &mut Transaction<'_>) -> Result<()> {
         transaction
             .execute(
-                "insert into pg_temp.staged select * from unnest($1::int[], $2::bigint[], $3::text[], $4::text[])",
-                &[&self.shapes, &self.numbers, &self.keys, &self.rows],
+                "insert into pg_temp.staged select * from unnest(
+                     $1::int[], $2::bigint[], $3::\"char\"[], $4::text[], $5::text[])",
+                &[&self.shapes, &self.numbers, &self.operations, &self.keys, &self.rows],
             )
             .context("stage the events of a tick")?;
         Ok(())

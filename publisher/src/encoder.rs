@@ -100,6 +100,8 @@ mod tests {
                 table: "notes".to_owned(),
                 columns: vec!["id".to_owned()],
                 key: vec!["id".to_owned()],
+                types: vec!["bigint".to_owned()],
+                generated: vec![],
             }],
             events: (1..=events).map(event).collect(),
         }

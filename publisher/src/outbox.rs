@@ -312,7 +312,7 @@ fn event_id(id: i64, source: u64) -> Uuid {
 /// All shapes that were ever captured.
 pub(crate) fn shapes(client: &mut Client) -> Result<Vec<Shape>> {
     let rows = client
-        .query("select id, schema_name, table_name, columns, key_columns from replication.shape", &[])
+        .query("select id, schema_name, table_name, columns, key_columns, types, generated from replication.shape", &[])
         .context("read the shapes of tables")?;
     Ok(rows
         .iter()
@@ -322,6 +322,8 @@ pub(crate) fn shapes(client: &mut Client) -> Result<Vec<Shape>> {
             table: row.get(2),
             columns: row.get(3),
             key: row.get(4),
+            types: row.get(5),
+            generated: row.get(6),
         })
         .collect())
 }
@@ -333,7 +335,7 @@ mod tests {
     #[test]
     fn event_ids_grow_with_the_outbox_id_and_carry_the_source() {
         // As select replication.event_id(…, '0123456789abcd') gives them.
-        let source = 0x0123_4567_89ab_cd;
+        let source = 0x01_2345_6789_abcd;
         assert_eq!(event_id(1, source).to_string(), "00000000-0000-8000-8101-23456789abcd");
         assert_eq!(event_id(0x12_3456_789a, source).to_string(), "00000012-3456-8789-8a01-23456789abcd");
         assert!(

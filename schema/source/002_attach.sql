@@ -19,12 +19,12 @@ begin
 
     select s.id into known_shape_id
     from replication.shape s
-    where (s.schema_name, s.table_name, s.columns, s.key_columns)
-        = (shape.schema_name, shape.table_name, shape.columns, shape.key_columns)
+    where (s.schema_name, s.table_name, s.columns, s.key_columns, s.types, s.generated)
+        = (shape.schema_name, shape.table_name, shape.columns, shape.key_columns, shape.types, shape.generated)
     order by s.id limit 1;
     if known_shape_id is null then
-        insert into replication.shape (schema_name, table_name, columns, key_columns)
-        values (shape.schema_name, shape.table_name, shape.columns, shape.key_columns)
+        insert into replication.shape (schema_name, table_name, columns, key_columns, types, generated)
+        values (shape.schema_name, shape.table_name, shape.columns, shape.key_columns, shape.types, shape.generated)
         returning id into known_shape_id;
     end if;
     shape.id := known_shape_id;
@@ -63,7 +63,11 @@ begin
             using errcode = 'wrong_object_type';
     end if;
 
-    select array_agg(a.attname::text order by a.attnum) into shape.columns
+    -- Under this function's search path a type's name is qualified wherever it has to be.
+    select array_agg(a.attname::text order by a.attnum),
+           array_agg(format_type(a.atttypid, a.atttypmod) order by a.attnum),
+           coalesce(array_agg(a.attname::text order by a.attnum) filter (where a.attgenerated <> ''), '{}')
+    into shape.columns, shape.types, shape.generated
     from pg_attribute a
     where a.attrelid = relation and a.attnum > 0 and not a.attisdropped;
 
@@ -80,6 +84,21 @@ begin
     return shape;
 end
 $describe$;
+
+-- The expression for a row's text form. It is the row's own, except that xml drops its declaration there
+-- and keeps it when it is cast.
+create function replication.row_text(relation regclass, alias text) returns text
+language sql stable
+set search_path = pg_catalog
+return (
+    select case when bool_or(xml) then format('case when %s.ctid is not null then row(%s)::text end', alias,
+                                              string_agg(format(case when xml then '%s.%I::text' else '%s.%I' end, alias, attname),
+                                                         ', ' order by attnum))
+                else format('%s::text', alias) end
+    from (select a.attname, a.attnum, 'xml'::regtype in (t.oid, t.typbasetype) as xml
+          from pg_attribute a join pg_type t on t.oid = a.atttypid
+          where a.attrelid = relation and a.attnum > 0 and not a.attisdropped) as columns
+);
 
 -- The statement that creates a table's capture function.
 --
@@ -100,6 +119,7 @@ return format(
     set datestyle = 'ISO, YMD'
     set intervalstyle = 'postgres'
     set bytea_output = 'hex'
+    set timezone = 'UTC'
     set lc_monetary = 'C'
     set enable_hashjoin = off
     set enable_mergejoin = off
@@ -111,17 +131,17 @@ return format(
     begin
         if tg_op = 'INSERT' then
             insert into replication.outbox_event (shape_id, operation, key_text, row_text)
-            select %2$s, 'I', row(%3$s)::text, t::text
-            from new_rows k left join %4$s t on (%5$s) = (%3$s);
+            select %2$s, 'I', row(%3$s)::text, %7$s
+            from new_rows k left join %4$s t on %5$s;
         elsif tg_op = 'UPDATE' then
             insert into replication.outbox_event (shape_id, operation, key_text, row_text)
-            select %2$s, 'U', row(%3$s)::text, t::text
+            select %2$s, 'U', row(%3$s)::text, %7$s
             from (select %6$s from old_rows union select %6$s from new_rows) k
-            left join %4$s t on (%5$s) = (%3$s);
+            left join %4$s t on %5$s;
         elsif tg_op = 'DELETE' then
             insert into replication.outbox_event (shape_id, operation, key_text, row_text)
-            select %2$s, 'D', row(%3$s)::text, t::text
-            from old_rows k left join %4$s t on (%5$s) = (%3$s);
+            select %2$s, 'D', row(%3$s)::text, %7$s
+            from old_rows k left join %4$s t on %5$s;
         else
             insert into replication.outbox_event (shape_id, operation) values (%2$s, 'T');
         end if;
@@ -137,8 +157,9 @@ return format(
     shape.id,
     (select string_agg(format('k.%I', name), ', ') from unnest(shape.key_columns) as key (name)),
     format('%I.%I', shape.schema_name, shape.table_name),
-    (select string_agg(format('t.%I', name), ', ') from unnest(shape.key_columns) as key (name)),
-    (select string_agg(format('%I', name), ', ') from unnest(shape.key_columns) as key (name)));
+    replication.key_condition(relation, shape.key_columns, 't', 'k'),
+    (select string_agg(format('%I', name), ', ') from unnest(shape.key_columns) as key (name)),
+    replication.row_text(relation, 't'));
 
 -- The statement that creates one of a table's four capture triggers.
 create function replication.capture_trigger(relation regclass, event text) returns text

@@ -17,8 +17,8 @@ begin
         join replication.shape s on s.id = a.shape_id
         cross join lateral replication.describe(a.relation) d
         where a.relation in (select objid from pg_event_trigger_ddl_commands() where classid = 'pg_class'::regclass)
-          and (s.schema_name, s.table_name, s.columns, s.key_columns)
-           is distinct from (d.schema_name, d.table_name, d.columns, d.key_columns)
+          and (s.schema_name, s.table_name, s.columns, s.key_columns, s.types, s.generated)
+           is distinct from (d.schema_name, d.table_name, d.columns, d.key_columns, d.types, d.generated)
     loop
         perform replication.attach(changed);
     end loop;

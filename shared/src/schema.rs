@@ -51,16 +51,22 @@ macro_rules! migrations {
     };
 }
 
-const COMMON: &[Migration] = migrations![1 "common/001_rows_for_people.sql"];
+const COMMON: &[Migration] =
+    migrations![1 "common/001_rows_for_people.sql", 2 "common/002_key_condition.sql"];
 const SOURCE: &[Migration] = migrations![
     1 "source/001_outbox_and_ticks.sql",
     2 "source/002_attach.sql",
     3 "source/003_views.sql",
     4 "source/004_follow_alter_table.sql",
     5 "source/005_audit.sql",
+    10 "source/010_column_types.sql",
     40 "source/040_terms.sql",
 ];
-const TARGET: &[Migration] = migrations![1 "target/001_inbox_and_positions.sql", 2 "target/002_views.sql"];
+const TARGET: &[Migration] = migrations![
+    1 "target/001_inbox_and_positions.sql",
+    2 "target/002_views.sql",
+    20 "target/020_drift.sql",
+];
 
 /// The tables of the demo, for databases that play a part in it.
 pub const DEMO_TABLES: &str = include_str!("../../schema/demo/tables.sql");
@@ -76,6 +82,10 @@ const MIGRATION_LOCK: i64 = 0x7265_706c_0001;
 /// program has already been at.
 pub fn migrate(client: &mut Client, side: Side) -> Result<()> {
     let mut transaction = client.transaction().context("begin the schema migration")?;
+    // Whatever the defaults of the database and the role are, the files mean what they say.
+    transaction
+        .batch_execute("set local search_path = pg_catalog; set local standard_conforming_strings = on")
+        .context("begin the schema migration")?;
     transaction.execute("select pg_advisory_xact_lock($1)", &[&MIGRATION_LOCK]).context("lock the schema")?;
     transaction
         .batch_execute(

@@ -24,6 +24,8 @@ use std::time::{Duration, Instant, SystemTime};
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 /// A health file older than this belongs to a process that hangs or is gone.
 const HEALTH_FRESH: Duration = Duration::from_secs(5);
+/// How long to wait for the failure that made a thread end.
+const CAUSE_DEADLINE: Duration = Duration::from_millis(500);
 /// How long a stop waits for the threads.
 const JOIN_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -194,10 +196,22 @@ impl Supervisor {
                     log::info!("{service} is asked to stop");
                     return 0;
                 }
-                recv(self.outcomes.1) -> outcome => return outcome.map_or(1, |outcome| report(&outcome)),
+                recv(self.outcomes.1) -> outcome => return outcome.map_or(1, |outcome| report(&self.cause(outcome))),
                 default(HEALTH_INTERVAL) => self.write_health(),
             }
         }
+    }
+
+    /// A thread that finds its neighbour gone ends, too, and may be heard of first: the cause is the one that
+    /// failed.
+    fn cause(&self, mut outcome: Outcome) -> Outcome {
+        while let End::Finished = outcome.end {
+            match self.outcomes.1.recv_timeout(CAUSE_DEADLINE) {
+                Ok(other) => outcome = other,
+                Err(_) => break,
+            }
+        }
+        outcome
     }
 
     fn write_health(&self) {

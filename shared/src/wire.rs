@@ -87,6 +87,12 @@ pub struct Shape {
     pub columns: Vec<String>,
     /// The columns of the primary key, in the order of the key's text form.
     pub key: Vec<String>,
+    /// The columns' types as ALTER TABLE takes them, in the order of `columns`.
+    #[serde(default)]
+    pub types: Vec<String>,
+    /// The columns that the source computes from others.
+    #[serde(default)]
+    pub generated: Vec<String>,
 }
 
 impl Shape {
@@ -285,6 +291,8 @@ mod tests {
                 table: "users".to_owned(),
                 columns: vec!["id".to_owned(), "name".to_owned()],
                 key: vec!["id".to_owned()],
+                types: vec!["bigint".to_owned(), "text".to_owned()],
+                generated: vec![],
             }],
             events: vec![Event {
                 event_id: Uuid::from_u128(9),

@@ -13,7 +13,7 @@ pub(crate) fn audit_writes(target: &mut Client) {
     target
         .batch_execute(
             "create table audit (at bigserial, relation text, operation text, id uuid, row_text text);
-             create function audit_write() returns trigger language plpgsql as $$
+             create function audit_write() returns trigger language plpgsql set search_path = public as $$
              begin
                  insert into audit (relation, operation, id, row_text)
                  values (tg_table_name, tg_op, coalesce(new.id, old.id), new::text);

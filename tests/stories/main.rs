@@ -6,6 +6,7 @@
 // A test that cannot go on says so by a panic.
 #![allow(clippy::unwrap_used)]
 
+mod apply;
 mod concurrency;
 mod delivery;
 mod hang;
@@ -15,3 +16,4 @@ mod operation;
 mod standby;
 mod tables;
 mod transactions;
+mod values;

@@ -109,6 +109,9 @@ fn options(broker: &Broker, pulse: &Arc<Pulse>) -> nats::Options {
         // One connection, one life: the crate gives up after one round of dialling again, and
         // keeps nothing that was published in between.
         .max_reconnects(1)
+        // By default it sleeps up to a second before it dials, even for the first time. Pauses
+        // between tries are the caller's.
+        .reconnect_delay_callback(|_| Duration::ZERO)
         .reconnect_buffer_size(0)
         .disconnect_callback(move || on_disconnect.lose())
         .close_callback(move || on_close.lose())

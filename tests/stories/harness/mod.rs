@@ -1,10 +1,12 @@
 //! One replication of its own for each test: two databases, a stream, and the services as processes.
 
+mod any_table;
 mod demo;
 mod pooler;
 mod proxy;
 mod service;
 
+pub(crate) use any_table::{assert_same, attach, make_in_both};
 pub(crate) use demo::{Demo, assert_equal};
 pub(crate) use pooler::start_pooler;
 pub(crate) use proxy::Proxy;
@@ -137,7 +139,7 @@ impl Replication {
         let generator = service("data-generator", &source_url, "").with(settings.iter());
         let publisher = service("outbox-publisher", &source_url, &servers.nats_a).with(settings.iter());
         let processor = service("inbox-processor", &target_url, &servers.nats_b).with(settings.iter());
-        Replication {
+        let replication = Replication {
             name: name.to_owned(),
             source_url,
             target_url,
@@ -146,7 +148,10 @@ impl Replication {
             generator,
             servers,
             has_stream: true,
-        }
+        };
+        // A test that failed on servers that were kept has left its own.
+        replication.delete_stream();
+        replication
     }
 
     pub(crate) fn source(&self) -> Client {

@@ -1,0 +1,137 @@
+#!/usr/bin/env bash
+# Usage: ./bench-replication.sh [--quick] [--only MEASURE] [--repetitions N] [--growth [--events-max N]] [--keep]
+#
+# Measures this system and PostgreSQL's own logical replication in turn: same servers, same data, same
+# driver. Starts two PostgreSQL servers and six NATS nodes as plain processes, on ports and with data of
+# their own (in .run/bench); what is missing is installed (as root) or named. Prints a table, and writes
+# bench/results/latest.{md,json} and pictures. Ends by checking that A equals B, in both systems.
+#
+#   --quick          about two minutes: one repetition, shorter phases; writes to .run/bench/results
+#   --only MEASURE   catchup, steady, latency, cost or idle; writes to .run/bench/results
+#   --repetitions N  how often each measure is taken (3)
+#   --growth         instead: does it stay as fast and as small with a backlog of up to N events
+#                    (--events-max 1000000), a large retained outbox, 20 tables, a very large transaction?
+#                    Writes bench/results/growth.md
+#   --keep           leave the servers running, so that the next run is quicker. End them:
+#                    RUN_DIR=.run/bench ./stop-replication.sh --purge
+#
+# BENCH_PORT_OFFSET (600) is added to every default port of .env.example; .env is not read. Settings of
+# the services that are set in the environment as BENCH_SERVICE_<name> reach them as <name>.
+# Exit status: 0 measured, and A equals B; 1 not; 2 usage.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
+source "$ROOT/scripts/console.sh"
+source "$ROOT/scripts/settings.sh"
+source "$ROOT/scripts/components.sh"
+source "$ROOT/scripts/ports.sh"
+source "$ROOT/scripts/start.sh"
+
+readonly SERVERS=("${POSTGRES_COMPONENTS[@]}" "${NATS_COMPONENTS[@]}")
+readonly MEASURES=(catchup steady latency cost idle)
+
+parse_arguments() {
+  KEEP=false DRIVER_ARGUMENTS=()
+  while [[ $# -gt 0 ]]; do
+    case $1 in
+      -h | --help) print_help "$0" && exit ;;
+      --keep) KEEP=true ;;
+      --quick | --growth) DRIVER_ARGUMENTS+=("$1") ;;
+      --only)
+        [[ " ${MEASURES[*]} " == *" ${2:-} "* ]] || die_usage "--only takes one of: ${MEASURES[*]}."
+        DRIVER_ARGUMENTS+=("$1" "$2")
+        shift
+        ;;
+      --repetitions | --events-max)
+        [[ ${2:-} =~ ^[1-9][0-9]{0,8}$ ]] || die_usage "$1 takes a number, not '${2:-}'."
+        DRIVER_ARGUMENTS+=("$1" "$2")
+        shift
+        ;;
+      *) die_usage "There is no option '$1'." ;;
+    esac
+    shift
+  done
+}
+
+bench_settings_load() {
+  export RUN_DIR=$ROOT/.run/bench ENV_FILE=/dev/null
+  settings_move_ports "${BENCH_PORT_OFFSET:-600}"
+  settings_load
+}
+
+# What the driver has to know of the servers, the programs and the machine.
+driver_settings_export() {
+  BENCH_POSTGRES_A=postgres://postgres:$POSTGRES_PASSWORD@127.0.0.1:$POSTGRES_A_PORT
+  BENCH_POSTGRES_B=postgres://postgres:$POSTGRES_PASSWORD@127.0.0.1:$POSTGRES_B_PORT
+  BENCH_NATS_A=$(service_nats_urls a)
+  BENCH_NATS_B=$(service_nats_urls b)
+  BENCH_PGBENCH=$(postgres_bin any)/pgbench
+  [[ -x $BENCH_PGBENCH ]] || die "pgbench is missing: it comes with PostgreSQL's packages (postgresql-contrib in some distributions)."
+  BENCH_SERVICES=$(dirname "$(service_binary any)")
+  BENCH_RUN_DIR=$RUN_DIR BENCH_RESULTS=$ROOT/bench/results
+  BENCH_REVISION=$(git -C "$ROOT" describe --always --dirty --exclude='*' 2>/dev/null || printf unknown)
+  BENCH_NATS_VERSION=$("$(nats_server)" --version)
+  # shellcheck disable=SC2031 # the one changed in nats_start's subshell is not meant
+  BENCH_NATS_PASSWORD=$NATS_PASSWORD
+  export BENCH_POSTGRES_A BENCH_POSTGRES_B BENCH_NATS_A BENCH_NATS_B BENCH_NATS_PASSWORD BENCH_PGBENCH \
+    BENCH_SERVICES BENCH_RUN_DIR BENCH_RESULTS BENCH_REVISION BENCH_NATS_VERSION
+}
+
+# Native logical replication needs wal_level = logical, so both systems are measured with it. A waiting
+# time of the launcher's, 5 s by default, must not fall into a measure: that would be unfair to it.
+postgres_make_logical() {
+  local component
+  for component in "${POSTGRES_COMPONENTS[@]}"; do
+    [[ $(component_psql "$component" --tuples-only --no-align --command='show wal_level') != logical ]] || continue
+    component_psql "$component" --quiet --command='alter system set wal_level = logical' \
+      --command="alter system set wal_retrieve_retry_interval = '100ms'"
+    component_stop "$component"
+    components_start_or_undo "$component"
+  done
+}
+
+servers_start() {
+  ports_check "${SERVERS[@]}"
+  components_start_or_undo "${SERVERS[@]}"
+  postgres_make_logical
+  trap bench_end EXIT
+  trap 'exit 130' INT TERM HUP
+}
+
+# In the background, so that a signal ends it at once; its services end with it.
+driver_run() {
+  "$(service_binary bench-driver)" "${DRIVER_ARGUMENTS[@]}" &
+  DRIVER=$!
+  wait "$DRIVER"
+}
+
+bench_end() {
+  trap '' INT TERM HUP
+  [[ -z ${DRIVER:-} ]] || kill "$DRIVER" 2>/dev/null || true
+  servers_end
+}
+
+servers_end() {
+  local component
+  if $KEEP; then
+    say "The servers keep running (--keep). End them: RUN_DIR=$RUN_DIR ./stop-replication.sh --purge"
+    return
+  fi
+  reverse "${SERVERS[@]}"
+  for component in "${REVERSED[@]}"; do component_stop "$component"; done
+  for component in "${REVERSED[@]}"; do component_purge "$component"; done
+}
+
+main() {
+  parse_arguments "$@"
+  cd "$ROOT"
+  layer_load native
+  bench_settings_load
+  run_dir_lock
+  layer_prepare "${SERVERS[@]}" "${SERVICE_COMPONENTS[@]}"
+  driver_settings_export
+  servers_start
+  driver_run
+}
+
+main "$@"

@@ -1,0 +1,188 @@
+//! What a table looks like in the target, and what it lacks.
+
+use super::statements::{Column, Parts, quote};
+use super::table::Table;
+use anyhow::{Context, Result, anyhow};
+use postgres::GenericClient;
+use shared::fault::Fault;
+use shared::wire::Shape;
+use std::collections::HashMap;
+
+/// Looks the table of a shape up, and makes types and statements for it, under a number of its own. An
+/// error that carries [`Fault::Hold`] says what the target lacks, and what to run.
+pub(super) fn look_up(client: &mut impl GenericClient, shape: &Shape, number: usize) -> Result<Table> {
+    let name = format!("{}.{}", quote(&shape.schema), quote(&shape.table));
+    let row =
+        client.query_one("select pg_catalog.to_regclass($1)::oid", &[&name]).context("look up a table")?;
+    let relation: Option<u32> = row.get(0);
+    let relation = relation.ok_or_else(|| {
+        hold(format!(
+            "the target has no table {name}; create it as it is in the source: pg_dump --schema-only --table='{name}'"
+        ))
+    })?;
+    let known = columns(client, relation)?;
+    let carried = carried_columns(shape, &name, &known)?;
+    let key = named(&shape.key, &known);
+    let own = known.iter().filter(|column| !shape.columns.contains(&column.name) && !column.generated);
+    let parts = Parts {
+        name: &name,
+        number,
+        carried,
+        key,
+        own: own.collect(),
+        same_key: same_key(client, shape, relation, &name)?,
+    };
+    client.batch_execute(&parts.create_types()).with_context(|| format!("make the row types of {name}"))?;
+    let depth = depth(client, relation)?;
+    let loose = has_loose_key(client, shape, relation)?;
+    let upserts = !parts.has_other_always_identity() && can_arbitrate(client, shape, relation)?;
+    let mut prepare =
+        |sql: String| client.prepare(&sql).with_context(|| format!("prepare to write to {name}"));
+    Ok(Table {
+        depth,
+        key_type: parts.key_type(),
+        delete: prepare(parts.delete())?,
+        upsert: upserts.then(|| prepare(parts.upsert())).transpose()?,
+        insert: prepare(parts.insert())?,
+        existing: prepare(parts.existing())?,
+        first_equal: loose.then(|| prepare(parts.first_equal())).transpose()?,
+        own_columns: parts.own_columns(),
+        name: name.clone(),
+    })
+}
+
+fn hold(error: String) -> anyhow::Error {
+    anyhow!(error).context(Fault::Hold)
+}
+
+/// The columns that the source sends, in its order. All that are lacking are named at once.
+fn carried_columns<'a>(shape: &Shape, name: &str, known: &'a [Column]) -> Result<Vec<&'a Column>> {
+    let by_name: HashMap<&str, &Column> = known.iter().map(|column| (column.name.as_str(), column)).collect();
+    let mut carried = Vec::with_capacity(shape.columns.len());
+    let (mut lacking, mut remedies) = (Vec::new(), Vec::new());
+    for (number, column) in shape.columns.iter().enumerate() {
+        match by_name.get(column.as_str()) {
+            Some(found) if found.generated && !shape.generated.contains(column) => {
+                lacking.push(format!("takes no value for its generated column {}", quote(column)));
+                remedies.push(format!("ALTER COLUMN {} DROP EXPRESSION", quote(column)));
+            }
+            Some(found) => carried.push(*found),
+            None => {
+                let column_type = shape.types.get(number).map_or("…", String::as_str);
+                lacking.push(format!("has no column {}", quote(column)));
+                remedies.push(format!("ADD COLUMN {} {column_type}", quote(column)));
+            }
+        }
+    }
+    if lacking.is_empty() {
+        return Ok(carried);
+    }
+    Err(hold(format!(
+        "the target's table {name} {}; run: ALTER TABLE {name} {};",
+        lacking.join(" and "),
+        remedies.join(", ")
+    )))
+}
+
+fn named<'a>(names: &[String], known: &'a [Column]) -> Vec<&'a Column> {
+    names.iter().filter_map(|name| known.iter().find(|column| column.name == *name)).collect()
+}
+
+fn columns(client: &mut impl GenericClient, relation: u32) -> Result<Vec<Column>> {
+    let rows = client
+        .query(
+            "select a.attname::text,
+                    pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(t.typname)
+                    || coalesce(' collate ' || (select pg_catalog.quote_ident(cn.nspname) || '.' || pg_catalog.quote_ident(c.collname)
+                                                from pg_catalog.pg_collation c
+                                                join pg_catalog.pg_namespace cn on cn.oid = c.collnamespace
+                                                where c.oid = a.attcollation and a.attcollation <> t.typcollation), ''),
+                    a.attgenerated <> '', a.attidentity = 'a'
+             from pg_catalog.pg_attribute a
+             join pg_catalog.pg_type t on t.oid = a.atttypid
+             join pg_catalog.pg_namespace n on n.oid = t.typnamespace
+             where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped order by a.attnum",
+            &[&relation],
+        )
+        .context("look up the columns of a table")?;
+    Ok(rows
+        .iter()
+        .map(|row| Column {
+            name: row.get(0),
+            type_name: row.get(1),
+            generated: row.get(2),
+            always_identity: row.get(3),
+        })
+        .collect())
+}
+
+fn same_key(client: &mut impl GenericClient, shape: &Shape, relation: u32, name: &str) -> Result<String> {
+    let row = client
+        .query_one(
+            "select replication.key_condition($1::oid::regclass, $2, 't', 'k')",
+            &[&relation, &shape.key],
+        )
+        .context("look up the key of a table")?;
+    let condition: Option<String> = row.get(0);
+    condition.ok_or_else(|| {
+        let key = shape.key.iter().map(|column| quote(column)).collect::<Vec<_>>().join(", ");
+        hold(format!(
+            "the target's table {name} has no unique key on ({key}), by which the source finds its rows; run: \
+             ALTER TABLE {name} ADD PRIMARY KEY ({key});"
+        ))
+    })
+}
+
+/// Whether two keys can be equal although their text differs. Types of which that is not known count as such.
+fn has_loose_key(client: &mut impl GenericClient, shape: &Shape, relation: u32) -> Result<bool> {
+    let row = client
+        .query_one(
+            "select count(*) < pg_catalog.cardinality($2::text[])
+             from pg_catalog.pg_attribute a
+             join pg_catalog.pg_type t on t.oid = a.atttypid
+             left join pg_catalog.pg_collation c on c.oid = a.attcollation
+             where a.attrelid = $1 and a.attname = any ($2::text[])
+               and coalesce(c.collisdeterministic, true)
+               and (t.typtype = 'e'
+                    or t.oid = any ('{bool,bytea,int2,int4,int8,oid,uuid,text,varchar,name,date,time,timestamp,timestamptz,
+                                      inet,cidr,macaddr,macaddr8,bit,varbit,money,pg_lsn,xid8}'::regtype[])
+                    or (t.oid = 'bpchar'::regtype and a.atttypmod > 0))",
+            &[&relation, &shape.key],
+        )
+        .context("look up the key's types")?;
+    Ok(row.get(0))
+}
+
+/// Whether ON CONFLICT can use the key: not where it is deferrable.
+fn can_arbitrate(client: &mut impl GenericClient, shape: &Shape, relation: u32) -> Result<bool> {
+    let row = client
+        .query_one(
+            "select exists (
+                 select from pg_catalog.pg_index i
+                 where i.indrelid = $1 and i.indisunique and i.indimmediate and i.indpred is null and i.indexprs is null
+                   and i.indnkeyatts = pg_catalog.cardinality($2::text[])
+                   and not exists (select from pg_catalog.unnest(i.indkey::int2[]) with ordinality as k (attnum, n)
+                                   join pg_catalog.pg_attribute a on a.attrelid = $1 and a.attnum = k.attnum
+                                   where k.n <= i.indnkeyatts and a.attname <> all ($2::text[])))",
+            &[&relation, &shape.key],
+        )
+        .context("look up the key of a table")?;
+    Ok(row.get(0))
+}
+
+/// The number of tables from which the table descends by foreign keys, itself included: more than any of
+/// them has, unless they descend from it, too.
+fn depth(client: &mut impl GenericClient, relation: u32) -> Result<i64> {
+    let row = client
+        .query_one(
+            "with recursive up (relation) as (
+                 select $1::oid
+                 union
+                 select c.confrelid from up
+                 join pg_catalog.pg_constraint c on c.conrelid = up.relation and c.contype = 'f')
+             select count(*) from up",
+            &[&relation],
+        )
+        .context("look up the parents of a table")?;
+    Ok(row.get(0))
+}

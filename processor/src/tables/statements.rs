@@ -1,0 +1,164 @@
+//! The SQL that writes to one table. Everything is named with its schema, so that no search path
+//! matters.
+
+use super::table::OwnColumns;
+
+/// A column of the target's table.
+pub(super) struct Column {
+    pub(super) name: String,
+    /// With its schema and a collation of its own, without length or precision: an assignment sees to these.
+    pub(super) type_name: String,
+    pub(super) generated: bool,
+    /// GENERATED ALWAYS AS IDENTITY: an INSERT may give it a value, an UPDATE may not.
+    pub(super) always_identity: bool,
+}
+
+/// What the statements are made of.
+pub(super) struct Parts<'a> {
+    /// The table.
+    pub(super) name: &'a str,
+    pub(super) number: usize,
+    /// The columns that the source sends, in its order.
+    pub(super) carried: Vec<&'a Column>,
+    pub(super) key: Vec<&'a Column>,
+    /// Columns that only the target has, but for computed ones.
+    pub(super) own: Vec<&'a Column>,
+    /// Whether a row `t` has the key of `k`.
+    pub(super) same_key: String,
+}
+
+impl Parts<'_> {
+    /// The composite types of this session into which text is cast, and the statements that make them.
+    pub(super) fn row_type(&self) -> String {
+        format!("pg_temp.row_{}", self.number)
+    }
+
+    pub(super) fn key_type(&self) -> String {
+        format!("pg_temp.key_{}", self.number)
+    }
+
+    pub(super) fn create_types(&self) -> String {
+        let fields = |columns: &[&Column]| {
+            list(columns, |column| format!("{} {}", quote(&column.name), column.type_name))
+        };
+        format!(
+            "create type {} as ({}); create type {} as ({})",
+            self.row_type(),
+            fields(&self.carried),
+            self.key_type(),
+            fields(&self.key)
+        )
+    }
+
+    pub(super) fn delete(&self) -> String {
+        format!("delete from {} t using {} k where {}", self.name, self.keys(), self.same_key)
+    }
+
+    pub(super) fn existing(&self) -> String {
+        format!("select count(*) from {} t, {} k where {}", self.name, self.keys(), self.same_key)
+    }
+
+    pub(super) fn first_equal(&self) -> String {
+        let names = list(&self.key, |column| quote(&column.name));
+        let columns = list(&self.key, |column| format!("k.{}", quote(&column.name)));
+        format!(
+            "select pg_catalog.first_value(k.number) over (partition by {columns} order by k.number)
+             from pg_catalog.unnest($1::text[]::{}[]) with ordinality as k ({names}, number) order by k.number",
+            self.key_type()
+        )
+    }
+
+    /// Generated columns are left out; identity columns take the source's value.
+    pub(super) fn insert(&self) -> String {
+        let columns = list(&self.written(), |column| quote(&column.name));
+        format!(
+            "insert into {} ({columns}) overriding system value select {columns} from {}",
+            self.name,
+            self.rows()
+        )
+    }
+
+    /// A key that is equal need not be the same (1.0 and 1.00): it is set, too.
+    pub(super) fn upsert(&self) -> String {
+        let conflict = list(&self.key, |column| quote(&column.name));
+        let mut set = self.written();
+        set.retain(|column| !column.always_identity);
+        if set.is_empty() {
+            return format!("{} on conflict ({conflict}) do nothing", self.insert());
+        }
+        let set = list(&set, |column| format!("{0} = excluded.{0}", quote(&column.name)));
+        format!("{} on conflict ({conflict}) do update set {set}", self.insert())
+    }
+
+    /// Whether rows that are there can only be written by deleting them first.
+    pub(super) fn has_other_always_identity(&self) -> bool {
+        let is_key = |column: &Column| self.key.iter().any(|key| key.name == column.name);
+        self.carried.iter().any(|column| column.always_identity && !is_key(column))
+    }
+
+    pub(super) fn own_columns(&self) -> Option<OwnColumns> {
+        if self.own.is_empty() {
+            return None;
+        }
+        let kept = format!("pg_temp.kept_{}", self.number);
+        let fields = list(&self.key, |column| format!("t.{}", quote(&column.name)));
+        let own = |prefix: &str| list(&self.own, |column| format!("{prefix}{}", quote(&column.name)));
+        let columns =
+            |prefix: &str| list(&self.written(), |column| format!("{prefix}{}", quote(&column.name)));
+        let kept_key = self.same_key.replace("t.", "kept.");
+        Some(OwnColumns {
+            make: format!(
+                "create temporary table if not exists kept_{} on commit drop as
+                 select {fields}, {} from {} t limit 0",
+                self.number,
+                own("t."),
+                self.name
+            ),
+            keep: format!(
+                "insert into {kept} select {fields}, {} from {} t, {} k where {}",
+                own("t."),
+                self.name,
+                self.keys(),
+                self.same_key
+            ),
+            insert_kept: format!(
+                "insert into {} ({}, {}) overriding system value select {}, {} from {} k join {kept} kept on {kept_key}",
+                self.name,
+                columns(""),
+                own(""),
+                columns("k."),
+                own("kept."),
+                self.rows()
+            ),
+            insert_new: format!(
+                "insert into {} ({}) overriding system value select {} from {} k
+                 where not exists (select from {kept} kept where {kept_key})",
+                self.name,
+                columns(""),
+                columns("k."),
+                self.rows()
+            ),
+        })
+    }
+
+    fn written(&self) -> Vec<&Column> {
+        self.carried.iter().copied().filter(|column| !column.generated).collect()
+    }
+
+    fn rows(&self) -> String {
+        format!("pg_catalog.unnest($1::text[]::{}[])", self.row_type())
+    }
+
+    fn keys(&self) -> String {
+        format!("pg_catalog.unnest($1::text[]::{}[])", self.key_type())
+    }
+}
+
+fn list(columns: &[&Column], form: impl Fn(&Column) -> String) -> String {
+    columns.iter().map(|column| form(column)).collect::<Vec<_>>().join(", ")
+}
+
+/// An identifier as SQL.
+pub(super) fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

@@ -1,0 +1,30 @@
+-- Rows are found by their primary key, and keys are equal as the key's index says: by the operators of
+-- its operator classes, whatever schema they are in and whatever the search path says.
+
+-- "l.a operator(pg_catalog.=) r.a and …" for the columns of the relation's primary key (or of the unique
+-- index that has just these columns); null where there is no such index.
+create function replication.key_condition(relation regclass, key_columns text[], left_alias text, right_alias text)
+returns text
+language sql stable
+set search_path = pg_catalog
+return (
+    select string_agg(
+               format('%s.%I operator(%I.%s) %s.%I', left_alias, a.attname, n.nspname, o.oprname, right_alias, a.attname),
+               ' and ' order by array_position(key_columns, a.attname::text))
+    from (select i.indexrelid, i.indkey, i.indclass
+          from pg_index i
+          where i.indrelid = relation and i.indisunique and i.indpred is null and i.indexprs is null and i.indisvalid
+            and (select array_agg(a.attname::text order by a.attname)
+                 from pg_attribute a
+                 where a.attrelid = relation and a.attnum = any (i.indkey::int2[]))
+              = (select array_agg(name order by name) from unnest(key_columns) as wanted (name))
+            and i.indnkeyatts = cardinality(key_columns)
+          order by i.indisprimary desc, i.indexrelid limit 1) as key
+    cross join unnest(key.indkey::int2[], key.indclass::oid[]) as part (attnum, class)
+    join pg_attribute a on a.attrelid = relation and a.attnum = part.attnum
+    join pg_opclass c on c.oid = part.class
+    join pg_amop m on m.amopfamily = c.opcfamily and m.amopstrategy = 3
+                  and m.amoplefttype = c.opcintype and m.amoprighttype = c.opcintype
+    join pg_operator o on o.oid = m.amopopr
+    join pg_namespace n on n.oid = o.oprnamespace
+);
