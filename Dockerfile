@@ -9,9 +9,10 @@ COPY generator/Cargo.toml generator/
 COPY publisher/Cargo.toml publisher/
 COPY processor/Cargo.toml processor/
 COPY tests/Cargo.toml tests/
-RUN mkdir shared/src generator/src publisher/src processor/src tests/stories \
+COPY bench/Cargo.toml bench/
+RUN mkdir shared/src generator/src publisher/src processor/src tests/stories bench/src \
     && touch shared/src/lib.rs tests/stories/main.rs \
-    && for service in generator publisher processor; do echo 'fn main() {}' > $service/src/main.rs; done \
+    && for program in generator publisher processor bench; do echo 'fn main() {}' > $program/src/main.rs; done \
     && cargo build --release --locked --workspace
 COPY schema schema
 COPY shared shared

@@ -48,7 +48,7 @@ pub(crate) fn throughput(samples: &Samples) -> Option<String> {
     })
 }
 
-/// Latency over percentile, from the median to the slowest thousandth.
+/// Latency over percentile, both on scales where each decade takes the same room.
 pub(crate) fn latency(samples: &Samples) -> Option<String> {
     const PERCENTILES: [f64; 11] = [10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 97.5, 99.0, 99.5, 99.8, 99.9];
     let lines: Vec<Line> = kinds()
@@ -58,23 +58,33 @@ pub(crate) fn latency(samples: &Samples) -> Option<String> {
             let points = PERCENTILES
                 .iter()
                 .filter(|percent| (100.0 - *percent) / 100.0 * sample.len() as f64 >= 1.0)
-                .filter_map(|percent| Some((nines(*percent), percentile(sample, *percent)?)))
+                .filter_map(|percent| {
+                    Some((nines(*percent), percentile(sample, *percent)?.max(0.01).log10()))
+                })
                 .collect();
             Some(Line { label: kind.label(), colour: colour(kind), points })
         })
         .collect();
     let ticks = [10.0, 50.0, 90.0, 99.0, 99.9].map(|percent: f64| (nines(percent), format!("{percent} %")));
-    let x = Axis { title: "share of transactions that are visible by then", ticks: ticks.to_vec() };
-    let most = lines.iter().flat_map(|line| &line.points).map(|(_, y)| *y).fold(0.0, f64::max);
-    (most > 0.0).then(|| {
-        lines::draw(
-            "Latency from commit in A to visibility in B",
-            "milliseconds, at 100 transactions (520 events) a second",
-            &lines,
-            &x,
-            &|value| format!("{value} ms"),
-        )
-    })
+    let x = Axis { ticks: ticks.to_vec() };
+    let values = || lines.iter().flat_map(|line| &line.points).map(|(_, y)| 10_f64.powf(*y));
+    let y = decades(values().fold(f64::INFINITY, f64::min), values().fold(0.0, f64::max));
+    let titles = (
+        "Latency from commit in A to visibility in B",
+        "milliseconds (logarithmic), at 100 transactions (520 events) a second",
+    );
+    (!lines.is_empty())
+        .then(|| lines::draw(titles, &lines, "share of the transactions that are visible by then", &x, &y))
+}
+
+/// A logarithmic axis of milliseconds, with ticks at 1, 2, 5 of each decade, that holds both values.
+fn decades(least: f64, most: f64) -> Axis {
+    let ticks: Vec<f64> =
+        (-2..5).flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * 10_f64.powi(power))).collect();
+    let from = ticks.iter().rposition(|tick| *tick <= least).unwrap_or(0);
+    let to = ticks.iter().position(|tick| *tick >= most).unwrap_or(ticks.len() - 1);
+    let label = |tick: &f64| (tick.log10(), format!("{} ms", (tick * 100.0).round() / 100.0));
+    Axis { ticks: ticks[from..=to.max(from)].iter().map(label).collect() }
 }
 
 /// The place of a percentile on an axis where each nine takes the same room.
@@ -96,19 +106,17 @@ pub(crate) fn catch_up(samples: &Samples) -> Option<String> {
     let last = lines.iter().map(|line| end_of(&line.points)).fold(0.0, f64::max);
     let step = canvas::round_step(last / 6.0);
     let ticks = (0..=20).map(|n| f64::from(n) * step).take_while(|at| *at <= last * 1.001);
-    let x = Axis {
-        title: "seconds since publisher and processor were started (native: since the subscription was enabled)",
-        ticks: ticks.map(|at| (at, format!("{at} s"))).collect(),
+    let x = Axis { ticks: ticks.map(|at| (at, format!("{} s", (at * 1000.0).round() / 1000.0))).collect() };
+    let y = Axis {
+        ticks: [0, 20, 40, 60, 80, 100].map(|share| (f64::from(share), format!("{share} %"))).to_vec(),
     };
-    (last > 0.0).then(|| {
-        lines::draw(
-            "Catch-up over time",
-            &format!("share of {} transactions that is visible in B", thousands(20_000.0)),
-            &lines,
-            &x,
-            &|value| format!("{value} %"),
-        )
-    })
+    let titles = (
+        "Catch-up over time",
+        "share of 20,000 transactions that is visible in B; this system shows a backlog at once, as a whole",
+    );
+    let x_title =
+        "seconds since publisher and processor were started (native: since the subscription was enabled)";
+    (last > 0.0).then(|| lines::draw(titles, &lines, x_title, &x, &y))
 }
 
 fn end_of(curve: &[(f64, f64)]) -> f64 {
@@ -161,6 +169,13 @@ mod tests {
         assert!(
             throughput(&samples).is_none() && latency(&samples).is_none() && catch_up(&samples).is_none()
         );
+    }
+
+    #[test]
+    fn a_logarithmic_axis_holds_what_it_shows() {
+        let axis = decades(0.27, 93.0);
+        let labels: Vec<_> = axis.ticks.iter().map(|(_, label)| label.as_str()).collect();
+        assert_eq!(labels, ["0.2 ms", "0.5 ms", "1 ms", "2 ms", "5 ms", "10 ms", "20 ms", "50 ms", "100 ms"]);
     }
 
     #[test]

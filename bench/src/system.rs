@@ -29,8 +29,8 @@ impl Kind {
     pub(crate) fn label(self) -> &'static str {
         match self {
             Kind::Native => "native",
-            Kind::NativeTuned => "native, tuned",
-            Kind::NativeDurable => "native, durable",
+            Kind::NativeTuned => "native tuned",
+            Kind::NativeDurable => "native durable",
             Kind::Ours => "this system",
         }
     }

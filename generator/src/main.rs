@@ -15,6 +15,7 @@ use anyhow::Result;
 use crossbeam_channel::bounded;
 use shared::config::Environment;
 use shared::database::Database;
+use shared::schema::Side;
 use shared::supervisor::{Supervisor, run_service};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ const PLANS_WAITING: usize = 8;
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
-    run_service("data-generator", start)
+    run_service("data-generator", Side::Source, start)
 }
 
 fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {

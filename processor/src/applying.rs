@@ -112,7 +112,8 @@ impl Applying {
                 default(IDLE_CHECK) => {}
             }
         }
-        let events = |decoded: &Decoded| decoded.batch.as_ref().map_or(1, |batch| batch.events.len());
+        let events =
+            |decoded: &Decoded| decoded.batch.as_ref().map_or(1, |readable| readable.batch.events.len());
         let mut taken: usize = self.group.iter().map(events).sum();
         while taken < self.group_events_max {
             if let Some(decoded) = self.early.remove(&self.next) {

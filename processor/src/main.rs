@@ -31,6 +31,7 @@ use anyhow::Result;
 use crossbeam_channel::bounded;
 use settings::Settings;
 use shared::config::Environment;
+use shared::schema::Side;
 use shared::supervisor::{Supervisor, run_service};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -42,7 +43,7 @@ const DECODERS: usize = 2;
 const MESSAGES_IN_FLIGHT: usize = 64;
 
 fn main() -> ExitCode {
-    run_service("inbox-processor", start)
+    run_service("inbox-processor", Side::Target, start)
 }
 
 fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {

@@ -1,9 +1,9 @@
 //! Gives every message of a group its fate, by the position alone. Nothing is written here.
 
-use crate::decoder::Decoded;
+use crate::decoder::{Decoded, Readable};
 use crate::inbox::Stored;
 use crate::position::{TargetPosition, Verdict, from_ordinal, judge};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use shared::wire::Batch;
 use std::sync::Arc;
 
@@ -35,11 +35,10 @@ pub(crate) fn receive<'a>(
         gap,
     };
     for decoded in group {
-        let payload = &decoded.pulled.message.data;
-        let batch = match &decoded.batch {
-            Ok(batch) => batch,
+        let Readable { json, batch } = match &decoded.batch {
+            Ok(readable) => readable,
             Err(reason) => {
-                receipt.unreadable.push((format!("{reason:#}"), payload));
+                receipt.unreadable.push((format!("{reason:#}"), &decoded.pulled.message.data));
                 continue;
             }
         };
@@ -50,8 +49,7 @@ pub(crate) fn receive<'a>(
                 receipt.gap = true;
             }
             Verdict::Next { from } => {
-                let payload = std::str::from_utf8(payload).context("read a message as text")?;
-                receipt.stored.push(Stored { batch: from_ordinal(batch.clone(), from), payload });
+                receipt.stored.push(Stored { batch: from_ordinal(batch.clone(), from), payload: json });
                 receipt.position = Some(TargetPosition {
                     source: batch.source.id.clone(),
                     timeline: batch.source.timeline,

@@ -84,7 +84,8 @@ mod tests {
             shape: 1,
             operation: Operation::Insert,
             key: Some(format!("({number})")),
-            row: Some("x".repeat(row_bytes)),
+            // Nothing that could be compressed.
+            row: Some((0..row_bytes).map(|_| fastrand::alphanumeric()).collect()),
         };
         Batch {
             format: FORMAT,

@@ -27,6 +27,7 @@ use anyhow::Result;
 use crossbeam_channel::bounded;
 use settings::Settings;
 use shared::config::Environment;
+use shared::schema::Side;
 use shared::supervisor::{Supervisor, run_service};
 use state::State;
 use std::process::ExitCode;
@@ -38,7 +39,7 @@ const ENCODERS: usize = 2;
 const BATCHES_IN_FLIGHT: usize = 16;
 
 fn main() -> ExitCode {
-    run_service("outbox-publisher", start)
+    run_service("outbox-publisher", Side::Source, start)
 }
 
 fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {

@@ -1,12 +1,23 @@
-//! The SQL that each side needs, embedded from `schema/`, and the way it is brought up to date:
-//! numbered files, each applied once and in order, safe to run concurrently and repeatedly.
+//! The SQL that each side needs, embedded from `schema/`, and the way it is brought up to date.
+//!
+//! Tables are made by numbered files, each applied once and in order. Functions, views and triggers are in
+//! repeatable files, all of which are applied again when one of them has changed. Safe to run concurrently
+//! and repeatedly; where all is up to date, nothing is written, so a role without rights on it will do.
 
-use anyhow::{Context, Result, bail};
-use postgres::Client;
+use crate::fault::Fault;
+use anyhow::{Context, Result, anyhow};
+use postgres::error::SqlState;
+use postgres::{Client, Transaction};
 
 /// One numbered file.
-pub struct Migration {
+struct Migration {
     version: i32,
+    name: &'static str,
+    sql: &'static str,
+}
+
+/// One file that can be applied again and again.
+struct Repeatable {
     name: &'static str,
     sql: &'static str,
 }
@@ -34,10 +45,31 @@ impl Side {
 
     fn migrations(self) -> &'static [Migration] {
         match self {
-            Side::Common => COMMON,
+            Side::Common => &[],
             Side::Source => SOURCE,
             Side::Target => TARGET,
         }
+    }
+
+    fn repeatable(self) -> &'static [Repeatable] {
+        match self {
+            Side::Common => COMMON_REPEATABLE,
+            Side::Source => SOURCE_REPEATABLE,
+            Side::Target => TARGET_REPEATABLE,
+        }
+    }
+
+    /// Versions up to this one had their files turned into repeatable ones.
+    fn retired(self) -> i32 {
+        match self {
+            Side::Common => 1,
+            Side::Source => 5,
+            Side::Target => 2,
+        }
+    }
+
+    fn newest(self) -> i32 {
+        self.migrations().last().map_or(0, |migration| migration.version).max(self.retired())
     }
 }
 
@@ -51,21 +83,37 @@ macro_rules! migrations {
     };
 }
 
-const COMMON: &[Migration] =
-    migrations![1 "common/001_rows_for_people.sql", 2 "common/002_key_condition.sql"];
+macro_rules! repeatable {
+    ($($path:literal),* $(,)?) => {
+        &[$(Repeatable { name: $path, sql: include_str!(concat!("../../schema/", $path)) }),*]
+    };
+}
+
 const SOURCE: &[Migration] = migrations![
     1 "source/001_outbox_and_ticks.sql",
-    2 "source/002_attach.sql",
-    3 "source/003_views.sql",
-    4 "source/004_follow_alter_table.sql",
-    5 "source/005_audit.sql",
-    10 "source/010_column_types.sql",
-    40 "source/040_terms.sql",
+    6 "source/006_column_types.sql",
+    7 "source/007_terms.sql",
 ];
-const TARGET: &[Migration] = migrations![
-    1 "target/001_inbox_and_positions.sql",
-    2 "target/002_views.sql",
-    20 "target/020_drift.sql",
+const TARGET: &[Migration] = migrations![1 "target/001_inbox_and_positions.sql", 3 "target/003_drift.sql"];
+
+const COMMON_REPEATABLE: &[Repeatable] = repeatable![
+    "common/repeatable/rows_for_people.sql",
+    "common/repeatable/key_condition.sql",
+    "common/repeatable/remove.sql",
+];
+const SOURCE_REPEATABLE: &[Repeatable] = repeatable![
+    "source/repeatable/describe.sql",
+    "source/repeatable/capture.sql",
+    "source/repeatable/attach.sql",
+    "source/repeatable/follow_ddl.sql",
+    "source/repeatable/views.sql",
+    "source/repeatable/audit.sql",
+    "source/repeatable/grants.sql",
+];
+const TARGET_REPEATABLE: &[Repeatable] = repeatable![
+    "target/repeatable/views.sql",
+    "target/repeatable/accept.sql",
+    "target/repeatable/grants.sql",
 ];
 
 /// The tables of the demo, for databases that play a part in it.
@@ -78,13 +126,94 @@ const MIGRATION_LOCK: i64 = 0x7265_706c_0001;
 
 /// Brings `side`'s objects in this database up to date, in one transaction.
 ///
-/// Waits while another process does the same. Refuses a database that a newer version of this
-/// program has already been at.
+/// Waits while another process does the same. Refuses a database that a newer version of this program
+/// has already been at, and one that is not up to date where this role may not change that.
 pub fn migrate(client: &mut Client, side: Side) -> Result<()> {
+    if is_up_to_date(client, side)? {
+        return Ok(());
+    }
+    bring_up_to_date(client, side).map_err(|error| {
+        let database = error.chain().find_map(|cause| cause.downcast_ref::<postgres::Error>());
+        if database.and_then(postgres::Error::code) != Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
+            return error;
+        }
+        let service = if matches!(side, Side::Target) { "inbox-processor" } else { "outbox-publisher" };
+        error
+            .context(format!(
+                "the schema \"replication\" is missing or not up to date, and this role may not change it; run once with \
+                 a DATABASE_URL of a role that may (the owner of the database, better a superuser): {service} migrate"
+            ))
+            .context(Fault::Fatal)
+    })
+}
+
+/// Asks without writing anything.
+fn is_up_to_date(client: &mut Client, side: Side) -> Result<bool> {
+    let row = client
+        .query_one("select to_regclass('replication.repeatable') is not null", &[])
+        .context("look for the schema \"replication\"")?;
+    if !row.get::<_, bool>(0) {
+        return Ok(false);
+    }
+    for side in [Side::Common, side] {
+        let present = present_version(client, side)?;
+        require_not_newer(side, present)?;
+        if present < side.newest() || has_changed_files(client, side)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn present_version(client: &mut impl postgres::GenericClient, side: Side) -> Result<i32> {
+    let row = client
+        .query_one(
+            "select coalesce(max(version), 0) from replication.schema_version where side = $1",
+            &[&side.name()],
+        )
+        .context("read the schema's version")?;
+    Ok(row.get(0))
+}
+
+fn require_not_newer(side: Side, present: i32) -> Result<()> {
+    if present <= side.newest() {
+        return Ok(());
+    }
+    Err(anyhow!(
+        "the database has version {present} of the {} schema, this program knows {}: run the newer program",
+        side.name(),
+        side.newest()
+    )
+    .context(Fault::Fatal))
+}
+
+fn has_changed_files(client: &mut impl postgres::GenericClient, side: Side) -> Result<bool> {
+    let (names, texts) = names_and_texts(side);
+    let row = client
+        .query_one(
+            "select exists (
+                 select from unnest($1::text[], $2::text[]) as file (name, sql)
+                 left join replication.repeatable r
+                        on r.side = $3 and r.name = file.name and r.checksum = md5(file.sql)
+                 where r.name is null)",
+            &[&names, &texts, &side.name()],
+        )
+        .context("compare the schema's functions and views")?;
+    Ok(row.get(0))
+}
+
+fn names_and_texts(side: Side) -> (Vec<&'static str>, Vec<&'static str>) {
+    side.repeatable().iter().map(|file| (file.name, file.sql)).unzip()
+}
+
+fn bring_up_to_date(client: &mut Client, side: Side) -> Result<()> {
     let mut transaction = client.transaction().context("begin the schema migration")?;
     // Whatever the defaults of the database and the role are, the files mean what they say.
     transaction
-        .batch_execute("set local search_path = pg_catalog; set local standard_conforming_strings = on")
+        .batch_execute(
+            "set local search_path = pg_catalog; set local standard_conforming_strings = on;
+             set local check_function_bodies = on",
+        )
         .context("begin the schema migration")?;
     transaction.execute("select pg_advisory_xact_lock($1)", &[&MIGRATION_LOCK]).context("lock the schema")?;
     transaction
@@ -96,38 +225,66 @@ pub fn migrate(client: &mut Client, side: Side) -> Result<()> {
                  name text not null,
                  applied_at timestamptz not null default clock_timestamp(),
                  primary key (side, version)
+             );
+             create table if not exists replication.repeatable (
+                 side text not null,
+                 name text not null,
+                 checksum text not null,
+                 applied_at timestamptz not null default clock_timestamp(),
+                 primary key (side, name)
              );",
         )
         .context("create the schema 'replication'")?;
     for side in [Side::Common, side] {
-        let row = transaction
-            .query_one(
-                "select coalesce(max(version), 0) from replication.schema_version where side = $1",
-                &[&side.name()],
-            )
-            .context("read the schema's version")?;
-        apply_missing(&mut transaction, side, row.get(0))?;
+        let present = present_version(&mut transaction, side)?;
+        require_not_newer(side, present)?;
+        apply_missing(&mut transaction, side, present)?;
+        if has_changed_files(&mut transaction, side)? {
+            apply_repeatable(&mut transaction, side)?;
+        }
     }
     transaction.commit().context("commit the schema migration")
 }
 
-fn apply_missing(transaction: &mut postgres::Transaction<'_>, side: Side, present: i32) -> Result<()> {
-    let newest = side.migrations().last().map_or(0, |migration| migration.version);
-    if present > newest {
-        bail!(
-            "the database has version {present} of the {} schema, this program knows {newest}: run the newer program",
-            side.name()
-        );
-    }
+fn apply_missing(transaction: &mut Transaction<'_>, side: Side, present: i32) -> Result<()> {
     for migration in side.migrations().iter().filter(|migration| migration.version > present) {
         transaction
             .batch_execute(migration.sql)
             .with_context(|| format!("apply schema/{}", migration.name))?;
-        transaction.execute(
-            "insert into replication.schema_version (side, version, name) values ($1, $2, $3)",
-            &[&side.name(), &migration.version, &migration.name],
-        )?;
+        note_version(transaction, side, migration.version, migration.name)?;
         log::info!("applied schema/{}", migration.name);
     }
+    if present < side.retired() && side.newest() == side.retired() {
+        note_version(transaction, side, side.retired(), "retired")?;
+    }
+    Ok(())
+}
+
+fn note_version(transaction: &mut Transaction<'_>, side: Side, version: i32, name: &str) -> Result<()> {
+    transaction
+        .execute(
+            "insert into replication.schema_version (side, version, name) values ($1, $2, $3)",
+            &[&side.name(), &version, &name],
+        )
+        .context("note the schema's version")?;
+    Ok(())
+}
+
+fn apply_repeatable(transaction: &mut Transaction<'_>, side: Side) -> Result<()> {
+    for file in side.repeatable() {
+        transaction.batch_execute(file.sql).with_context(|| format!("apply schema/{}", file.name))?;
+    }
+    let (names, texts) = names_and_texts(side);
+    transaction
+        .execute("delete from replication.repeatable where side = $1", &[&side.name()])
+        .and_then(|_| {
+            transaction.execute(
+                "insert into replication.repeatable (side, name, checksum)
+                 select $3, name, md5(sql) from unnest($1::text[], $2::text[]) as file (name, sql)",
+                &[&names, &texts, &side.name()],
+            )
+        })
+        .context("note the schema's functions and views")?;
+    log::info!("applied the functions and views of schema/{}", side.name());
     Ok(())
 }

@@ -6,8 +6,10 @@
 //! containers to read.
 
 use crate::config::Environment;
+use crate::database::Database;
 use crate::fault::{Fault, fault_of};
 use crate::retry::{Backoff, Complaint};
+use crate::schema::{Side, migrate};
 use crate::stopping;
 use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
@@ -24,17 +26,21 @@ use std::time::{Duration, Instant, SystemTime};
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 /// A health file older than this belongs to a process that hangs or is gone.
 const HEALTH_FRESH: Duration = Duration::from_secs(5);
+/// The longest statement of a migration.
+const MIGRATION_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long to wait for the failure that made a thread end.
 const CAUSE_DEADLINE: Duration = Duration::from_millis(500);
 /// How long a stop waits for the threads.
 const JOIN_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Runs a service: `health` as the only argument asks about the running one, no argument runs it.
+/// Runs a service: `health` as the only argument asks about the running one, `migrate` brings its side of
+/// the schema up to date and ends, no argument runs it.
 ///
 /// `start` reads the configuration and spawns the threads. The process ends with 0 after a
 /// signal, 1 when a thread failed, 2 when it could not start, 101 when a thread panicked.
 pub fn run_service(
     service: &'static str,
+    side: Side,
     start: impl FnOnce(&Environment, &mut Supervisor) -> Result<()>,
 ) -> ExitCode {
     let environment = Environment::read();
@@ -42,9 +48,10 @@ pub fn run_service(
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => {}
         ["health"] => return report_health(&environment),
+        ["migrate"] => return run_migration(&environment, service, side),
         _ => {
             eprintln!(
-                "usage: {service} [health]\nSettings come from the environment; .env.example lists them all."
+                "usage: {service} [health|migrate]\nSettings come from the environment; .env.example lists them all."
             );
             return ExitCode::from(2);
         }
@@ -59,6 +66,24 @@ pub fn run_service(
         Err(error) => {
             log::error!("{service} cannot start: {error:#}");
             ExitCode::from(2)
+        }
+    }
+}
+
+fn run_migration(environment: &Environment, service: &str, side: Side) -> ExitCode {
+    crate::logging::start();
+    let migrated = Database::from_env(environment, service, MIGRATION_TIMEOUT, 1).and_then(|database| {
+        migrate(&mut database.session()?, side)?;
+        Ok(database)
+    });
+    match migrated {
+        Ok(database) => {
+            log::info!("the schema \"replication\" in {} is up to date", database.address());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            log::error!("{error:#}");
+            ExitCode::FAILURE
         }
     }
 }

@@ -1,17 +1,26 @@
 //! The wire contract: what travels from the source to the target (a [`Batch`]) and back (a
 //! [`Confirm`]), and the positions that both sides compare.
 //!
-//! Messages are JSON with a format version. Values of the application travel in the text form that
-//! PostgreSQL gave them and are never interpreted on the way.
+//! Messages are JSON with a format version; larger ones are compressed (LZ4), which is what they cost the
+//! broker three times over. Values of the application travel in the text form that PostgreSQL gave them
+//! and are never interpreted on the way.
 
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 use uuid::Uuid;
 
 /// The version of the message format. A reader refuses every other.
 pub const FORMAT: u32 = 1;
+
+/// Smaller messages are not compressed: people can read them on the wire.
+const PACKED_FROM: usize = 2048;
+/// What a compressed message begins with; no JSON does.
+const PACKED: &[u8] = b"LZ4\0";
+/// A message that would be larger once it is unpacked is not one of ours.
+const UNPACKED_MAX: usize = 512 * 1024 * 1024;
 
 /// The subject below `prefix` that carries batches from the source to the target.
 pub fn events_subject(prefix: &str) -> String {
@@ -177,12 +186,19 @@ impl Batch {
 
     /// The message's bytes.
     pub fn encode(&self) -> Result<Vec<u8>> {
-        serde_json::to_vec(self).with_context(|| format!("encode a batch of tick {}", self.tick))
+        let json =
+            serde_json::to_vec(self).with_context(|| format!("encode a batch of tick {}", self.tick))?;
+        Ok(pack(json))
     }
 
     /// Reads a message's bytes and checks that it is consistent in itself.
     pub fn decode(payload: &[u8]) -> Result<Batch> {
-        let batch: Batch = read(payload).context("read a batch")?;
+        Batch::from_json(&unpack(payload)?)
+    }
+
+    /// Reads a message that is [unpacked](unpack), and checks that it is consistent in itself.
+    pub fn from_json(json: &str) -> Result<Batch> {
+        let batch: Batch = read(json.as_bytes()).context("read a batch")?;
         if batch.events.is_empty() || batch.first < 1 || batch.last() > batch.total {
             bail!("a batch of events {} to {} of {} cannot be", batch.first, batch.last(), batch.total);
         }
@@ -198,6 +214,28 @@ impl Batch {
         }
         Ok(batch)
     }
+}
+
+fn pack(json: Vec<u8>) -> Vec<u8> {
+    if json.len() < PACKED_FROM {
+        return json;
+    }
+    let compressed = lz4_flex::block::compress_prepend_size(&json);
+    [PACKED, &compressed].concat()
+}
+
+/// The text of a message, whether it was compressed or not.
+pub fn unpack(payload: &[u8]) -> Result<Cow<'_, str>> {
+    let Some(packed) = payload.strip_prefix(PACKED) else {
+        return std::str::from_utf8(payload).map(Cow::Borrowed).context("read a message as text");
+    };
+    let (size, compressed) =
+        lz4_flex::block::uncompressed_size(packed).context("read the size of a compressed message")?;
+    if size > UNPACKED_MAX {
+        bail!("a compressed message of {size} bytes cannot be: at most {UNPACKED_MAX} are taken");
+    }
+    let json = lz4_flex::block::decompress(compressed, size).context("decompress a message")?;
+    String::from_utf8(json).map(Cow::Owned).context("read a message as text")
 }
 
 /// Reads a message of this [`FORMAT`]; of another, it says so rather than what it stumbled over.
@@ -309,6 +347,19 @@ mod tests {
     fn a_batch_survives_the_wire() {
         let sent = batch();
         assert_eq!(Batch::decode(&sent.encode().unwrap()).unwrap(), sent);
+    }
+
+    #[test]
+    fn a_large_batch_is_compressed_and_a_broken_one_is_refused() {
+        let mut sent = batch();
+        sent.total = 100;
+        sent.events = vec![sent.events[0].clone(); 100];
+        let packed = sent.encode().unwrap();
+        assert!(packed.starts_with(PACKED) && packed.len() < 2000, "{}", packed.len());
+        assert_eq!(Batch::decode(&packed).unwrap(), sent);
+        assert!(Batch::decode(&packed[..packed.len() - 1]).is_err());
+        assert!(Batch::decode(&[PACKED, &[0xff; 20]].concat()).is_err());
+        assert!(Batch::decode(PACKED).is_err());
     }
 
     #[test]

@@ -1,15 +1,7 @@
 //! The awkward cases of applying: whatever the order of rows, B ends as A.
 
-use crate::harness::{Replication, assert_same, attach, count, make_in_both, wait_for};
+use crate::harness::{Replication, assert_same, count, start_with_tables as start, wait_for};
 use postgres::Client;
-
-/// Starts a replication with tables of its own, the same on both sides.
-fn start(name: &str, tables_sql: &str, tables: &[&str]) -> Replication {
-    let replication = Replication::start(name);
-    make_in_both(&replication, tables_sql);
-    attach(&replication, tables);
-    replication
-}
 
 /// Runs each of the transactions, once all in one tick and once a tick for each; after each, both sides
 /// must be the same. `reset` brings the beginning back.

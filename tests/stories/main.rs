@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod apply;
+mod capture;
 mod concurrency;
 mod delivery;
 mod hang;
@@ -16,4 +17,5 @@ mod operation;
 mod standby;
 mod tables;
 mod transactions;
+mod upgrade;
 mod values;

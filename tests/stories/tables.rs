@@ -105,7 +105,7 @@ fn a_detached_table_is_no_longer_captured_and_removal_leaves_no_trace() {
     assert_eq!(count(&mut source, "select count(*) from outbox"), 1);
 
     assert_eq!(replication.publisher.stop().code(), Some(0));
-    source.batch_execute("drop schema replication cascade").unwrap();
+    source.execute("select replication.remove()", &[]).unwrap();
     let left = "select (select count(*) from pg_trigger where tgname like 'replication%')
                      + (select count(*) from pg_event_trigger)
                      + (select count(*) from pg_class where relname in ('outbox', 'inbox', 'processed_events'))";

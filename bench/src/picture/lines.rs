@@ -1,6 +1,6 @@
-//! Lines over an axis, each named at its right end or in a legend.
+//! Lines over two axes, with a legend.
 
-use super::canvas::{Anchor, Canvas, MARGIN, TOP, WIDTH, round_step};
+use super::canvas::{Anchor, Canvas, MARGIN, TOP, WIDTH};
 
 const HEIGHT: f64 = 400.0;
 const LEFT: f64 = MARGIN + 52.0;
@@ -16,44 +16,41 @@ pub(crate) struct Line {
     pub(crate) points: Vec<(f64, f64)>,
 }
 
-/// The horizontal axis; the vertical one begins at zero and finds its own round steps.
-pub(crate) struct Axis<'a> {
-    pub(crate) title: &'a str,
+/// Reaches from its first tick to its last, or to the last point if that is further.
+pub(crate) struct Axis {
     pub(crate) ticks: Vec<(f64, String)>,
 }
 
-pub(crate) fn draw(
-    title: &str,
-    subtitle: &str,
-    lines: &[Line],
-    axis: &Axis,
-    y_label: &dyn Fn(f64) -> String,
-) -> String {
-    let mut canvas = Canvas::new(HEIGHT, title, subtitle);
+impl Axis {
+    fn range(&self, values: impl Iterator<Item = f64>) -> (f64, f64) {
+        let least = self.ticks.first().map_or(0.0, |(value, _)| *value);
+        let last = self.ticks.last().map_or(least, |(value, _)| *value);
+        (least, values.fold(last, f64::max))
+    }
+}
+
+pub(crate) fn draw(titles: (&str, &str), lines: &[Line], x_title: &str, x: &Axis, y: &Axis) -> String {
+    let mut canvas = Canvas::new(HEIGHT, titles.0, titles.1);
     let points = || lines.iter().flat_map(|line| &line.points);
-    let most_y = points().map(|(_, y)| *y).fold(f64::MIN_POSITIVE, f64::max);
-    let step = round_step(most_y / 5.0);
-    let steps = (most_y / step).ceil();
-    let least_x = axis.ticks.first().map_or(0.0, |(x, _)| *x);
-    let most_x = points().map(|(x, _)| *x).chain(axis.ticks.last().map(|(x, _)| *x)).fold(least_x, f64::max);
+    let (least_x, most_x) = x.range(points().map(|(x, _)| *x));
+    let (least_y, most_y) = y.range(points().map(|(_, y)| *y));
     let at = |x: f64, y: f64| {
         let across = (x - least_x) / (most_x - least_x).max(f64::MIN_POSITIVE);
-        (LEFT + (RIGHT - LEFT) * across, BOTTOM - (BOTTOM - PLOT_TOP) * y / (steps * step))
+        let up = (y - least_y) / (most_y - least_y).max(f64::MIN_POSITIVE);
+        (LEFT + (RIGHT - LEFT) * across, BOTTOM - (BOTTOM - PLOT_TOP) * up)
     };
 
-    let mut value = 0.0;
-    while value <= steps * step * 1.001 {
-        let (_, y) = at(least_x, value);
+    for (value, label) in &y.ticks {
+        let (_, y) = at(least_x, *value);
         canvas.grid_line((LEFT, y), (RIGHT, y));
-        canvas.pale_text(LEFT - 10.0, y + 4.0, &y_label(rounded(value)), Anchor::End);
-        value += step;
+        canvas.pale_text(LEFT - 10.0, y + 4.0, label, Anchor::End);
     }
-    for (value, label) in &axis.ticks {
-        let (x, _) = at(*value, 0.0);
+    for (value, label) in &x.ticks {
+        let (x, _) = at(*value, least_y);
         canvas.grid_line((x, PLOT_TOP), (x, BOTTOM + 5.0));
         canvas.pale_text(x, BOTTOM + 20.0, label, Anchor::Middle);
     }
-    canvas.pale_text(f64::midpoint(LEFT, RIGHT), HEIGHT - 20.0, axis.title, Anchor::Middle);
+    canvas.pale_text(f64::midpoint(LEFT, RIGHT), HEIGHT - 20.0, x_title, Anchor::Middle);
 
     // Ours comes first and is drawn last, on top.
     for line in lines.iter().rev() {
@@ -72,9 +69,4 @@ pub(crate) fn draw(
         x += 48.0 + 7.6 * line.label.len() as f64;
     }
     canvas.finish()
-}
-
-/// Without the digits that adding steps brings.
-fn rounded(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
 }

@@ -86,8 +86,11 @@ fn ratios(samples: &Samples) -> Option<String> {
     ] {
         for kind in [Kind::Native, Kind::NativeTuned, Kind::NativeDurable] {
             if let Some(Summary { min, median, max }) = summary(&samples.ratios(quantity, kind)) {
-                let _ =
-                    write!(table, "\n| {what}, {} | **{median:.2}** | {min:.2} | {max:.2} |", kind.label());
+                let _ = write!(
+                    table,
+                    "\n| {what}, against {} | **{median:.2}** | {min:.2} | {max:.2} |",
+                    kind.label()
+                );
                 rows += 1;
             }
         }
@@ -192,7 +195,7 @@ mod tests {
         let text = report_of(&samples);
         for line in [
             "**A equals B** after each of 2 runs",
-            "| catch-up rate, native | **1.00** | 0.67 | 1.50 |",
+            "| catch-up rate, against native | **1.00** | 0.67 | 1.50 |",
             "| catch-up (events/s) | 50000 (40000 – 60000) | 50000 (40000 – 60000) |",
             "| nats a | 10.0 |",
             "| **all** | **15.0** |",

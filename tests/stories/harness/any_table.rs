@@ -7,6 +7,14 @@ use postgres::Client;
 const EXACT: &str = "set extra_float_digits = 3; set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres';
     set bytea_output = 'hex'; set timezone = 'UTC'; set lc_monetary = 'C'; set xmloption = 'content'";
 
+/// Starts a replication with tables of its own, the same on both sides, attached.
+pub(crate) fn start_with_tables(name: &str, sql: &str, tables: &[&str]) -> Replication {
+    let replication = Replication::start(name);
+    make_in_both(&replication, sql);
+    attach(&replication, tables);
+    replication
+}
+
 /// Makes the same tables (types, …) in source and target.
 pub(crate) fn make_in_both(replication: &Replication, sql: &str) {
     replication.source().batch_execute(sql).unwrap();

@@ -4,12 +4,14 @@ mod any_table;
 mod demo;
 mod pooler;
 mod proxy;
+mod server;
 mod service;
 
-pub(crate) use any_table::{assert_same, attach, make_in_both};
+pub(crate) use any_table::{assert_same, attach, make_in_both, start_with_tables};
 pub(crate) use demo::{Demo, assert_equal};
 pub(crate) use pooler::start_pooler;
 pub(crate) use proxy::Proxy;
+pub(crate) use server::PrivateServer;
 pub(crate) use service::Service;
 
 use postgres::{Client, NoTls};
@@ -106,17 +108,34 @@ impl Replication {
     /// The same, with settings for both services.
     pub(crate) fn start_with(name: &str, settings: &[(&str, &str)]) -> Replication {
         let mut replication = Replication::prepare(name, settings);
-        replication.processor.start();
-        replication.publisher.start();
-        replication.processor.wait_until_healthy();
-        replication.publisher.wait_until_healthy();
+        replication.start_services();
         replication
+    }
+
+    /// The same, with the source at a server of the test's own.
+    pub(crate) fn start_from(name: &str, source: &PrivateServer) -> Replication {
+        let mut replication = Replication::prepare_from(name, source.url(), &[]);
+        replication.start_services();
+        replication
+    }
+
+    /// Both services, until they are healthy.
+    pub(crate) fn start_services(&mut self) {
+        self.processor.start();
+        self.publisher.start();
+        self.processor.wait_until_healthy();
+        self.publisher.wait_until_healthy();
     }
 
     /// Both databases with the demo's tables, attached; no service running yet.
     pub(crate) fn prepare(name: &str, settings: &[(&str, &str)]) -> Replication {
+        Replication::prepare_from(name, &Servers::from_env().source, settings)
+    }
+
+    /// The same, with the source at the server of this maintenance database.
+    pub(crate) fn prepare_from(name: &str, source: &str, settings: &[(&str, &str)]) -> Replication {
         let servers = Servers::from_env();
-        let source_url = create_database(&servers.source, &format!("{name}_source"));
+        let source_url = create_database(source, &format!("{name}_source"));
         let target_url = create_database(&servers.target, &format!("{name}_target"));
         let mut source = Client::connect(&source_url, NoTls).unwrap();
         migrate(&mut source, Side::Source).unwrap();
@@ -152,6 +171,21 @@ impl Replication {
         // A test that failed on servers that were kept has left its own.
         replication.delete_stream();
         replication
+    }
+
+    /// Has the services log in as these roles, whose password is `password`.
+    pub(crate) fn use_role(&mut self, publisher: &str, processor: &str) {
+        let as_role = |url: &str, role: &str| {
+            let (_, server) = url.rsplit_once('@').unwrap();
+            format!("postgres://{role}:password@{server}")
+        };
+        self.publisher.set("DATABASE_URL", &as_role(&self.source_url, publisher));
+        self.processor.set("DATABASE_URL", &as_role(&self.target_url, processor));
+    }
+
+    /// Brings the target's schema up to date, as its owner does with `inbox-processor migrate`.
+    pub(crate) fn migrate_target(&self) {
+        self.processor.migrate(&self.target_url);
     }
 
     pub(crate) fn source(&self) -> Client {

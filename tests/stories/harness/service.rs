@@ -54,7 +54,7 @@ impl Service {
             urls.push(url.replace(server, &format!("127.0.0.1:{}", proxy.port())));
             proxies.push(proxy);
         }
-        self.settings.insert(setting.to_owned(), urls.join(","));
+        self.set(setting, &urls.join(","));
         proxies
     }
 
@@ -71,6 +71,18 @@ impl Service {
     fn signal(&self, signal: &str) {
         let pid = self.child.as_ref().unwrap().id().to_string();
         assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+    }
+
+    /// Changes a setting for the next start.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.settings.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Runs the service's `migrate` with another database.
+    pub(crate) fn migrate(&self, database: &str) {
+        let mut command = Command::new(&self.binary);
+        let output = command.arg("migrate").env_clear().env("DATABASE_URL", database).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
     pub(crate) fn start(&mut self) {

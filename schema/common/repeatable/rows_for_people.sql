@@ -1,7 +1,7 @@
 -- Rows travel in PostgreSQL's own text form. People read JSON: these functions are for views only.
 
 -- The fields of a row's text form (what record_out writes): NULL where a field is empty and unquoted.
-create function replication.row_fields(row_text text) returns text[]
+create or replace function replication.row_fields(row_text text) returns text[]
 language sql immutable strict parallel safe
 return (
     select array_agg(
@@ -18,7 +18,7 @@ return (
 );
 
 -- A row's text form as JSON, all values as strings; the text itself where it does not fit the columns.
-create function replication.row_as_json(columns text[], row_text text) returns json
+create or replace function replication.row_as_json(columns text[], row_text text) returns json
 language sql immutable parallel safe
 return case
     when row_text is null then null
@@ -28,7 +28,7 @@ return case
 end;
 
 -- A JSON array of strings as an array.
-create function replication.json_texts(list json) returns text[]
+create or replace function replication.json_texts(list json) returns text[]
 language sql immutable strict parallel safe
 return (select array_agg(item order by number)
         from json_array_elements_text(list) with ordinality as element (item, number));

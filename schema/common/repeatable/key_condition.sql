@@ -3,7 +3,7 @@
 
 -- "l.a operator(pg_catalog.=) r.a and …" for the columns of the relation's primary key (or of the unique
 -- index that has just these columns); null where there is no such index.
-create function replication.key_condition(relation regclass, key_columns text[], left_alias text, right_alias text)
+create or replace function replication.key_condition(relation regclass, key_columns text[], left_alias text, right_alias text)
 returns text
 language sql stable
 set search_path = pg_catalog

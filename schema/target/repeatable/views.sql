@@ -1,5 +1,9 @@
 -- What people and scripts look at.
 
+select replication.drop_short_name('inbox');
+select replication.drop_short_name('processed_events');
+drop view if exists replication.inbox, replication.target_status, replication.target_drift;
+
 -- The inbox, event by event. created_at is when the event's message was stored here. A message is
 -- parsed once, however many events it has (hence OFFSET 0, which keeps the planner from repeating it).
 create view replication.inbox as
@@ -42,17 +46,10 @@ select p.source, p.received_tick, p.received_ordinal, p.received_total, p.applie
        p.held_since, p.held_error
 from replication.position p;
 
--- By their short names, unless the application has something of that name.
-do $do$
-declare
-    name text;
-begin
-    foreach name in array array['inbox', 'processed_events'] loop
-        if to_regclass('public.' || name) is null then
-            execute format('create view public.%I as select * from replication.%I', name, name);
-        else
-            raise warning 'public.% is taken; use replication.%', name, name;
-        end if;
-    end loop;
-end
-$do$;
+create view replication.target_drift as
+select p.deletes_missing, p.inserts_overwritten from replication.position p;
+comment on view replication.target_drift is
+    'deletes_missing: rows deleted in the source that were gone here already. inserts_overwritten: rows new in the source whose key was here already.';
+
+select replication.make_short_name('inbox');
+select replication.make_short_name('processed_events');

@@ -1,5 +1,9 @@
 -- What people and scripts look at.
 
+-- The short name is dropped and made again with it, where it is ours.
+select replication.drop_short_name('outbox');
+drop view if exists replication.outbox, replication.source_status;
+
 -- The outbox with its state. Branches with constant flags and bounds on both sides of txid, so that
 -- "where processed = false" reads only what is not yet processed, however much is retained.
 create view replication.outbox as
@@ -54,7 +58,7 @@ from replication.progress p;
 -- Per attached table, the events that are not contained in a tick, in the caller's snapshot (hence
 -- STABLE), and by how many rows they change the table's count (null where a TRUNCATE makes that unknowable).
 -- Null arguments mean: from the very beginning. An unknown tick is an error.
-create function replication.pending_after(
+create or replace function replication.pending_after(
     after_tick bigint, after_tick_id uuid,
     out table_name text, out events bigint, out net_rows bigint, out oldest timestamptz)
 returns setof record
@@ -84,13 +88,4 @@ begin
 end
 $pending$;
 
--- By its short name, unless the application has something of that name.
-do $do$
-begin
-    if to_regclass('public.outbox') is null then
-        create view public.outbox as select * from replication.outbox;
-    else
-        raise warning 'public.outbox is taken; use replication.outbox';
-    end if;
-end
-$do$;
+select replication.make_short_name('outbox');

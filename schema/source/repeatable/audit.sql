@@ -1,6 +1,7 @@
 -- What would silently escape capture is worse than an error: this view is empty while every attached
 -- table is captured in full. outbox-publisher looks at it once a minute, check-replication.sh each time.
 
+drop view if exists replication.capture_problem;
 create view replication.capture_problem as
 with attached as (
     select a.relation, s.schema_name || '.' || s.table_name as table_name, s.columns,
@@ -29,6 +30,18 @@ where a.is_there
   and a.columns is distinct from (
       select array_agg(c.attname::text order by c.attnum) from pg_attribute c
       where c.attrelid = a.relation and c.attnum > 0 and not c.attisdropped)
+union all
+select a.table_name, r.reason || '; ' || r.remedy
+from attached a cross join lateral replication.refusal(a.relation) r
+where a.is_there and r.reason is not null
+union all
+select a.table_name, 'row security hides rows from the capture, which reads them as ' || quote_ident(o.rolname)
+       || '; run: ALTER TABLE ' || a.relation::text || ' NO FORCE ROW LEVEL SECURITY; or give that role BYPASSRLS'
+from attached a
+join pg_class c on c.oid = a.relation and c.relrowsecurity
+join pg_proc p on p.oid = to_regproc('replication.capture_' || a.relation::oid)
+join pg_roles o on o.oid = p.proowner
+where not o.rolsuper and not o.rolbypassrls and (c.relforcerowsecurity or not pg_has_role(o.oid, c.relowner, 'usage'))
 union all
 -- With a cache, ids of one session would run ahead of another's, and order would be lost.
 select 'replication.outbox_event', 'its id sequence must have CACHE 1'

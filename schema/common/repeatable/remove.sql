@@ -1,0 +1,58 @@
+-- Short names for people, and the removal of everything.
+
+-- Makes public.<name> as a view of replication.<name>, unless the application has something of that name.
+create or replace function replication.make_short_name(name text) returns void
+language plpgsql
+set search_path = pg_catalog
+as $make$
+begin
+    if to_regclass(format('public.%I', name)) is null then
+        execute format('create view public.%I as select * from replication.%I', name, name);
+        execute format('comment on view public.%I is %L', name, 'replication.' || name || ', for people');
+    else
+        raise warning 'public.% is taken; use replication.%', name, name;
+    end if;
+exception when insufficient_privilege then
+    raise warning 'no right to create public.%; use replication.%', name, name;
+end
+$make$;
+
+-- Drops public.<name> where it is ours: a view of the one in this schema.
+create or replace function replication.drop_short_name(name text) returns void
+language plpgsql
+set search_path = pg_catalog
+as $drop$
+begin
+    if exists (select from pg_depend d join pg_rewrite r on r.oid = d.objid
+               where d.classid = 'pg_rewrite'::regclass and d.refclassid = 'pg_class'::regclass
+                 and r.ev_class = to_regclass(format('public.%I', name))
+                 and d.refobjid = to_regclass(format('replication.%I', name))) then
+        execute format('drop view public.%I', name);
+    end if;
+end
+$drop$;
+
+-- Removes everything of the replication from this database, triggers included. What the other side has
+-- received stays there. Refuses while a service runs here.
+create or replace function replication.remove() returns void
+language plpgsql
+set search_path = pg_catalog
+as $remove$
+declare
+    running text;
+begin
+    -- The locks of shared/src/leadership.rs.
+    select string_agg(distinct coalesce(nullif(a.application_name, ''), 'a service') || ' (pid ' || l.pid || ')', ', ') into running
+    from pg_locks l left join pg_stat_activity a on a.pid = l.pid
+    where l.locktype = 'advisory' and l.granted and l.classid = x'7265'::int and l.objid in (x'706c0002'::bigint::oid, x'706c0003'::bigint::oid)
+      and l.database = (select oid from pg_database where datname = current_database());
+    if running is not null then
+        raise exception 'a service of the replication runs on this database: %', running
+            using errcode = 'object_in_use', hint = 'Stop it first: ./stop-replication.sh outbox-publisher inbox-processor';
+    end if;
+    set local client_min_messages = warning;
+    drop schema replication cascade;
+end
+$remove$;
+comment on function replication.remove() is
+    'Removes everything of the replication from this database.';

@@ -1,0 +1,77 @@
+-- Attaching and detaching tables.
+
+-- Attaches a table, or refreshes what is known of it (after ALTER TABLE).
+--
+-- Writes a capture function for the table: its statements are then planned once per session, which
+-- a common function with dynamic SQL cannot have (measured: 17 against 75 µs per statement).
+-- Touches replication.shape, replication.attached, and the triggers of the table. Waits for
+-- transactions that are writing to it.
+create or replace function replication.attach(relation regclass) returns void
+language plpgsql
+set search_path = pg_catalog
+as $attach$
+declare
+    shape replication.shape;
+    known_shape_id int;
+    event text;
+begin
+    shape := replication.describe(relation);
+
+    select s.id into known_shape_id
+    from replication.shape s
+    where (s.schema_name, s.table_name, s.columns, s.key_columns, s.types, s.generated)
+        = (shape.schema_name, shape.table_name, shape.columns, shape.key_columns, shape.types, shape.generated)
+    order by s.id limit 1;
+    if known_shape_id is null then
+        insert into replication.shape (schema_name, table_name, columns, key_columns, types, generated)
+        values (shape.schema_name, shape.table_name, shape.columns, shape.key_columns, shape.types, shape.generated)
+        returning id into known_shape_id;
+    end if;
+    shape.id := known_shape_id;
+
+    insert into replication.attached as a (relation, shape_id) values (relation, shape.id)
+    on conflict on constraint attached_pkey do update set shape_id = excluded.shape_id
+    where a.shape_id <> excluded.shape_id;
+
+    execute replication.capture_function(relation, shape);
+    foreach event in array array['insert', 'update', 'delete', 'truncate'] loop
+        execute replication.capture_trigger(relation, event);
+        -- Also in sessions with session_replication_role = replica.
+        execute format('alter table %s enable always trigger %I', relation, 'replication_' || event);
+    end loop;
+end
+$attach$;
+comment on function replication.attach(regclass) is
+    'Captures every change of the table from now on. The same table must exist in the target.';
+
+-- Ends the capture of a table. What was captured before is still carried.
+-- Touches replication.attached and the triggers of the table. Takes the oid of a table that is gone, too.
+create or replace function replication.detach(relation regclass) returns void
+language plpgsql
+set search_path = pg_catalog
+as $detach$
+begin
+    delete from replication.attached a where a.relation = detach.relation;
+    if not found then
+        raise warning '% was not attached', relation;
+    end if;
+    -- Its triggers depend on it.
+    execute format('drop function if exists replication.%I() cascade', 'capture_' || relation::oid);
+end
+$detach$;
+comment on function replication.detach(regclass) is
+    'Changes of the table are no longer captured from now on.';
+
+-- Tables that an older version attached get what this one writes.
+do $do$
+declare
+    attached regclass;
+begin
+    for attached in
+        select a.relation from replication.attached a
+        where (select r.reason from replication.refusal(a.relation) r) is null
+    loop
+        perform replication.attach(attached);
+    end loop;
+end
+$do$;

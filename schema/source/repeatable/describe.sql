@@ -1,0 +1,71 @@
+-- What a table looks like at the moment, and whether it can be replicated at all.
+
+-- Why rows of the table cannot be captured in full, with the remedy; null where they can.
+create or replace function replication.refusal(relation regclass, out reason text, out remedy text)
+language sql stable
+set search_path = pg_catalog
+begin atomic
+    select case
+               when c.oid is null then 'there is no such table'
+               when c.relkind in ('v', 'm') then 'it is a view: it has no rows of its own'
+               when c.relkind = 'f' then 'it is a foreign table: its rows are changed elsewhere, unseen by triggers'
+               when c.relkind = 'p' then 'it is partitioned: statements on its partitions would escape'
+               when c.relkind <> 'r' then 'it is not a table'
+               when c.relispartition then 'it is a partition: statements on its parent would escape'
+               when c.relpersistence = 't' then 'it is temporary: nobody else can see its rows'
+               when c.relpersistence = 'u' then 'it is unlogged: a crash empties it without a trace'
+               when exists (select from pg_inherits i where i.inhparent = c.oid) then 'other tables inherit from it: statements on it change their rows, too'
+               when exists (select from pg_inherits i where i.inhrelid = c.oid) then 'it inherits from another table: statements on that one would escape'
+               when n.nspname in ('replication', 'pg_catalog', 'information_schema') then 'it belongs to the system'
+               when not exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary)
+                   then 'it has no primary key, by which its rows could be found'
+           end,
+           case
+               when c.relkind in ('v', 'm') then 'Attach the tables that it reads, and create the view in the target.'
+               when c.relkind = 'f' then 'Attach the table at the server where it is.'
+               when c.relkind = 'p' or c.relispartition then 'Replicate it as an ordinary table (the target''s may be partitioned).'
+               when c.relpersistence = 't' then 'Attach a permanent table.'
+               when c.relpersistence = 'u' then format('ALTER TABLE %s SET LOGGED;', relation)
+               when exists (select from pg_inherits i where c.oid in (i.inhparent, i.inhrelid)) then 'ALTER TABLE … NO INHERIT …; for each child, or one table for all of them.'
+               else format('ALTER TABLE %s ADD PRIMARY KEY (…);', relation)
+           end
+    from (select relation as oid) wanted
+    left join pg_class c on c.oid = wanted.oid
+    left join pg_namespace n on n.oid = c.relnamespace;
+end;
+
+-- What an attached table looks like; refuses what cannot be carried.
+create or replace function replication.describe(relation regclass) returns replication.shape
+language plpgsql stable
+set search_path = pg_catalog
+as $describe$
+declare
+    shape replication.shape;
+    refused record;
+begin
+    select * into refused from replication.refusal(relation);
+    if refused.reason is not null then
+        raise exception 'cannot attach %: %', relation, refused.reason
+            using errcode = 'wrong_object_type', hint = refused.remedy;
+    end if;
+
+    select n.nspname, c.relname into shape.schema_name, shape.table_name
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where c.oid = relation;
+
+    -- Under this function's search path a type's name is qualified wherever it has to be.
+    select array_agg(a.attname::text order by a.attnum),
+           array_agg(format_type(a.atttypid, a.atttypmod) order by a.attnum),
+           coalesce(array_agg(a.attname::text order by a.attnum) filter (where a.attgenerated <> ''), '{}')
+    into shape.columns, shape.types, shape.generated
+    from pg_attribute a
+    where a.attrelid = relation and a.attnum > 0 and not a.attisdropped;
+
+    select array_agg(a.attname::text order by k.number) into shape.key_columns
+    from pg_index i
+    cross join unnest(i.indkey::int2[]) with ordinality as k (attnum, number)
+    join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+    where i.indrelid = relation and i.indisprimary and k.number <= i.indnkeyatts;
+    return shape;
+end
+$describe$;

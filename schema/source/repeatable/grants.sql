@@ -1,0 +1,15 @@
+-- What a publisher's role needs where it is no superuser. It gets no right on any table of the application.
+
+create or replace function replication.grant_to_publisher(role regrole) returns void
+language plpgsql
+set search_path = pg_catalog
+as $grant$
+begin
+    execute format('grant usage on schema replication to %s', role);
+    execute format('grant select, insert, update, delete on all tables in schema replication to %s', role);
+    execute format('grant usage, select, update on all sequences in schema replication to %s', role);
+    execute format('grant execute on all functions in schema replication to %s', role);
+end
+$grant$;
+comment on function replication.grant_to_publisher(regrole) is
+    'All that the role of outbox-publisher needs. To be called again after an upgrade.';

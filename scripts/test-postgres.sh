@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# Usage: scripts/test-postgres.sh create|start|stop|kill|remove NAME PORT [SETTING=VALUE…]
+#        scripts/test-postgres.sh standby NAME PORT PRIMARY_PORT
+#
+# A PostgreSQL server of a test's own, under TEST_RUN_DIR: for tests that need settings which a running server
+# cannot change, or that stop and promote it. Its user is postgres, its password POSTGRES_PASSWORD.
+#
+#   create   a new one with these settings, started
+#   standby  a new one that follows another server, started
+#   start    the one that is there;  stop: cleanly;  kill: at whatever it is doing;  remove: with its data
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
+source "$ROOT/scripts/console.sh"
+source "$ROOT/scripts/settings.sh"
+source "$ROOT/scripts/components.sh"
+source "$ROOT/scripts/wait.sh"
+
+readonly COMPONENT=postgres-a
+
+server_data() { readlink --canonicalize "$RUN_DIR/data/$COMPONENT/pgdata"; }
+
+server_configure() {
+  local setting
+  for setting in "$@"; do
+    printf '%s = %s\n' "${setting%%=*}" "'${setting#*=}'" | postgres_as_owner tee --append "$(server_data)/postgresql.conf" >/dev/null
+  done
+}
+
+server_create() {
+  component_purge "$COMPONENT"
+  postgres_owner_load
+  postgres_create "$COMPONENT" "$(postgres_bin "$COMPONENT")"
+  # A test's own server need not outlive the machine.
+  server_configure "$@"
+  server_start
+}
+
+# The data of the other server, copied while it runs.
+server_follow() {
+  local primary_port=$1 directory
+  component_purge "$COMPONENT"
+  postgres_owner_load
+  postgres_directory_make "$COMPONENT"
+  directory=$(readlink --canonicalize "$RUN_DIR/data/$COMPONENT")
+  (cd / && postgres_as_owner env PGPASSWORD="$POSTGRES_PASSWORD" "$(postgres_bin "$COMPONENT")/pg_basebackup" \
+    --host=127.0.0.1 --port="$primary_port" --username=postgres --pgdata="$directory/pgdata" \
+    --checkpoint=fast --wal-method=stream --write-recovery-conf)
+  server_start
+}
+
+server_start() {
+  local begun_ms
+  begun_ms=$(now_ms)
+  STARTED=("$COMPONENT")
+  component_start "$COMPONENT"
+  until component_healthy "$COMPONENT" >/dev/null; do
+    (($(now_ms) - begun_ms < HEALTHY_DEADLINE_S * 1000)) || die "the server is not healthy: $(component_healthy "$COMPONENT")"
+    component_is_up "$COMPONENT" || die "the server ended: $(component_logs "$COMPONENT" 20)"
+    sleep 0.1
+  done
+}
+
+# Also its children must be gone before the next start; postgres_start sees to that.
+server_kill() {
+  local pid
+  pid=$(process_id "$COMPONENT") || return 0
+  kill -s KILL "$pid"
+}
+
+main() {
+  local what=${1:-} name=${2:-} port=${3:-}
+  [[ $what != -h && $what != --help ]] || { print_help "$0" && exit; }
+  [[ $name =~ ^[a-z_]+$ && $port =~ ^[0-9]+$ ]] || die_usage "Say what to do, a name and a port."
+  shift 3
+  export RUN_DIR=$TEST_RUN_DIR/private-$name ENV_FILE=/dev/null POSTGRES_A_PORT=$port
+  settings_load
+  mkdir -p "$RUN_DIR"
+  layer_load native
+  case $what in
+    create) server_create "$@" ;;
+    standby) server_follow "$@" ;;
+    start) server_start ;;
+    stop) component_stop "$COMPONENT" ;;
+    kill) server_kill ;;
+    remove)
+      component_stop "$COMPONENT"
+      component_purge "$COMPONENT"
+      run_dir_tidy
+      ;;
+    *) die_usage "There is no '$what'." ;;
+  esac
+}
+
+main "$@"

@@ -1,0 +1,60 @@
+//! A PostgreSQL server of a test's own, by scripts/test-postgres.sh.
+
+use super::Servers;
+use std::path::PathBuf;
+use std::process::Command;
+
+pub(crate) struct PrivateServer {
+    name: String,
+    port: u16,
+    url: String,
+}
+
+impl PrivateServer {
+    /// A new server with these settings (`name=value`). `number` tells the servers of a run apart.
+    pub(crate) fn create(name: &str, number: u16, settings: &[&str]) -> PrivateServer {
+        let server = PrivateServer::named(name, number);
+        server.run("create", settings);
+        server
+    }
+
+    /// The address of its maintenance database.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Starts it again.
+    pub(crate) fn start(&self) {
+        self.run("start", &[]);
+    }
+
+    /// kill -9 of the whole server.
+    pub(crate) fn kill(&self) {
+        self.run("kill", &[]);
+    }
+
+    fn named(name: &str, number: u16) -> PrivateServer {
+        let source = Servers::from_env().source;
+        let (server, _) = source.rsplit_once('/').unwrap();
+        let (before, port) = server.rsplit_once(':').unwrap();
+        // Between the ports of the two servers' families.
+        let port = port.parse::<u16>().unwrap() + 40 + number;
+        PrivateServer { name: name.to_owned(), port, url: format!("{before}:{port}/postgres") }
+    }
+
+    fn run(&self, what: &str, arguments: &[&str]) {
+        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../scripts/test-postgres.sh");
+        let output = Command::new(script)
+            .args([what, &self.name, &self.port.to_string()])
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{what} {}: {}", self.name, String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+impl Drop for PrivateServer {
+    fn drop(&mut self) {
+        self.run("remove", &[]);
+    }
+}
