@@ -4,6 +4,7 @@
 # Starts the replication demo: two PostgreSQL servers, two NATS clusters of three nodes joined by
 # gateways, and the three services; waits until each is healthy, and says where everything is.
 # What is missing on the machine is installed (as root) or named. A second run is harmless.
+# A component that dies later is started again by itself.
 #
 #   COMPONENT   start only these, taking the others as they are: postgres-a postgres-b
 #               nats-a-1 nats-a-2 nats-a-3 nats-b-1 nats-b-2 nats-b-3
@@ -67,6 +68,7 @@ main() {
   layer_prepare "${COMPONENTS[@]}"
   layer_note
   components_start_or_undo "${COMPONENTS[@]}"
+  layer_watch
   print_summary
 }
 

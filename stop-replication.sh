@@ -44,6 +44,15 @@ stop_one() {
   stopped_on_purpose_mark "$component"
 }
 
+anything_is_left() {
+  local component state
+  for component in "${ALL_COMPONENTS[@]}"; do
+    read -r state _ < <(component_state "$component")
+    [[ $state != up && $state != died ]] || return 0
+  done
+  return 1
+}
+
 main() {
   local component
   parse_arguments "$@"
@@ -53,6 +62,7 @@ main() {
   heading "Stopping"
   reverse "${COMPONENTS[@]}"
   for component in "${REVERSED[@]}"; do stop_one "$component"; done
+  anything_is_left || layer_unwatch
   if $PURGE; then
     for component in "${REVERSED[@]}"; do component_purge "$component"; done
     run_dir_tidy

@@ -5,14 +5,18 @@
 #
 #   layer_require                 ends the script, saying what to do, if nothing can be asked or run
 #   layer_prepare COMPONENT…      everything that comes before the first start: install, build, pull
+#   layer_watch                   leaves something behind that starts components again which died
+#   layer_unwatch                 ends that
+#   layer_watch_problem           true if it is at work where it should be; otherwise prints what is amiss
 #   layer_log_hint COMPONENT      where its log is, for people
 #   component_ports COMPONENT     the names of the variables of the ports that it takes on this machine
 #   component_start COMPONENT     starts it, without waiting for it to be healthy
 #   component_stop COMPONENT      stops it cleanly; fine if it does not run
 #   component_healthy COMPONENT   true if it is healthy; otherwise prints why not, in one line
-#   component_state COMPONENT     prints "STATE SINCE RESTARTS": up, died, stopped (on purpose) or
-#                                 absent (never started); since when it is up (epoch seconds, or -);
-#                                 restarts since it was last started by hand
+#   component_state COMPONENT     prints "STATE SINCE RESTARTS DEATHS": up, died, stopped (on purpose)
+#                                 or absent (never started); since when it is up (epoch seconds, or -);
+#                                 restarts since it was last started by hand; how often in a row it died
+#                                 soon after a start
 #   component_logs COMPONENT LINES [follow]
 #   component_psql COMPONENT ARG… psql in its database `transactions`
 #   component_purge COMPONENT     removes its data and everything noted about it
@@ -98,11 +102,14 @@ stopped_on_purpose_mark() { : >"$RUN_DIR/$1.stopped"; }
 stopped_on_purpose_forget() { rm -f "$RUN_DIR/$1.stopped"; }
 was_stopped_on_purpose() { [[ -e $RUN_DIR/$1.stopped ]]; }
 
-# One start or stop at a time. The lock ends with the script; components do not inherit it.
+# One start or stop at a time, or restart of what died, which is soon over. The lock ends with the
+# script; components do not inherit it.
 run_dir_lock() {
   mkdir -p "$RUN_DIR"
   exec {RUN_DIR_LOCK}>"$RUN_DIR/lock"
-  flock --nonblock "$RUN_DIR_LOCK" \
+  flock --nonblock "$RUN_DIR_LOCK" && return
+  say "Waiting for another start, stop or restart to end"
+  flock --timeout 25 "$RUN_DIR_LOCK" \
     || die "Another start, stop or test is at work in $RUN_DIR. Wait until it has ended."
 }
 
@@ -131,6 +138,7 @@ run_dir_tidy() {
     read -r state _ < <(component_state "$component")
     [[ $state == absent ]] || return 0
   done
+  rm -f "$RUN_DIR/log/watcher.log"
   rmdir --ignore-fail-on-non-empty "$RUN_DIR"/{log,data} 2>/dev/null || true
   [[ ! -d $RUN_DIR/data && ! -d $RUN_DIR/log ]] || return 0
   rm -f "$RUN_DIR"/{mode,lock}

@@ -86,6 +86,11 @@ component_stop() {
 container_exists() { docker container inspect "$1" >/dev/null 2>&1; }
 
 # A container that Docker is about to start again counts as died.
+# Docker's restart policy watches.
+layer_watch() { :; }
+layer_unwatch() { :; }
+layer_watch_problem() { :; }
+
 component_state() {
   local component=$1 state status='' since=- restarts=0
   read -r status since restarts < <(docker container inspect \
@@ -100,7 +105,7 @@ component_state() {
     state=absent
   fi
   [[ $state == up ]] || since=-
-  printf '%s %s %s\n' "$state" "$since" "${restarts:-0}"
+  printf '%s %s %s 0\n' "$state" "$since" "${restarts:-0}"
 }
 
 component_healthy() {

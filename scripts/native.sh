@@ -6,6 +6,7 @@ source "$ROOT/scripts/native/postgres.sh"
 source "$ROOT/scripts/native/nats.sh"
 source "$ROOT/scripts/native/service.sh"
 source "$ROOT/scripts/native/prepare.sh"
+source "$ROOT/scripts/native/watch.sh"
 
 PATH=$PATH:/usr/sbin:/sbin # where Debian keeps nats-server
 
@@ -32,6 +33,7 @@ component_ports() {
 component_start() {
   process_id "$1" >/dev/null || "$(component_kind "$1")_start" "$1" || return 1
   stopped_on_purpose_forget "$1"
+  rm -f "$RUN_DIR/$1.deaths"
 }
 
 component_stop() { "$(component_kind "$1")_stop" "$1"; }
@@ -55,5 +57,5 @@ component_psql() { postgres_psql "$@"; }
 
 component_purge() {
   "$(component_kind "$1")_purge" "$1"
-  rm -f "$RUN_DIR/$1".{pid,born,restarts,stopped,health} "$RUN_DIR/log/$1.log"
+  rm -f "$RUN_DIR/$1".{pid,born,restarts,deaths,stopped,health} "$RUN_DIR/log/$1.log"
 }

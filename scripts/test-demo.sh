@@ -56,10 +56,39 @@ story_of_a_good_start() {
   check_says 0 "B is what A was a moment ago"
 }
 
-story_of_a_service_that_died() {
-  kill -KILL "$(<"$RUN_DIR/outbox-publisher.pid")"
-  check_says 2 "outbox-publisher: it ended without being told to"
-  quietly "$ROOT/start-replication.sh" outbox-publisher
+# Kills a component when it runs, and waits until it runs again by itself.
+kill_and_wait() {
+  local component=$1 pid begun_s=$SECONDS
+  pid=$(<"$RUN_DIR/$component.pid")
+  kill -KILL "$pid"
+  until [[ $(<"$RUN_DIR/$component.pid") != "$pid" ]]; do
+    ((SECONDS - begun_s < DEADLINE_S)) || die "$component was not started again after it died"
+    sleep 0.1
+  done
+}
+
+story_of_components_that_died() {
+  kill_and_wait outbox-publisher
+  kill_and_wait nats-b-1
+  check_says 0 "restarts: 1"
+}
+
+story_of_a_service_that_keeps_dying() {
+  kill_and_wait inbox-processor
+  kill_and_wait inbox-processor
+  kill_and_wait inbox-processor
+  check_says 2 "inbox-processor: it keeps dying: 3 times in a row"
+  quietly "$ROOT/stop-replication.sh" inbox-processor
+  check_says 1 "inbox-processor: stopped on purpose"
+  quietly "$ROOT/start-replication.sh" inbox-processor
+  check_says 0 "B is what A was a moment ago"
+}
+
+story_of_a_watcher_that_died() {
+  kill -KILL "$(<"$RUN_DIR/watcher.pid")"
+  check_says 1 "nothing watches"
+  quietly "$ROOT/start-replication.sh"
+  kill_and_wait data-generator
   check_says 0 "restarts: 1"
 }
 
@@ -103,6 +132,14 @@ story_of_a_stop_and_a_start() {
   quietly "$ROOT/start-replication.sh"
   check_says 0 "B is what A was a moment ago"
   (($(in_b 'select count(*) from users') >= users / 2)) || die "the data was not kept"
+}
+
+story_of_a_database_that_died() {
+  kill_and_wait postgres-b
+  check_says 1 "postgres-b: errors in its log" # and nothing worse: B follows again
+}
+
+story_of_a_purge() {
   quietly "$ROOT/stop-replication.sh" --purge
   [[ ! -e $RUN_DIR ]] || die "--purge left something in $RUN_DIR: $(ls "$RUN_DIR")"
 }
@@ -111,12 +148,16 @@ main() {
   own_settings_load
   trap '"$ROOT/stop-replication.sh" --purge >/dev/null 2>&1 || true' EXIT
   story_of_a_good_start
-  story_of_a_service_that_died
+  story_of_components_that_died
+  story_of_a_service_that_keeps_dying
+  story_of_a_watcher_that_died
   story_of_a_node_that_is_stopped
   story_of_an_outbox_that_nobody_takes
   story_of_a_target_that_was_changed
   story_of_a_capture_with_a_hole
   story_of_a_stop_and_a_start
+  story_of_a_database_that_died
+  story_of_a_purge
 }
 
 main "$@"

@@ -13,7 +13,7 @@ use anyhow::Result;
 use crossbeam_channel::Receiver;
 use shared::broker::jetstream::ACK;
 use shared::database::{Database, identity};
-use shared::leadership::{Role, wait_for_role};
+use shared::leadership::{Role, begin_term, wait_for_role};
 use shared::schema::{Side, migrate};
 use shared::supervisor::ThreadContext;
 use std::collections::BTreeMap;
@@ -75,6 +75,7 @@ impl Applying {
         if !wait_for_role(&mut client, Role::Processor, context)? {
             return Ok(());
         }
+        self.uplink.begin_term(begin_term(&mut client)?);
         let target = identity(&mut client)?;
         let mut session = Session::new(client, self.large_ticks.clone())?;
         log::info!("this is the processor of {}: {}", self.database.address(), session.describe());

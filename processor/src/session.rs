@@ -26,7 +26,6 @@ use shared::supervisor::{Stop, ThreadContext};
 use shared::wire::{Batch, TickRef};
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Batches read at once from the inbox when a large tick goes on after a restart.
 const BATCHES_PER_READ: i64 = 8;
@@ -135,7 +134,7 @@ impl Session {
     }
 
     pub(crate) fn check_connection(&mut self) -> Result<()> {
-        self.client.is_valid(Duration::from_secs(5)).context("the connection to PostgreSQL is lost")
+        self.client.batch_execute("").context("the connection to PostgreSQL is lost")
     }
 
     /// What an earlier session stored is brought back before anything new is taken.

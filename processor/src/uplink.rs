@@ -3,7 +3,7 @@
 use shared::broker::Connection;
 use shared::supervisor::ThreadContext;
 use shared::wire::{Confirm, FORMAT, Position, TickRef};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use uuid::Uuid;
@@ -27,6 +27,8 @@ pub(crate) struct Standing {
 pub(crate) struct Uplink {
     subject: String,
     incarnation: Uuid,
+    /// Of this process as the one processor of the target.
+    term: AtomicI64,
     counter: AtomicU64,
     connection: Mutex<Option<Arc<Connection>>>,
     /// None while this process is not the one processor of the target.
@@ -44,6 +46,7 @@ impl Uplink {
         Uplink {
             subject,
             incarnation: Uuid::new_v4(),
+            term: AtomicI64::new(0),
             counter: AtomicU64::new(0),
             connection: Mutex::new(None),
             standing: Mutex::new(None),
@@ -56,6 +59,11 @@ impl Uplink {
     /// The connection over which confirms go; none while there is none.
     pub(crate) fn set_connection(&self, connection: Option<Arc<Connection>>) {
         *lock(&self.connection) = connection;
+    }
+
+    /// To be called before the first standing of the term.
+    pub(crate) fn begin_term(&self, term: i64) {
+        self.term.store(term, Ordering::Release);
     }
 
     pub(crate) fn set_standing(&self, standing: Option<Standing>) {
@@ -99,6 +107,7 @@ impl Uplink {
             format: FORMAT,
             target: standing.target,
             incarnation: self.incarnation,
+            term: self.term.load(Ordering::Acquire),
             counter: self.counter.fetch_add(1, Ordering::AcqRel) + 1,
             source: standing.source,
             received: standing.received,

@@ -3,6 +3,7 @@
 
 use crate::cursor::Place;
 use crate::outbox;
+use crate::speakers::Speakers;
 use crate::state::State;
 use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::RecvTimeoutError;
@@ -14,7 +15,6 @@ use shared::supervisor::ThreadContext;
 use shared::wire::{Confirm, Position, TickRef};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use uuid::Uuid;
 
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// After a resend, what was in flight before it still causes reports of the same gap; they are
@@ -51,7 +51,7 @@ impl Confirms {
             source,
             state: &self.state,
             target: None,
-            last_heard: None,
+            speakers: Speakers::default(),
             resends: Resends::default(),
             complaint: Complaint::default(),
         };
@@ -73,8 +73,7 @@ struct Listener<'a> {
     state: &'a State,
     /// The one target whose confirms count, once known.
     target: Option<String>,
-    /// Incarnation and counter of the last confirm.
-    last_heard: Option<(Uuid, u64)>,
+    speakers: Speakers,
     resends: Resends,
     complaint: Complaint,
 }
@@ -128,11 +127,7 @@ impl Listener<'_> {
             ));
             return Ok(false);
         }
-        let stale = self.last_heard.is_some_and(|(incarnation, counter)| {
-            incarnation == confirm.incarnation && counter >= confirm.counter
-        });
-        self.last_heard = Some((confirm.incarnation, confirm.counter));
-        Ok(!stale)
+        Ok(self.speakers.hear(confirm, Instant::now()))
     }
 
     /// A tick that the target knows must be one that this source took.
@@ -188,6 +183,7 @@ impl Resends {
 mod tests {
     use super::*;
     use shared::wire::FORMAT;
+    use uuid::Uuid;
 
     fn confirm(tick: i64, gap: bool, idle: bool) -> Confirm {
         let tick = TickRef { number: tick, id: Uuid::nil() };
@@ -195,6 +191,7 @@ mod tests {
             format: FORMAT,
             target: "1/b".to_owned(),
             incarnation: Uuid::nil(),
+            term: 1,
             counter: 1,
             source: None,
             received: (tick.number > 0).then_some(Position { tick, ordinal: 4, total: 4 }),

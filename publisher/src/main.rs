@@ -19,6 +19,7 @@ mod outbox;
 mod publishing;
 mod reader;
 mod settings;
+mod speakers;
 mod state;
 mod ticker;
 

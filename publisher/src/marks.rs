@@ -22,16 +22,20 @@ pub(crate) fn run(
     context.keep_trying("store the marks", || {
         context.healthy();
         loop {
+            // First of all what an earlier try may have failed to store.
+            if state.is_leading() {
+                // The term before the marks: those of a later term are never stored as an earlier one's.
+                let term = state.term();
+                if !outbox::write_marks(&mut *database.connection()?, term, state.marks())? {
+                    log::debug!("another publisher leads: the marks of term {term} are not stored");
+                }
+                context.healthy();
+            }
+            context.stop().wait(WRITE_INTERVAL);
             crossbeam_channel::select! {
                 recv(context.stop().receiver()) -> _ => return Ok(()),
                 recv(wanted) -> _ => {}
             }
-            if state.is_leading() {
-                let mut client = database.connection()?;
-                outbox::write_marks(&mut client, state.marks())?;
-                context.healthy();
-            }
-            context.stop().wait(WRITE_INTERVAL);
         }
     })
 }

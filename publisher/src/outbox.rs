@@ -51,24 +51,29 @@ pub(crate) fn want_wake(client: &mut Client, wanted: bool) -> Result<()> {
     Ok(())
 }
 
-/// The marks as the last leader left them.
-pub(crate) fn read_marks(client: &mut Client) -> Result<Marks> {
+/// Begins a term as the publisher: returns its number, and the marks as the last one left them. Only
+/// the holder of the publisher's lock may.
+pub(crate) fn begin_term(client: &mut Client) -> Result<(i64, Marks)> {
     let row = client
-        .query_one("select published_tick, confirmed_tick from replication.progress", &[])
-        .context("read the marks")?;
-    Ok(Marks { published_tick: row.get(0), confirmed_tick: row.get(1) })
+        .query_one(
+            "update replication.progress set term = term + 1 returning term, published_tick, confirmed_tick",
+            &[],
+        )
+        .context("begin a term")?;
+    Ok((row.get(0), Marks { published_tick: row.get(1), confirmed_tick: row.get(2) }))
 }
 
-/// Stores the marks without waiting for the disk: losing them costs a resend.
-pub(crate) fn write_marks(client: &mut Client, marks: Marks) -> Result<()> {
-    client
+/// Stores the marks without waiting for the disk: losing them costs a resend. Returns whether they were
+/// taken; not when another publisher has begun a later term.
+pub(crate) fn write_marks(client: &mut Client, term: i64, marks: Marks) -> Result<bool> {
+    let written = client
         .execute(
             "with fast as (select set_config('synchronous_commit', 'off', true))
-             update replication.progress set published_tick = $1, confirmed_tick = $2 from fast",
-            &[&marks.published_tick, &marks.confirmed_tick],
+             update replication.progress set published_tick = $2, confirmed_tick = $3 from fast where term = $1",
+            &[&term, &marks.published_tick, &marks.confirmed_tick],
         )
         .context("store the marks")?;
-    Ok(())
+    Ok(written > 0)
 }
 
 /// The one target whose confirms count: the first that ever confirmed, which is `candidate` if there

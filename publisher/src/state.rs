@@ -15,6 +15,8 @@ pub(crate) struct State {
     pub(crate) cursor: Cursor,
     /// Whether this process holds the publisher's lock of the source. Written by the ticker.
     leading: AtomicBool,
+    /// The number of this process's last term as the publisher. Written by the ticker.
+    term: AtomicI64,
     /// The last tick of which every batch is acknowledged. Written by the publishing step.
     published_tick: AtomicI64,
     /// The last tick that the target has committed. Written by the confirm listener.
@@ -36,6 +38,7 @@ impl State {
         State {
             cursor: Cursor::new(),
             leading: AtomicBool::new(false),
+            term: AtomicI64::new(0),
             published_tick: AtomicI64::new(0),
             confirmed_tick: AtomicI64::new(0),
             max_payload: AtomicUsize::new(DEFAULT_MAX_PAYLOAD),
@@ -44,10 +47,11 @@ impl State {
     }
 
     /// Begins to lead, from the marks that the last leader left.
-    pub(crate) fn lead(&self, marks: Marks) {
+    pub(crate) fn lead(&self, term: i64, marks: Marks) {
         self.published_tick.store(marks.published_tick, Ordering::Release);
         self.confirmed_tick.store(marks.confirmed_tick, Ordering::Release);
         self.cursor.turn_to(Place::start_of(marks.published_tick + 1));
+        self.term.store(term, Ordering::Release);
         self.leading.store(true, Ordering::Release);
     }
 
@@ -93,6 +97,10 @@ impl State {
             published_tick: self.published_tick.load(Ordering::Acquire),
             confirmed_tick: self.confirmed_tick.load(Ordering::Acquire),
         }
+    }
+
+    pub(crate) fn term(&self) -> i64 {
+        self.term.load(Ordering::Acquire)
     }
 
     pub(crate) fn set_max_payload(&self, bytes: usize) {

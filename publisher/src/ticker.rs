@@ -63,7 +63,7 @@ impl Ticker {
         if !wait_for_role(&mut client, Role::Publisher, context)? {
             return Ok(());
         }
-        let marks = outbox::read_marks(&mut client)?;
+        let (term, marks) = outbox::begin_term(&mut client)?;
         let mut taker = TickTaker::new(&mut client)?;
         log::info!(
             "this is the publisher of {}: last tick {}, published {}, confirmed {}",
@@ -72,7 +72,7 @@ impl Ticker {
             marks.published_tick,
             marks.confirmed_tick
         );
-        self.state.lead(marks);
+        self.state.lead(term, marks);
         context.healthy();
         self.take_ticks(&mut client, &mut taker, context)
     }

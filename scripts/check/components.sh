@@ -4,34 +4,42 @@
 # Without one of these nothing arrives; the other NATS nodes stand in for each other.
 readonly CRITICAL_COMPONENTS=" postgres-a postgres-b nats-a-1 nats-b-1 data-generator outbox-publisher inbox-processor "
 
+# From so many deaths in a row on it is no accident.
+readonly CRASH_LOOP_DEATHS=3
+
 components_print() {
-  local component
+  local component problem
   heading "Components"
   for component in "${POSTGRES_COMPONENTS[@]}" "${NATS_COMPONENTS[@]}" \
     data-generator outbox-publisher inbox-processor; do
     component_print "$component"
   done
+  problem=$(layer_watch_problem) || finding 1 "$problem" "./start-replication.sh (harmless while all runs)"
   zone_print a nats-a-1 nats-a-2 nats-a-3
   zone_print b nats-b-1 nats-b-2 nats-b-3
 }
 
 component_print() {
-  local component=$1 state since restarts errors last_error note level=0
-  read -r state since restarts < <(component_state "$component")
+  local component=$1 state since restarts deaths errors last_error note level=0
+  read -r state since restarts deaths < <(component_state "$component")
   read -r errors last_error < <(errors_of "$component")
-  note=$(component_note "$component" "$state" "$since") || level=$?
+  note=$(component_note "$component" "$state" "$since" "$deaths") || level=$?
   printf '  %-17s%s%-8s%s%s, restarts: %s, errors in 10 min: %s%s%s\n' "$component" \
     "$(level_colour "$level")" "$state" "$PLAIN" "$note" "$restarts" \
     "$(level_colour "$((errors > 0))")" "$errors" "$PLAIN"
-  ((level == 0)) || finding "$level" "$component: $note" "$(component_next "$component" "$state")"
+  ((level == 0)) || finding "$level" "$component: $note" "$(component_next "$component" "$state" "$deaths")"
   ((errors == 0)) || finding 1 "$component: errors in its log: $errors in 10 minutes, the last: $last_error" \
     "./logs.sh $component --tail=200"
 }
 
 # Prints what there is to say of a component; the status is the level of it.
 component_note() {
-  local component=$1 state=$2 since=$3 level=1 reason
+  local component=$1 state=$2 since=$3 deaths=$4 level=1 reason
   [[ $CRITICAL_COMPONENTS != *" $component "* ]] || level=2
+  if ((deaths >= CRASH_LOOP_DEATHS)); then
+    printf 'it keeps dying: %s times in a row, each time soon after its start' "$deaths"
+    return "$level"
+  fi
   case $state in
     up)
       if reason=$(component_healthy "$component"); then
@@ -45,14 +53,16 @@ component_note() {
       printf 'stopped on purpose'
       level=1
       ;;
-    died) printf 'it ended without being told to' ;;
+    died) printf 'it ended without being told to; it is about to be started again' ;;
     *) printf 'it was never started' ;;
   esac
   return "$level"
 }
 
 component_next() {
-  if [[ $2 == up ]]; then
+  if (($3 >= CRASH_LOOP_DEATHS)); then
+    printf './logs.sh %s shows why; it is tried again at least once a minute' "$1"
+  elif [[ $2 == up ]]; then
     printf './logs.sh %s; if that does not help: ./stop-replication.sh %s && ./start-replication.sh %s' "$1" "$1" "$1"
   elif [[ $2 == died ]]; then
     printf './logs.sh %s shows why; then ./start-replication.sh %s' "$1" "$1"

@@ -5,27 +5,32 @@
 #   RUN_DIR/<component>.born       boot id and start time of that process: pids are used again, so a
 #                                  pid is trusted and signalled only while these still match
 #   RUN_DIR/<component>.restarts   how often it was started again after dying
+#   RUN_DIR/<component>.deaths     how often in a row it died soon after a start (scripts/native/watcher.sh)
 #   RUN_DIR/log/<component>.log    its stdout and stderr
 
-# "BOOT_ID START_TIME" of a running process; fails for one that is gone or a zombie.
-process_birth() {
-  local stat fields
-  stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
+# Sets BIRTH to "BOOT_ID START_TIME" of a running process; fails for one that is gone or a zombie.
+# Starts no process.
+process_birth_load() {
+  local stat='' fields boot_id
+  { IFS= read -r -d '' stat <"/proc/$1/stat"; } 2>/dev/null || [[ -n $stat ]] || return 1
   read -r -a fields <<<"${stat##*) }" # from field 3 (state) on: the name before it may hold anything
   [[ ${fields[0]} != [ZX] ]] || return 1
-  printf '%s %s\n' "$(</proc/sys/kernel/random/boot_id)" "${fields[19]}"
+  read -r boot_id </proc/sys/kernel/random/boot_id
+  BIRTH="$boot_id ${fields[19]}"
 }
 
-process_is_zombie() { [[ -e /proc/$1 ]] && ! process_birth "$1" >/dev/null; }
+process_is_zombie() { [[ -e /proc/$1 ]] && ! process_birth_load "$1"; }
+
+# Sets PROCESS_ID to the pid of a component that runs; fails if it does not. Starts no process.
+process_load() {
+  local pid_file=$RUN_DIR/$1.pid birth_file=$RUN_DIR/$1.born birth=''
+  [[ -f $pid_file && -f $birth_file ]] || return 1
+  read -r PROCESS_ID <"$pid_file" && read -r birth <"$birth_file" || return 1
+  process_birth_load "$PROCESS_ID" && [[ $BIRTH == "$birth" ]]
+}
 
 # Prints the pid of a component that runs; fails if it does not.
-process_id() {
-  local pid_file=$RUN_DIR/$1.pid birth_file=$RUN_DIR/$1.born pid
-  [[ -f $pid_file && -f $birth_file ]] || return 1
-  pid=$(<"$pid_file")
-  [[ $(process_birth "$pid") == "$(<"$birth_file")" ]] || return 1
-  printf '%s' "$pid"
-}
+process_id() { process_load "$1" && printf '%s' "$PROCESS_ID"; }
 
 # process_start COMPONENT COMMAND ARG…: the command inherits the environment, and nothing else.
 process_start() {
@@ -39,7 +44,9 @@ process_start() {
     process_close_inherited_files
     exec setsid env --default-signal "$@"
   ) </dev/null >>"$log" 2>&1 &
-  process_birth "$!" >"$RUN_DIR/$component.born" || true
+  BIRTH=''
+  process_birth_load "$!" || true
+  printf '%s\n' "$BIRTH" >"$RUN_DIR/$component.born"
   printf '%s\n' "$!" >"$RUN_DIR/$component.pid"
   disown "$!"
 }
@@ -63,6 +70,13 @@ process_count_restart() {
   printf '%s\n' "$((restarts + 1))" >"$restarts_file"
 }
 
+deaths_of() {
+  local deaths=0
+  [[ ! -e $RUN_DIR/$1.deaths ]] || read -r deaths <"$RUN_DIR/$1.deaths"
+  printf '%s' "$deaths"
+}
+deaths_note() { printf '%s\n' "$2" >"$RUN_DIR/$1.deaths"; }
+
 # process_stop COMPONENT SIGNAL DEADLINE_SECONDS
 process_stop() {
   local component=$1 signal=$2 deadline_s=$3 pid waited_ms
@@ -77,7 +91,7 @@ process_stop() {
       kill -s KILL "$pid" 2>/dev/null || true
     fi
   fi
-  rm -f "$RUN_DIR/$component".{pid,born,restarts,health}
+  rm -f "$RUN_DIR/$component".{pid,born,restarts,deaths,health}
 }
 
 process_state() {
@@ -93,5 +107,5 @@ process_state() {
     state=absent
   fi
   [[ ! -e $RUN_DIR/$component.restarts ]] || restarts=$(<"$RUN_DIR/$component.restarts")
-  printf '%s %s %s\n' "$state" "$since" "$restarts"
+  printf '%s %s %s %s\n' "$state" "$since" "$restarts" "$(deaths_of "$component")"
 }

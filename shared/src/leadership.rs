@@ -7,7 +7,7 @@ use postgres::Client;
 use std::time::Duration;
 
 /// How often a standby tries to take over.
-const STANDBY_INTERVAL: Duration = Duration::from_secs(1);
+const STANDBY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What there can be only one of in a database.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +37,13 @@ impl Role {
             Role::LargeTick => 0x7265_706c_0004,
         }
     }
+}
+
+/// A number for the term that begins with this takeover: higher than that of any other before it in
+/// this database, unless the database was restored from a backup.
+pub fn begin_term(client: &mut Client) -> Result<i64> {
+    let row = client.query_one("select pg_current_xact_id()::text::bigint", &[]).context("begin a term")?;
+    Ok(row.get(0))
 }
 
 /// Waits until this session holds the role; false when a stop is requested instead.

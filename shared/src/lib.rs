@@ -11,5 +11,6 @@ pub mod leadership;
 pub mod logging;
 pub mod retry;
 pub mod schema;
+mod stopping;
 pub mod supervisor;
 pub mod wire;

@@ -89,8 +89,11 @@ macro_rules! repeatable {
     };
 }
 
-const SOURCE: &[Migration] =
-    migrations![1 "source/001_outbox_and_ticks.sql", 6 "source/006_column_types.sql"];
+const SOURCE: &[Migration] = migrations![
+    1 "source/001_outbox_and_ticks.sql",
+    6 "source/006_column_types.sql",
+    7 "source/007_terms.sql",
+];
 const TARGET: &[Migration] = migrations![1 "target/001_inbox_and_positions.sql", 3 "target/003_drift.sql"];
 
 const COMMON_REPEATABLE: &[Repeatable] = repeatable![

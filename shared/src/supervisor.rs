@@ -10,6 +10,7 @@ use crate::database::Database;
 use crate::fault::{Fault, fault_of};
 use crate::retry::{Backoff, Complaint};
 use crate::schema::{Side, migrate};
+use crate::stopping;
 use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 use std::collections::BTreeMap;
@@ -185,6 +186,7 @@ impl Supervisor {
 
     fn run(mut self, service: &str) -> ExitCode {
         let code = self.wait_for_end(service);
+        stopping::begin();
         self.running = None;
         let deadline = Instant::now() + JOIN_DEADLINE;
         let mut stuck = Vec::new();
@@ -359,6 +361,11 @@ impl ThreadContext {
             let Err(error) = session() else { continue };
             if fault_of(&error) == Fault::Fatal {
                 return Err(error);
+            }
+            if self.stop.requested() {
+                // What was given up for the stop is no news.
+                log::debug!("{what}: {error:#}");
+                break;
             }
             if self.health.0.lock().unwrap_or_else(PoisonError::into_inner).get(&self.name).is_none() {
                 backoff = Backoff::default();

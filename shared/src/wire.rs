@@ -281,6 +281,9 @@ pub struct Confirm {
     pub target: String,
     /// The process that speaks; a new one with each start.
     pub incarnation: Uuid,
+    /// Higher with each processor that takes over in one database.
+    #[serde(default)]
+    pub term: i64,
     /// Grows with each confirm of one incarnation; a lower one is stale.
     pub counter: u64,
     /// The [`Source::id`] that the positions belong to; absent while the target is still empty.

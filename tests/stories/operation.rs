@@ -72,25 +72,6 @@ fn a_stop_is_clean_and_a_start_goes_on() {
 }
 
 #[test]
-fn a_second_publisher_and_a_second_processor_stand_by_and_take_over() {
-    let mut replication = Replication::start("standby");
-    let mut source = replication.source();
-    let (mut publisher, mut processor) = (replication.publisher.twin(), replication.processor.twin());
-    for standby in [&mut publisher, &mut processor] {
-        standby.start();
-        wait_for("it stands by", || standby.log().contains("standing by to take over").then_some(()));
-    }
-    replication.publisher.kill();
-    replication.processor.kill();
-    source.execute("insert into users (name, email) values ('N', '1@x')", &[]).unwrap();
-    replication.wait_until_caught_up();
-    assert_eq!(assert_equal(&replication), (1, 0));
-    for leader in [&mut publisher, &mut processor] {
-        assert_eq!(leader.stop().code(), Some(0));
-    }
-}
-
-#[test]
 fn an_event_that_the_target_cannot_take_holds_and_goes_on_when_it_is_mended() {
     let replication = Replication::start("held");
     let (mut source, mut target) = (replication.source(), replication.target());

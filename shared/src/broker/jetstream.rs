@@ -8,7 +8,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-const API_TIMEOUT: Duration = Duration::from_secs(5);
+/// An answer is waited for this long, and asked for so often. The first one to a new connection may get
+/// lost: another node of the cluster gives it, and may not yet know where the connection is. All calls
+/// can be made twice.
+const API_TIMEOUT: Duration = Duration::from_millis(1500);
+const API_TRIES: u32 = 3;
 /// A message that is not acknowledged for so long is delivered again.
 const ACK_WAIT: Duration = Duration::from_secs(30);
 
@@ -133,7 +137,14 @@ fn is_not_found(error: &anyhow::Error) -> bool {
 
 fn api(connection: &Connection, call: &str, request: &Value) -> Result<Value> {
     let payload = if request.is_null() { Vec::new() } else { serde_json::to_vec(request)? };
-    let answer = connection.request(&format!("$JS.API.{call}"), payload, API_TIMEOUT)?;
+    let subject = format!("$JS.API.{call}");
+    let mut answer = connection.request(&subject, payload.clone(), API_TIMEOUT);
+    for _ in 1..API_TRIES {
+        if answer.is_err() {
+            answer = connection.request(&subject, payload.clone(), API_TIMEOUT);
+        }
+    }
+    let answer = answer?;
     if let Some(status) = status(&answer) {
         bail!(
             "JetStream does not answer {call} (status {status}): is it enabled for this account, and is there a leader?"

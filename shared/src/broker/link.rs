@@ -1,6 +1,7 @@
 //! The thread that owns a connection of the `nats` crate, and its watchdog.
 
 use super::{Broker, Incoming, LINK_DEADLINE};
+use crate::stopping::receive_until;
 use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::io;
@@ -91,8 +92,7 @@ pub(super) fn open(
             serve(connection, &commands, &pulse);
         })
         .context("start the thread of a NATS connection")?;
-    answer
-        .recv_timeout(LINK_DEADLINE)
+    receive_until(&answer, Instant::now() + LINK_DEADLINE)
         .map_err(|_| anyhow!("no answer within {} s", LINK_DEADLINE.as_secs()))?
         .map_err(|error| anyhow!(error))
 }

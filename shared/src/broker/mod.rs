@@ -17,6 +17,7 @@ pub mod jetstream;
 mod link;
 
 use crate::config::{Environment, Secret};
+use crate::stopping::receive_until;
 use anyhow::{Context, Result, anyhow, bail};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use link::{Command, Pulse};
@@ -156,8 +157,7 @@ impl Connection {
     pub fn subscribe(&self, subject: &str) -> Result<Receiver<Incoming>> {
         let (answer, messages) = bounded(1);
         self.command(Command::Subscribe { subject: subject.to_owned(), answer })?;
-        messages
-            .recv_timeout(LINK_DEADLINE)
+        receive_until(&messages, Instant::now() + LINK_DEADLINE)
             .map_err(|_| anyhow!("{} does not answer", self.server))?
             .with_context(|| format!("subscribe to {subject}"))
     }
@@ -173,8 +173,7 @@ impl Connection {
         self.publish(subject, Some(&reply), payload)?;
         let deadline = Instant::now() + timeout;
         loop {
-            let answer = replies
-                .recv_deadline(deadline)
+            let answer = receive_until(replies, deadline)
                 .map_err(|_| anyhow!("no answer from {subject} within {} s", timeout.as_secs_f32()))?;
             if answer.subject == reply {
                 return Ok(answer);

@@ -1,6 +1,6 @@
 //! A service as a process of its own.
 
-use super::wait_for;
+use super::{Proxy, wait_for};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -40,6 +40,37 @@ impl Service {
     pub(crate) fn with<'a>(mut self, settings: impl Iterator<Item = &'a (&'a str, &'a str)>) -> Service {
         self.settings.extend(settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         self
+    }
+
+    /// Puts a proxy before each server that this setting names (`DATABASE_URL`, `NATS_URL`), from the next
+    /// start on.
+    pub(crate) fn proxy(&mut self, setting: &str) -> Vec<Proxy> {
+        let (mut urls, mut proxies) = (Vec::new(), Vec::new());
+        for url in self.settings[setting].split(',') {
+            let (_, after_scheme) = url.split_once("://").unwrap();
+            let after_login = after_scheme.rsplit('@').next().unwrap();
+            let server = after_login.split('/').next().unwrap();
+            let proxy = Proxy::start(server);
+            urls.push(url.replace(server, &format!("127.0.0.1:{}", proxy.port())));
+            proxies.push(proxy);
+        }
+        self.set(setting, &urls.join(","));
+        proxies
+    }
+
+    /// Stops it in its tracks (SIGSTOP).
+    pub(crate) fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub(crate) fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
     }
 
     /// Changes a setting for the next start.
@@ -87,8 +118,7 @@ impl Service {
 
     /// Asks it to stop, as an operator does; returns how it ended.
     pub(crate) fn stop(&mut self) -> ExitStatus {
-        let pid = self.child.as_ref().unwrap().id();
-        assert!(Command::new("kill").arg(pid.to_string()).status().unwrap().success());
+        self.signal("TERM");
         self.wait_for_end()
     }
 
@@ -99,6 +129,11 @@ impl Service {
         let status = wait_for(&ends, || child.try_wait().unwrap());
         self.child = None;
         status
+    }
+
+    /// What it says of its own health; empty while it says nothing.
+    pub(crate) fn health(&self) -> String {
+        std::fs::read_to_string(&self.settings["HEALTH_FILE"]).unwrap_or_default()
     }
 
     /// All that it has logged.

@@ -1,29 +1,37 @@
 //! Connections to PostgreSQL: a bounded pool for short work, and single sessions for what needs a
 //! session of its own (an advisory lock, LISTEN).
 //!
-//! Every connection has deadlines: for connecting, for a statement (by the server), and for a peer
-//! that is gone (by the operating system).
+//! No call on any of them blocks without a deadline. Connecting has one as a whole. A statement has
+//! the server's `statement_timeout`, and since a server that hangs cannot keep that, every connection
+//! is [watched](watched) from this side. A client that vanished is noticed by the server, through the
+//! settings that each connection brings along.
+
+mod connecting;
+mod endpoints;
+mod frames;
+mod pool;
+mod watched;
+
+pub use pool::Pooled;
 
 use crate::config::{Environment, Secret};
 use anyhow::{Context, Result, bail};
-use postgres::config::SslMode;
-use postgres::{Client, Config, NoTls};
-use r2d2::{ManageConnection, NopErrorHandler, Pool, PooledConnection};
-use r2d2_postgres::PostgresConnectionManager;
+use connecting::Connector;
+use pool::Pool;
+use postgres::Client;
 use std::time::Duration;
+use tokio_postgres::config::{Config, SslMode};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const PEER_GONE_AFTER: Duration = Duration::from_secs(10);
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
-
-/// A connection taken from the pool; it goes back when dropped.
-pub type Pooled = PooledConnection<PostgresConnectionManager<NoTls>>;
+/// After this long without an answer from the peer's machine, a connection is given up by ours.
+const PEER_GONE_AFTER: Duration = Duration::from_secs(8);
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(3);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// One database, with the means to connect to it.
 #[derive(Clone)]
 pub struct Database {
-    config: Config,
-    pool: Pool<PostgresConnectionManager<NoTls>>,
+    connector: Connector,
+    pool: Pool,
 }
 
 impl Database {
@@ -46,54 +54,39 @@ impl Database {
                 "DATABASE_URL asks for sslmode=require, which this build does not support; use a local or tunnelled connection"
             );
         }
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            bail!("DATABASE_URL names no host; for example {example}");
+        }
         if config.get_dbname().is_none() {
             bail!("DATABASE_URL names no database; for example {example}");
         }
-        // Notices are for people who type SQL.
-        let options =
-            format!("-c statement_timeout={} -c client_min_messages=warning", statement_timeout.as_millis());
         config
             .application_name(service)
-            .connect_timeout(CONNECT_TIMEOUT)
             .tcp_user_timeout(PEER_GONE_AFTER)
             .keepalives_idle(KEEPALIVE_IDLE)
-            .keepalives_interval(KEEPALIVE_IDLE)
-            .keepalives_retries(2)
-            .options(&options);
-        let pool = Pool::builder()
-            .max_size(connections)
-            .min_idle(Some(0))
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connection_timeout(CONNECT_TIMEOUT)
-            // The caller reports the error, once and with its context.
-            .error_handler(Box::new(NopErrorHandler))
-            .build_unchecked(PostgresConnectionManager::new(config.clone(), NoTls));
-        Ok(Database { config, pool })
+            .keepalives_interval(KEEPALIVE_INTERVAL)
+            .keepalives_retries(2);
+        let connector = Connector::new(config, statement_timeout);
+        let pool = Pool::new(connector.clone(), connections);
+        Ok(Database { connector, pool })
     }
 
-    /// Takes a connection from the pool, connecting where none is free. Waits at most 5 s.
+    /// Takes a connection from the pool, connecting where none is free. Waits at most 5 s for a free
+    /// one; a server that does not answer is given up as in any other call.
     pub fn connection(&self) -> Result<Pooled> {
-        self.pool.get().with_context(|| format!("connect to PostgreSQL at {}", self.address()))
+        self.pool.take()
     }
 
-    /// Opens a session outside the pool. Waits at most 5 s for each address.
+    /// Opens a session outside the pool, for an advisory lock or LISTEN. Waits at most 5 s.
+    ///
+    /// Refuses a connection pooler that gives a session's server to others between transactions.
     pub fn session(&self) -> Result<Client> {
-        PostgresConnectionManager::new(self.config.clone(), NoTls)
-            .connect()
-            .with_context(|| format!("connect to PostgreSQL at {}", self.address()))
+        self.connector.session()
     }
 
     /// `host:port/database`, without credentials.
-    pub fn address(&self) -> String {
-        use postgres::config::Host;
-        let host = match self.config.get_hosts().first() {
-            Some(Host::Tcp(host)) => host.clone(),
-            Some(Host::Unix(path)) => path.display().to_string(),
-            None => "localhost".to_owned(),
-        };
-        let port = self.config.get_ports().first().copied().unwrap_or(5432);
-        format!("{host}:{port}/{}", self.config.get_dbname().unwrap_or_default())
+    pub fn address(&self) -> &str {
+        self.connector.address()
     }
 }
 

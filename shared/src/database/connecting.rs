@@ -1,0 +1,190 @@
+//! Making connections, within a deadline that covers all of it: name, TCP, login.
+
+use super::endpoints::{Endpoint, endpoints};
+use super::watched::Watch;
+use crate::fault::Fault;
+use crate::stopping::receive_until;
+use anyhow::{Context, Result, anyhow, bail};
+use crossbeam_channel::bounded;
+use postgres::{Client, NoTls, SimpleQueryMessage};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::Builder;
+use std::time::{Duration, Instant};
+use tokio_postgres::config::{Config, SslMode, SslNegotiation};
+
+/// A connection that is not ready within this time is not waited for.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// Attempts that were given up and have not yet ended by themselves (each does, with its own
+/// timeouts for TCP and login, and the resolver's); beyond this no new one is made.
+const ABANDONED_MAX: usize = 16;
+/// The attempt gives up by itself, and says why, just before it is given up.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// By these the server finds within 4 s that a client's machine is gone, and within 1 s, also in the
+/// midst of a statement, that a client's process is: then its session ends, and with it its lock.
+/// Notices are for people who type SQL.
+const SETTINGS: &str = "set tcp_keepalives_idle = 2; set tcp_keepalives_interval = 1; set tcp_keepalives_count = 2;
+     set tcp_user_timeout = 4000; set client_connection_check_interval = 1000; set client_min_messages = warning";
+
+static ATTEMPTS: AtomicUsize = AtomicUsize::new(0);
+
+/// Connects to one database.
+#[derive(Clone)]
+pub(super) struct Connector {
+    address: Arc<str>,
+    config: Arc<Config>,
+    statement_timeout: Duration,
+}
+
+impl Connector {
+    pub(super) fn new(config: Config, statement_timeout: Duration) -> Connector {
+        let endpoints = endpoints(&config);
+        if endpoints.iter().any(|endpoint| matches!(endpoint, Endpoint::Unix { .. })) {
+            log::warn!(
+                "DATABASE_URL leads through a Unix socket: a server that hangs is noticed only when it goes on"
+            );
+        }
+        let address = address(endpoints.first(), &config).into();
+        Connector { address, config: Arc::new(config), statement_timeout }
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// A new connection. Waits at most [`CONNECT_DEADLINE`], and not while the process stops.
+    pub(super) fn connect(&self) -> Result<Client> {
+        let connected = self.attempt().and_then(|client| self.prepare(client));
+        connected.with_context(|| format!("connect to PostgreSQL at {}", self.address))
+    }
+
+    /// Not in the startup message: poolers refuse what they do not know there.
+    fn prepare(&self, mut client: Client) -> Result<Client> {
+        let statement_timeout_ms = self.statement_timeout.as_millis();
+        client
+            .batch_execute(&format!("{SETTINGS}; set statement_timeout = {statement_timeout_ms}"))
+            .context("set up the connection")?;
+        Ok(client)
+    }
+
+    fn attempt(&self) -> Result<Client> {
+        let deadline = Instant::now() + CONNECT_DEADLINE;
+        let (connected, result) = bounded(1);
+        let connector = self.clone();
+        let attempt = Attempt::begin()?;
+        // Not the supervisor's: looking up a name may hang, and then cannot be joined.
+        Builder::new()
+            .name("postgres-connect".to_owned())
+            .spawn(move || {
+                let _attempt = attempt;
+                // Where nobody waits any more, the connection ends here.
+                let _ = connected.send(connector.connect_by(deadline));
+            })
+            .context("start a thread")?;
+        match receive_until(&result, deadline + LAST_WORDS) {
+            Ok(connected) => connected,
+            Err(_) => bail!("it has not answered for {} s", CONNECT_DEADLINE.as_secs()),
+        }
+    }
+
+    /// Tries the servers in turn.
+    fn connect_by(&self, ready_by: Instant) -> Result<Client> {
+        let mut last_error = anyhow!("the name of the host stands for no address");
+        for endpoint in endpoints(&self.config) {
+            for endpoint in endpoint.resolve()? {
+                let left = ready_by.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(last_error);
+                }
+                match self.connect_to(&endpoint, left) {
+                    Ok(client) => return Ok(client),
+                    Err(error) => last_error = error.into(),
+                }
+            }
+        }
+        Err(last_error)
+    }
+
+    fn connect_to(&self, endpoint: &Endpoint, within: Duration) -> Result<Client, postgres::Error> {
+        let config = endpoint.config(&self.config, within);
+        if let Endpoint::Unix { .. } = endpoint {
+            return postgres::Config::from(config).connect(NoTls);
+        }
+        let mut probe = config.clone();
+        probe.ssl_mode(SslMode::Disable).ssl_negotiation(SslNegotiation::Postgres);
+        postgres::Config::from(config).connect(Watch {
+            address: self.address.clone(),
+            probe: Arc::new(probe),
+            statement_timeout: self.statement_timeout,
+            ready_by: Instant::now() + within,
+        })
+    }
+
+    /// A session of its own, and really one.
+    pub(super) fn session(&self) -> Result<Client> {
+        // Before anything is set on a server that may be somebody else's a moment later.
+        let own = self.attempt().and_then(|mut session| {
+            self.require_own_server(&mut session)?;
+            self.prepare(session)
+        });
+        own.with_context(|| format!("open a session with PostgreSQL at {}", self.address))
+    }
+
+    /// A pooler in transaction mode has no sessions to give: a lock would belong to nobody. It gives
+    /// the server of a session to another connection while that session is open, or another server
+    /// to the session while its own is busy with the other connection.
+    ///
+    /// In the simple protocol, since such a pooler may not know prepared statements.
+    fn require_own_server(&self, session: &mut Client) -> Result<()> {
+        let own = backend(session, "select pg_backend_pid()")?;
+        let other = backend(&mut self.attempt()?, "begin; select pg_backend_pid()")?;
+        if other != own && backend(session, "select pg_backend_pid()")? == own {
+            return Ok(());
+        }
+        Err(anyhow!(
+            "DATABASE_URL leads through a connection pooler that has no sessions (PgBouncer with pool_mode=transaction, \
+             for example): an advisory lock and LISTEN need one. Connect to PostgreSQL itself, or use pool_mode=session"
+        )
+        .context(Fault::Fatal))
+    }
+}
+
+/// The process of the server that carried out `query`.
+fn backend(client: &mut Client, query: &str) -> Result<String> {
+    let messages = client.simple_query(query).context("ask for the server's process")?;
+    let row = messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    });
+    Ok(row.context("the server's process has no number")?.to_owned())
+}
+
+/// Counts the attempts that have not ended.
+struct Attempt;
+
+impl Attempt {
+    fn begin() -> Result<Attempt> {
+        if ATTEMPTS.fetch_add(1, Ordering::AcqRel) >= ABANDONED_MAX {
+            ATTEMPTS.fetch_sub(1, Ordering::AcqRel);
+            bail!("{ABANDONED_MAX} earlier attempts still hang");
+        }
+        Ok(Attempt)
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        ATTEMPTS.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// The first server, for people, without credentials.
+fn address(first: Option<&Endpoint>, config: &Config) -> String {
+    let name = config.get_dbname().unwrap_or_default();
+    match first {
+        Some(Endpoint::Tcp { host, port, .. }) => format!("{host}:{port}/{name}"),
+        Some(Endpoint::Unix { directory, port }) => format!("{}:{port}/{name}", directory.display()),
+        None => name.to_owned(),
+    }
+}

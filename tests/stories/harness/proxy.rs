@@ -1,0 +1,126 @@
+//! A TCP proxy whose connections can be cut, and through which nothing passes for a while.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::Builder;
+use std::time::Duration;
+
+/// Forwards a port of its own to one upstream server.
+pub(crate) struct Proxy {
+    address: SocketAddr,
+    link: Arc<Link>,
+}
+
+/// What all connections of a proxy share.
+#[derive(Default)]
+struct Link {
+    holed: AtomicBool,
+    ended: AtomicBool,
+    /// Both sides of every connection.
+    sockets: Mutex<Vec<TcpStream>>,
+}
+
+impl Proxy {
+    /// Listens on a free port and forwards to `upstream` (`host:port`).
+    pub(crate) fn start(upstream: &str) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let link = Arc::new(Link::default());
+        let (accepting, upstream) = (link.clone(), upstream.to_owned());
+        start_thread(move || accepting.accept(&listener, &upstream));
+        Proxy { address, link }
+    }
+
+    /// The port to connect to, on 127.0.0.1.
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Ends every connection. New ones are forwarded.
+    pub(crate) fn cut(&self) {
+        self.link.cut();
+    }
+
+    /// From now on nothing passes, as if all packets were dropped: connections stay open, and new ones
+    /// are accepted and get no answer.
+    pub(crate) fn black_hole(&self) {
+        self.link.holed.store(true, Ordering::Release);
+    }
+
+    /// Everything passes again, also what was held up.
+    pub(crate) fn heal(&self) {
+        self.link.holed.store(false, Ordering::Release);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.link.ended.store(true, Ordering::Release);
+        // Wakes the accepting thread.
+        let _ = TcpStream::connect(self.address);
+        self.link.cut();
+    }
+}
+
+impl Link {
+    fn accept(self: &Arc<Link>, listener: &TcpListener, upstream: &str) {
+        for downstream in listener.incoming() {
+            if self.ended.load(Ordering::Acquire) {
+                return;
+            }
+            let Ok(downstream) = downstream else { continue };
+            self.remember(&downstream);
+            let (link, upstream) = (self.clone(), upstream.to_owned());
+            start_thread(move || link.forward(downstream, &upstream));
+        }
+    }
+
+    fn forward(self: &Arc<Link>, downstream: TcpStream, upstream: &str) {
+        self.wait_until_open();
+        let Ok(upstream) = TcpStream::connect(upstream) else {
+            let _ = downstream.shutdown(Shutdown::Both);
+            return;
+        };
+        self.remember(&upstream);
+        let back = (upstream.try_clone().unwrap(), downstream.try_clone().unwrap());
+        let link = self.clone();
+        start_thread(move || link.pump(back.0, back.1));
+        self.pump(downstream, upstream);
+    }
+
+    /// Copies until either side ends.
+    fn pump(&self, mut from: TcpStream, mut to: TcpStream) {
+        let _ = to.set_nodelay(true);
+        let mut bytes = vec![0; 64 * 1024];
+        while let Ok(read) = from.read(&mut bytes) {
+            self.wait_until_open();
+            if read == 0 || to.write_all(&bytes[..read]).is_err() {
+                break;
+            }
+        }
+        let _ = from.shutdown(Shutdown::Both);
+        let _ = to.shutdown(Shutdown::Both);
+    }
+
+    fn wait_until_open(&self) {
+        while self.holed.load(Ordering::Acquire) && !self.ended.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn remember(&self, socket: &TcpStream) {
+        self.sockets.lock().unwrap().push(socket.try_clone().unwrap());
+    }
+
+    fn cut(&self) {
+        for socket in self.sockets.lock().unwrap().drain(..) {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn start_thread(body: impl FnOnce() + Send + 'static) {
+    Builder::new().name("proxy".to_owned()).spawn(body).unwrap();
+}
