@@ -85,8 +85,10 @@ impl Puller {
             let message = match messages.recv_timeout(REST) {
                 Ok(message) => message,
                 Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => continue,
-                // Not drained: the answer is missing.
-                Err(RecvTimeoutError::Timeout) => return Ok(()),
+                // A stream that was deleted need not say so.
+                Err(RecvTimeoutError::Timeout) => {
+                    bail!("the stream {} does not answer a pull", self.stream.name)
+                }
                 Err(RecvTimeoutError::Disconnected) => bail!("the connection is gone"),
             };
             let Some(status) = status(&message) else {
@@ -111,7 +113,7 @@ impl Puller {
                 Ok(())
             }
             // The next message did not fit into the bytes that this pull had left.
-            409 if brought > 0 => Ok(()),
+            409 if brought > 0 && status_reason(message).contains("Message Size Exceeds MaxBytes") => Ok(()),
             409 => Err(anyhow!("the server ends the pull: {}", status_reason(message))),
             503 => bail!("the stream {} does not answer (no responders)", self.stream.name),
             status => bail!("the pull was answered with status {status}"),
