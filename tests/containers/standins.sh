@@ -8,7 +8,7 @@ readonly STANDIN_SUPPORT=$ROOT/tests/containers
 readonly STANDIN_PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
 readonly STANDIN_PACKAGES=(bash dash coreutils findutils grep sed)
 readonly STANDIN_PACKAGES_RUST=(
-  gcc gcc-12 cpp cpp-12 libgcc-12-dev libc6-dev linux-libc-dev binutils binutils-x86-64-linux-gnu
+  libc6 libgcc-s1 gcc gcc-12 cpp cpp-12 libgcc-12-dev libc6-dev linux-libc-dev binutils binutils-x86-64-linux-gnu
 )
 
 # standins_make IMAGE…: those of them that are not here.
