@@ -128,7 +128,11 @@ component_healthy() {
 container_postgres_healthy() {
   local answer
   answer=$(component_psql "$1" --command='select 1' 2>&1 </dev/null) || {
-    printf '%s\n' "${answer##*: }" | head -n 1
+    answer=${answer##*: } answer=${answer# }
+    # The image takes what an interrupted first start left behind for a server's data.
+    [[ $answer != *'"transactions" does not exist'* ]] \
+      || answer+=": its first start was interrupted; begin again: ./stop-replication.sh --purge $1"
+    printf '%s\n' "$answer" | head -n 1
     return 1
   }
 }
