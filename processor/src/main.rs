@@ -18,6 +18,7 @@ mod hold;
 mod inbox;
 mod large_tick;
 mod position;
+mod pruner;
 mod puller;
 mod receive;
 mod refusal;
@@ -49,7 +50,7 @@ fn main() -> ExitCode {
 fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
     let settings = Settings::from_env(environment)?;
     settings.log();
-    let Settings { database, broker, stream, confirm_subject, group_events_max } = settings;
+    let Settings { database, broker, stream, confirm_subject, group_events_max, retention } = settings;
 
     let (to_decode, pulled) = bounded(MESSAGES_IN_FLIGHT);
     let (to_apply, decoded) = bounded(MESSAGES_IN_FLIGHT);
@@ -69,6 +70,9 @@ fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
     supervisor.spawn("large-ticks", move |context| {
         large_tick::run(context, &applied_to, &jobs, group_events_max)
     })?;
+
+    let (pruned, leading) = (database.clone(), uplink.clone());
+    supervisor.spawn("pruner", move |context| pruner::run(context, &pruned, retention, &leading))?;
 
     let applying = applying::Applying::new(database, group_events_max, uplink.clone(), large_ticks, decoded);
     supervisor.spawn("applying", move |context| applying.run(context))?;

@@ -1,5 +1,6 @@
 //! What the operator can set, read and checked once at start.
 
+use crate::pruner::Retention;
 use anyhow::Result;
 use shared::broker::Broker;
 use shared::broker::jetstream::Stream;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 /// One statement of the apply may carry a very large source transaction.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(300);
-/// The applying session is one of its own; the pool is not used for anything else.
+/// The applying sessions are their own; the pool is for the pruner.
 const POOLED_CONNECTIONS: u32 = 1;
 /// Messages that may be in work at once: what is pulled, decoded and stored before it is
 /// acknowledged, and what a process that was killed left behind.
@@ -24,6 +25,7 @@ pub(crate) struct Settings {
     pub(crate) confirm_subject: String,
     /// Under backlog, ticks are applied together up to about so many events.
     pub(crate) group_events_max: usize,
+    pub(crate) retention: Retention,
 }
 
 impl Settings {
@@ -40,6 +42,10 @@ impl Settings {
                 max_ack_pending: MAX_ACK_PENDING,
             },
             confirm_subject: confirm_subject(&prefix),
+            retention: Retention {
+                inbox: environment.seconds("INBOX_RETENTION", 86400.0, 1.0..=31536000.0)?,
+                outbox: environment.seconds("OUTBOX_RETENTION", 86400.0, 1.0..=31536000.0)?,
+            },
             database: Database::from_env(
                 environment,
                 "inbox-processor",
@@ -52,13 +58,14 @@ impl Settings {
 
     pub(crate) fn log(&self) {
         log::info!(
-            "database {}, stream {} ({} replicas, at most {} bytes), subject {}, BATCH_SIZE_MAX {}",
+            "database {}, stream {} ({} replicas, at most {} bytes), subject {}, BATCH_SIZE_MAX {}, INBOX_RETENTION {} s",
             self.database.address(),
             self.stream.name,
             self.stream.replicas,
             self.stream.max_bytes,
             self.stream.subject,
-            self.group_events_max
+            self.group_events_max,
+            self.retention.inbox.as_secs_f64()
         );
     }
 }

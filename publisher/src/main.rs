@@ -16,6 +16,7 @@ mod cursor;
 mod encoder;
 mod marks;
 mod outbox;
+mod pruner;
 mod publishing;
 mod reader;
 mod settings;
@@ -45,7 +46,8 @@ fn main() -> ExitCode {
 fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
     let settings = Settings::from_env(environment)?;
     settings.log();
-    let Settings { database, broker, subject_prefix, poll_interval, batch_sizes } = settings;
+    let Settings { database, broker, subject_prefix, poll_interval, batch_sizes, outbox_retention } =
+        settings;
 
     let (new_tick, new_ticks) = bounded(1);
     let (cut, to_encode) = bounded(BATCHES_IN_FLIGHT);
@@ -76,6 +78,9 @@ fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
 
     let (audited, leading) = (database.clone(), state.clone());
     supervisor.spawn("audit", move |context| audit::run(context, &audited, &leading))?;
+
+    let (pruned, leading) = (database.clone(), state.clone());
+    supervisor.spawn("pruner", move |context| pruner::run(context, &pruned, outbox_retention, &leading))?;
 
     supervisor.spawn("marks", move |context| marks::run(context, &database, &state, &marks_wanted))
 }

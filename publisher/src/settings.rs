@@ -9,8 +9,8 @@ use std::time::Duration;
 /// Reading a tick may wait for the broker while it streams; longer than this it is better begun
 /// again, since it would hold back vacuum. The cursor goes on where it stopped.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Reader, confirms, marks, audit.
-const POOLED_CONNECTIONS: u32 = 4;
+/// Reader, confirms, marks, audit, pruner.
+const POOLED_CONNECTIONS: u32 = 5;
 
 /// The settings of outbox-publisher.
 pub(crate) struct Settings {
@@ -19,6 +19,8 @@ pub(crate) struct Settings {
     pub(crate) subject_prefix: String,
     pub(crate) poll_interval: Duration,
     pub(crate) batch_sizes: BatchSizes,
+    /// Confirmed events stay this long.
+    pub(crate) outbox_retention: Duration,
 }
 
 /// How many events go into a message.
@@ -54,17 +56,19 @@ impl Settings {
             )?,
             broker: Broker::from_env(environment, "outbox-publisher")?,
             batch_sizes,
+            outbox_retention: environment.seconds("OUTBOX_RETENTION", 86400.0, 1.0..=31536000.0)?,
         })
     }
 
     pub(crate) fn log(&self) {
         log::info!(
-            "database {}, subjects {}.*, POLL_INTERVAL {} s, BATCH_SIZE {}, BATCH_SIZE_MAX {}",
+            "database {}, subjects {}.*, POLL_INTERVAL {} s, BATCH_SIZE {}, BATCH_SIZE_MAX {}, OUTBOX_RETENTION {} s",
             self.database.address(),
             self.subject_prefix,
             self.poll_interval.as_secs_f64(),
             self.batch_sizes.caught_up,
-            self.batch_sizes.max
+            self.batch_sizes.max,
+            self.outbox_retention.as_secs_f64()
         );
     }
 }

@@ -9,6 +9,7 @@ pub mod database;
 pub mod fault;
 pub mod leadership;
 pub mod logging;
+pub mod pruning;
 pub mod retry;
 pub mod schema;
 mod stopping;

@@ -109,11 +109,13 @@ const SOURCE_REPEATABLE: &[Repeatable] = repeatable![
     "source/repeatable/follow_ddl.sql",
     "source/repeatable/views.sql",
     "source/repeatable/audit.sql",
+    "source/repeatable/retention.sql",
     "source/repeatable/grants.sql",
 ];
 const TARGET_REPEATABLE: &[Repeatable] = repeatable![
     "target/repeatable/views.sql",
     "target/repeatable/accept.sql",
+    "target/repeatable/retention.sql",
     "target/repeatable/grants.sql",
 ];
 

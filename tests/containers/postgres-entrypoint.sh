@@ -20,6 +20,8 @@ database_create() {
   read -r -a initdb_args <<<"${POSTGRES_INITDB_ARGS:-}"
   initdb --username="$POSTGRES_USER" --pwfile=<(printf '%s\n' "$POSTGRES_PASSWORD") "${initdb_args[@]}"
   printf '\nhost all all all scram-sha-256\n' >>"$PGDATA/pg_hba.conf"
+  # As in the sample file of the official image.
+  printf "listen_addresses = '*'\n" >>"$PGDATA/postgresql.conf"
 }
 
 # By its socket only: nobody else takes the server for a finished one.

@@ -1,0 +1,29 @@
+//! Lets go of what the target has confirmed, once it is older than `OUTBOX_RETENTION`.
+
+use crate::state::State;
+use anyhow::{Context, Result};
+use shared::database::Database;
+use shared::pruning::{self, ROWS_PER_STATEMENT};
+use shared::supervisor::ThreadContext;
+use std::time::Duration;
+
+pub(crate) fn run(
+    context: &ThreadContext,
+    database: &Database,
+    retention: Duration,
+    state: &State,
+) -> Result<()> {
+    let keep_seconds = retention.as_secs_f64();
+    pruning::run(context, database, retention, |client| {
+        if !state.is_leading() {
+            return Ok(0);
+        }
+        let row = client
+            .query_one(
+                "select replication.prune_outbox(make_interval(secs => $1), $2)",
+                &[&keep_seconds, &ROWS_PER_STATEMENT],
+            )
+            .context("prune the outbox")?;
+        Ok(row.get(0))
+    })
+}

@@ -1,0 +1,38 @@
+-- What the outbox no longer needs to hold.
+
+-- Deletes up to rows_max events, and the ticks before them, that the target confirmed and that are older than
+-- `keep`; returns how many events went (0: there is nothing more to do now). Never touches what is not confirmed.
+--
+-- The boundary is a tick. Events of transactions below its snapshot's xmin are contained in it or in ticks before
+-- it, all of them, and no later tick needs them to be read again; the few between xmin and xmax go with a later
+-- boundary. The boundary's own row stays: the next tick is read from its snapshot on.
+create or replace function replication.prune_outbox(keep interval, rows_max int) returns bigint
+language plpgsql
+set search_path = pg_catalog
+as $prune$
+declare
+    boundary replication.tick;
+    pruned bigint;
+begin
+    select t.* into boundary
+    from replication.tick t, replication.progress p
+    where t.tick < least(p.confirmed_tick, p.published_tick) and t.taken_at < clock_timestamp() - keep
+    order by t.tick desc limit 1;
+    if boundary.tick is null then
+        return 0;
+    end if;
+
+    with doomed as (
+        select e.txid, e.id from replication.outbox_event e
+        where e.txid < pg_snapshot_xmin(boundary.snapshot)
+        order by e.txid, e.id limit rows_max)
+    delete from replication.outbox_event e using doomed d where (e.txid, e.id) = (d.txid, d.id);
+    get diagnostics pruned = row_count;
+
+    -- Ticks go when all of their events are gone, so that what is left can always be read in full.
+    if pruned < rows_max then
+        delete from replication.tick t where t.tick < boundary.tick;
+    end if;
+    return pruned;
+end
+$prune$;

@@ -1,0 +1,33 @@
+//! Prunes what is no longer needed, a bounded number of rows at a time, in a thread of its own.
+
+use crate::database::{Database, Pooled};
+use crate::supervisor::ThreadContext;
+use anyhow::Result;
+use std::time::Duration;
+
+/// Rows deleted by one statement: short enough to be in nobody's way.
+pub const ROWS_PER_STATEMENT: i32 = 20_000;
+/// The longest pause between two looks; with a short retention it is shorter.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// Between two statements while there is more to delete.
+const PAUSE_BETWEEN: Duration = Duration::from_millis(50);
+
+/// Calls `prune` again and again until a stop is requested; it returns how many rows went. Looks
+/// four times within `retention`, and at least every 10 s, and then goes on until nothing goes any more.
+pub fn run(
+    context: &ThreadContext,
+    database: &Database,
+    retention: Duration,
+    mut prune: impl FnMut(&mut Pooled) -> Result<i64>,
+) -> Result<()> {
+    let pause = (retention / 4).min(PAUSE_MAX);
+    context.keep_trying("prune", || {
+        context.healthy();
+        while !context.stop().wait(pause) {
+            let mut client = database.connection()?;
+            while prune(&mut client)? > 0 && !context.stop().wait(PAUSE_BETWEEN) {}
+            context.healthy();
+        }
+        Ok(())
+    })
+}
