@@ -85,8 +85,10 @@ impl Puller {
             let message = match messages.recv_timeout(REST) {
                 Ok(message) => message,
                 Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => continue,
-                // Not drained: the answer is missing.
-                Err(RecvTimeoutError::Timeout) => return Ok(()),
+                // Nobody answers for a stream that is gone: the next session makes it again.
+                Err(RecvTimeoutError::Timeout) => {
+                    bail!("a pull from the stream {} got no answer: it may be gone", self.stream.name)
+                }
                 Err(RecvTimeoutError::Disconnected) => bail!("the connection is gone"),
             };
             let Some(status) = status(&message) else {
