@@ -20,6 +20,8 @@ fn what_is_confirmed_and_old_leaves_both_sides_and_replication_goes_on() {
                 &[&format!("{round}-")],
             )
             .unwrap();
+        replication.wait_until_caught_up();
+        // In a tick of its own.
         source
             .execute("insert into users (name, email) values ('Last', $1)", &[&format!("{round}@x")])
             .unwrap();
