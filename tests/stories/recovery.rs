@@ -129,3 +129,16 @@ fn another_try_at_what_is_held_comes_at_once_when_it_is_asked_for() {
     assert_eq!(assert_equal(&replication), (1, 0));
     assert_eq!(count(&mut target, "select count(*) from replication.hold_status"), 0);
 }
+
+#[test]
+fn what_is_in_quarantine_counts_until_somebody_has_looked() {
+    let replication = Replication::start("acknowledged");
+    let subject = shared::wire::events_subject(replication.name());
+    replication.nats_b().publish(&subject, None, b"garbage".to_vec()).unwrap();
+    let mut target = replication.target();
+    let unseen = "select count(*) from replication.quarantine
+                  where id > coalesce((select max(up_to_id) from replication.quarantine_seen), 0)";
+    wait_for("the message is set aside", || (count(&mut target, unseen) == 1).then_some(()));
+    assert_eq!(count(&mut target, "select replication.quarantine_acknowledge()"), 1);
+    assert_eq!(count(&mut target, unseen), 0);
+}
