@@ -18,7 +18,7 @@ databases_print() {
 
 row() { printf '  %-22s %12s %12s   %s\n' "$@"; }
 
-outbox_megabytes() { if known outbox_bytes; then printf '%s' "$((NOW[outbox_bytes] >> 20))"; else printf '?'; fi; }
+outbox_megabytes() { if known outbox_bytes; then printf "%s" "$(($(now outbox_bytes) >> 20))"; else printf "?"; fi; }
 
 # A value as people see it; "?" if it could not be read (a count: in time).
 shown() { printf '%s' "${NOW[$1]:-?}"; }
