@@ -15,6 +15,7 @@ mod harness;
 mod large;
 mod operation;
 mod property;
+mod recovery;
 mod retention;
 mod standby;
 mod tables;
