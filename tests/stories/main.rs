@@ -10,6 +10,7 @@ mod apply;
 mod capture;
 mod concurrency;
 mod delivery;
+mod faults;
 mod hang;
 mod harness;
 mod large;
