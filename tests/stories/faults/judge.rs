@@ -31,13 +31,11 @@ pub(super) fn watch(target: &Door, total: &str, writing: &AtomicBool) -> usize {
             client = target.connect();
             continue;
         };
-        match state(reader, total) {
-            Some(state) => states.insert(state),
-            None => {
-                client = None;
-                false
-            }
-        };
+        let state = state(reader, total);
+        if state.is_none() {
+            client = None;
+        }
+        states.extend(state);
     }
     states.len()
 }
