@@ -17,6 +17,7 @@ mod kill_points;
 mod large;
 mod operation;
 mod property;
+mod protections;
 mod standby;
 mod tables;
 mod transactions;

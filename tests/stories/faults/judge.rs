@@ -4,7 +4,7 @@ use super::load::{Told, WRITERS};
 use crate::harness::{Door, Replication, assert_equal, assert_same, count};
 use postgres::Client;
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// One state, in one statement and so in one snapshot: the sum of all money, how far each writer is, whether a
@@ -21,8 +21,8 @@ const STATE: &str = "
                    where (select count(*) from ledger l where l.writer = h.w and l.n > h.n - 50) <> least(h.n, 50))";
 const READ_PACE: Duration = Duration::from_millis(5);
 
-/// Reads state after state of the target while `writing`; returns how many distinct ones it saw.
-pub(super) fn watch(target: &Door, total: &str, writing: &AtomicBool) -> usize {
+/// Reads state after state of the target while `writing`, and counts the distinct ones that it has seen.
+pub(super) fn watch(target: &Door, total: &str, writing: &AtomicBool, seen: &AtomicUsize) {
     let mut states = HashSet::new();
     let mut client = None;
     while writing.load(Ordering::Acquire) {
@@ -36,8 +36,8 @@ pub(super) fn watch(target: &Door, total: &str, writing: &AtomicBool) -> usize {
             client = None;
         }
         states.extend(state);
+        seen.store(states.len(), Ordering::Release);
     }
-    states.len()
 }
 
 /// None where the target does not answer.

@@ -45,7 +45,7 @@ fn whatever_fails_nothing_is_lost_or_doubled_and_no_transaction_is_torn() {
             }
         }
     });
-    suite.judge(50);
+    suite.judge();
     suite.report().print();
     if minutes >= LONG_MINUTES {
         suite.report().assert_recovered_within(RECOVERY_MAX);
@@ -60,7 +60,7 @@ fn survives(name: &str, kinds: &[&str]) {
             suite.survive(&Fault { kind: kind(name), node: 1, hold: SHORT_HOLD });
         }
     });
-    suite.judge(10);
+    suite.judge();
     suite.report().print();
 }
 
