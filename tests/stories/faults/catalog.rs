@@ -51,6 +51,13 @@ pub(super) struct Fault {
     pub(super) hold: Duration,
 }
 
+impl Fault {
+    /// Whether there is anything to mend: else it is over as soon as it is done.
+    pub(super) fn lasts(&self) -> bool {
+        !matches!(self.kind.means, Means::Cut | Means::Purge | Means::Delete)
+    }
+}
+
 const fn entry(name: &'static str, means: Means, at: At) -> Kind {
     Kind { name, means, at }
 }
@@ -97,7 +104,8 @@ pub(super) fn round(rng: &mut Rng) -> Vec<Fault> {
         .map(|kind| Fault {
             kind,
             node: rng.usize(..ALL_NODES.len()),
-            hold: Duration::from_millis(rng.u64(300..4000)),
+            // Now and then longer than what hangs may go unnoticed.
+            hold: Duration::from_millis(if rng.u8(..4) == 0 { 12_000 } else { rng.u64(300..4000) }),
         })
         .collect();
     rng.shuffle(&mut faults);

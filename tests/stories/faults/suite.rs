@@ -91,7 +91,9 @@ impl Suite {
     pub(super) fn survive(&mut self, fault: &Fault) {
         println!("{}, for {} ms", fault.kind.name, fault.hold.as_millis());
         self.begin(fault);
-        std::thread::sleep(fault.hold);
+        if fault.lasts() {
+            std::thread::sleep(fault.hold);
+        }
         self.end(fault);
         let healed = Instant::now();
         let recovery = self.probe(healed);
