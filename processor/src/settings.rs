@@ -43,8 +43,8 @@ impl Settings {
             },
             confirm_subject: confirm_subject(&prefix),
             retention: Retention {
-                inbox: environment.seconds("INBOX_RETENTION", 86400.0, 1.0..=31536000.0)?,
-                outbox: environment.seconds("OUTBOX_RETENTION", 86400.0, 1.0..=31536000.0)?,
+                inbox: environment.seconds("INBOX_RETENTION", 86400.0, 1.0..=31_536_000.0)?,
+                outbox: environment.seconds("OUTBOX_RETENTION", 86400.0, 1.0..=31_536_000.0)?,
             },
             database: Database::from_env(
                 environment,

@@ -56,7 +56,7 @@ impl Settings {
             )?,
             broker: Broker::from_env(environment, "outbox-publisher")?,
             batch_sizes,
-            outbox_retention: environment.seconds("OUTBOX_RETENTION", 86400.0, 1.0..=31536000.0)?,
+            outbox_retention: environment.seconds("OUTBOX_RETENTION", 86400.0, 1.0..=31_536_000.0)?,
         })
     }
 

@@ -63,6 +63,7 @@ standin_postgres() {
   skeleton_make
   mkdir -p "$SKELETON/docker-entrypoint-initdb.d" "$SKELETON/var/lib/postgresql/data"
   cp "$STANDIN_SUPPORT/postgres-entrypoint.sh" "$SKELETON/usr/local/bin/docker-entrypoint.sh"
+  ln -s cat "$SKELETON/usr/bin/pager"
   {
     files_of_packages "postgresql-$major" "postgresql-client-$major" | grep --invert-match llvmjit
     printf '%s\n' /usr/bin/setpriv /usr/bin/gunzip /usr/bin/gzip

@@ -3,9 +3,8 @@
 -- Deletes up to rows_max events, and the ticks before them, that the target confirmed and that are older than
 -- `keep`; returns how many events went (0: there is nothing more to do now). Never touches what is not confirmed.
 --
--- The boundary is a tick. Events of transactions below its snapshot's xmin are contained in it or in ticks before
--- it, all of them, and no later tick needs them to be read again; the few between xmin and xmax go with a later
--- boundary. The boundary's own row stays: the next tick is read from its snapshot on.
+-- The boundary is a tick. What is visible in its snapshot is contained in it or in ticks before it, and no later
+-- tick needs it to be read again. The boundary's own row stays: the next tick is read from its snapshot on.
 create or replace function replication.prune_outbox(keep interval, rows_max int) returns bigint
 language plpgsql
 set search_path = pg_catalog
@@ -24,7 +23,7 @@ begin
 
     with doomed as (
         select e.txid, e.id from replication.outbox_event e
-        where e.txid < pg_snapshot_xmin(boundary.snapshot)
+        where e.txid < pg_snapshot_xmax(boundary.snapshot) and pg_visible_in_snapshot(e.txid, boundary.snapshot)
         order by e.txid, e.id limit rows_max)
     delete from replication.outbox_event e using doomed d where (e.txid, e.id) = (d.txid, d.id);
     get diagnostics pruned = row_count;

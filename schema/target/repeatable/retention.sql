@@ -32,13 +32,17 @@ begin
         get diagnostics pruned = row_count;
         total := total + pruned;
     end if;
+    if total > 0 then
+        return total;
+    end if;
 
+    -- Last, since the boundary above is found among them.
     with doomed as (
         select a.tick from replication.applied_tick a, replication.position p
         where a.tick < p.applied_tick and a.applied_at < clock_timestamp() - greatest(keep, keep_ticks)
         order by a.tick limit rows_max)
     delete from replication.applied_tick a using doomed d where a.tick = d.tick;
     get diagnostics pruned = row_count;
-    return total + pruned;
+    return pruned;
 end
 $prune$;

@@ -100,10 +100,14 @@ impl Case {
                  update t{number} set u = {one} where u = {other}; update t{number} set u = {other} where u = -1000"
             ),
             Change::SetUp { key: k, up: value } => {
-                let set: String = self
+                let value = |to: usize| {
+                    value.map_or("null".to_owned(), |value| self.tables[to].key.value(&value.to_string()))
+                };
+                let set: Vec<String> = self
                     .references(table)
-                    .map(|(place, _, to)| format!(", up{place} = {}", value.map_or("null".to_owned(), |value| self.tables[to].key.value(&value.to_string()))))
+                    .map(|(place, _, to)| format!(", up{place} = {}", value(to)))
                     .collect();
+                let set = set.concat();
                 format!("update t{number} set v = 'up'{set} where k = {}", key(*k))
             }
             Change::Touch { modulo } => format!("update t{number} set v = v || '.' where u % {modulo} = 0"),

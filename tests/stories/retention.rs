@@ -1,0 +1,69 @@
+//! What is confirmed goes in time, and nothing else ever does.
+
+use crate::harness::{Demo, Replication, assert_equal, count, wait_for};
+use postgres::Client;
+
+const SHORT: [(&str, &str); 2] = [("OUTBOX_RETENTION", "1"), ("INBOX_RETENTION", "1")];
+
+fn wait_until_pruned(client: &mut Client, query: &str, at_most: i64) {
+    wait_for(&format!("{query} is at most {at_most}"), || (count(client, query) <= at_most).then_some(()));
+}
+
+#[test]
+fn what_is_confirmed_and_old_leaves_both_sides_and_replication_goes_on() {
+    let replication = Replication::start_with("pruned", &SHORT);
+    let (mut source, mut target) = (replication.source(), replication.target());
+    for round in 0..3 {
+        source
+            .execute(
+                "insert into users (name, email) select 'U', $1 || i || '@x' from generate_series(1, 30000) i",
+                &[&format!("{round}-")],
+            )
+            .unwrap();
+        replication.wait_until_caught_up();
+        // In a tick of its own.
+        source
+            .execute("insert into users (name, email) values ('Last', $1)", &[&format!("{round}@x")])
+            .unwrap();
+        replication.wait_until_caught_up();
+        // All but what the last tick, which is kept, may still be needed for.
+        wait_until_pruned(&mut source, "select count(*) from replication.outbox_event", 1);
+        wait_until_pruned(&mut source, "select count(*) from replication.tick", 3);
+        wait_until_pruned(&mut target, "select count(*) from replication.inbox_batch", 2);
+        wait_until_pruned(&mut target, "select count(*) from processed_events", 1);
+        wait_until_pruned(&mut target, "select count(*) from replication.applied_tick", 2);
+    }
+    assert_eq!(assert_equal(&replication), (90_003, 0));
+    assert_eq!(count(&mut source, "select count(*) from outbox where not processed or not confirmed"), 0);
+    assert_eq!(count(&mut target, "select count(*) from inbox where not processed"), 0);
+}
+
+#[test]
+fn nothing_unconfirmed_is_pruned_however_old_it_is() {
+    let mut replication = Replication::start_with("kept", &SHORT);
+    let mut source = replication.source();
+    let demo = Demo::add_users(&mut source, 5);
+    replication.wait_until_caught_up();
+    replication.processor.kill();
+    // A transaction that began before what is confirmed now, and that commits long after.
+    let mut late = replication.source();
+    let mut late = late.transaction().unwrap();
+    late.execute("insert into users (name, email) values ('Late', 'late@x')", &[]).unwrap();
+    for _ in 0..20 {
+        demo.move_money(&mut source);
+    }
+    let unconfirmed = "select count(*) from outbox where not confirmed";
+    let waiting = count(&mut source, unconfirmed);
+    assert_eq!(waiting, 40);
+    // Several times the retention, told by the pruner's own doing: what was confirmed is gone by then.
+    wait_until_pruned(&mut source, "select count(*) from outbox where confirmed", 10);
+    let begun = "select count(*) from replication.tick where taken_at < clock_timestamp() - interval '3 seconds' and tick > (select confirmed_tick from replication.progress)";
+    wait_for("what waits is older than the retention by far", || {
+        (count(&mut source, begun) > 0).then_some(())
+    });
+    assert_eq!(count(&mut source, unconfirmed), waiting);
+    late.commit().unwrap();
+    replication.processor.start();
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (6, 5));
+}
