@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Usage: scripts/test-faults.sh [--seed N] [--minutes N]
+# Usage: scripts/test-faults.sh [--seed N] [--minutes N] [TEST]
 #
 # The fault suite: eight servers of its own (in .run/faults) and the services are killed, stopped, cut off and
 # wiped under load, by a schedule that the seed decides. What must hold is in tests/stories/faults/mod.rs.
 #
 #   --seed N      the schedule; the same seed gives the same one (default: another one each time)
 #   --minutes N   how long (default: 0.7); from 3 on a recovery that takes more than 30 s is a failure
+#   TEST          only tests of the suite whose names begin so
 #
 # ./test-replication.sh runs it shortly; ./test-replication.sh --faults runs it with these options.
 set -euo pipefail
@@ -22,7 +23,7 @@ readonly PORT_OFFSET=$((${TEST_PORT_OFFSET:-400} + 200)) # neither the demo's po
 readonly KEPT_LOGS=$ROOT/.run/faults-logs
 
 parse_arguments() {
-  SEED=$RANDOM$RANDOM MINUTES=0.7
+  SEED=$RANDOM$RANDOM MINUTES=0.7 TEST=faults::
   while [[ $# -gt 0 ]]; do
     case $1 in
       -h | --help) print_help "$0" && exit ;;
@@ -36,7 +37,8 @@ parse_arguments() {
         MINUTES=$2
         shift
         ;;
-      *) die_usage "There is no option '$1'." ;;
+      -*) die_usage "There is no option '$1'." ;;
+      *) TEST=faults::$1 ;;
     esac
     shift
   done
@@ -86,7 +88,7 @@ main() {
   trap 'exit 130' INT TERM HUP
   say "Seed $SEED, $MINUTES minutes. Once more: ./test-replication.sh --faults --seed $SEED --minutes $MINUTES"
   # The suite itself starts the servers: with its proxies before the gateways.
-  cargo test --release --locked --package tests --test stories -- faults:: --ignored --test-threads 1
+  cargo test --release --locked --package tests --test stories -- "$TEST" --ignored --test-threads 1
 }
 
 main "$@"

@@ -90,6 +90,12 @@ fn every_nats_store_is_wiped() {
 
 #[test]
 #[ignore = "needs servers of its own: ./test-replication.sh --faults"]
+fn zone_b_dies_after_its_stream_was_made_anew() {
+    survives("anew", &["stream deleted", "zone B killed"]);
+}
+
+#[test]
+#[ignore = "needs servers of its own: ./test-replication.sh --faults"]
 fn postgresql_is_killed_on_either_side() {
     survives("postgresql", &["PostgreSQL A killed", "PostgreSQL B killed"]);
 }
