@@ -52,7 +52,7 @@ fn whatever_fails_nothing_is_lost_or_doubled_and_no_transaction_is_torn() {
     }
 }
 
-/// One failure of the table in the design, alone.
+/// One row of the table of failures in the design, alone.
 fn survives(name: &str, kinds: &[&str]) {
     let mut suite = Suite::start(name);
     suite.under_load(|suite| {
