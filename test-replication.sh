@@ -117,6 +117,29 @@ servers_end() {
   say "The servers' logs: $KEPT_LOGS"
 }
 
+# The demo in containers takes long, and mostly waits: it runs beside the other tests.
+containers_begin() {
+  CONTAINERS_LOG=$(mktemp)
+  scripts/test-containers.sh >"$CONTAINERS_LOG" 2>&1 &
+  CONTAINERS_PID=$!
+}
+
+containers_end() {
+  local status=0
+  wait "$CONTAINERS_PID" || status=$?
+  CONTAINERS_PID=''
+  cat "$CONTAINERS_LOG"
+  rm -f "$CONTAINERS_LOG"
+  return "$status"
+}
+
+containers_abandon() {
+  [[ -n ${CONTAINERS_PID:-} ]] || return 0
+  kill "$CONTAINERS_PID" 2>/dev/null || true
+  wait "$CONTAINERS_PID" || true
+  cat "$CONTAINERS_LOG"
+}
+
 main() {
   local begun_ms
   begun_ms=$(now_ms)
@@ -135,12 +158,18 @@ main() {
   fi
   step "Build, with kill points" build_kill_points
   step "Build" cargo build --release --locked --workspace
-  $ONLY_RUST || step "The demo, as an operator runs it" scripts/test-demo.sh
-  $ONLY_RUST || step "Faults, shortly" scripts/test-faults.sh
+  if ! $ONLY_RUST; then
+    trap containers_abandon EXIT
+    containers_begin
+    step "The demo, as an operator runs it" scripts/test-demo.sh
+    step "A database of one's own, as docs/adopting.md says" scripts/test-adopting.sh
+    step "Faults, shortly" scripts/test-faults.sh
+  fi
   step "Servers for the tests" servers_start
-  trap servers_end EXIT
+  trap 'servers_end; containers_abandon' EXIT
   trap 'exit 130' INT TERM HUP
   step "Rust tests" cargo test --release --locked --workspace "${CARGO_TEST_ARGUMENTS[@]}"
+  $ONLY_RUST || step "The demo in containers, beside the steps above" containers_end
   heading "${GREEN}All is well${PLAIN}, after $(seconds_since "$begun_ms") s."
 }
 

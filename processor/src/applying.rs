@@ -86,6 +86,7 @@ impl Applying {
             } else if !session.has_work() {
                 context.stop().wait(RESUME_CHECK);
             }
+            session.heed_operator()?;
             if self.group.is_empty() && !session.has_work() {
                 session.report_health(context);
                 session.check_connection()?;

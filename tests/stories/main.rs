@@ -18,6 +18,7 @@ mod large;
 mod operation;
 mod property;
 mod protections;
+mod recovery;
 mod retention;
 mod standby;
 mod tables;

@@ -96,6 +96,25 @@ impl Door {
     }
 }
 
+fn copy_database(maintenance_url: &str, url: &str, backup: &str) {
+    let (_, name) = url.rsplit_once('/').unwrap();
+    let mut client = Client::connect(maintenance_url, NoTls).unwrap();
+    client.batch_execute(&format!("drop database if exists {backup} with (force)")).unwrap();
+    client
+        .execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", &[&name])
+        .unwrap();
+    wait_for("nobody is connected to the database", || {
+        client.batch_execute(&format!("create database {backup} template {name}")).ok()
+    });
+}
+
+fn restore_database(maintenance_url: &str, url: &str, backup: &str) {
+    let (_, name) = url.rsplit_once('/').unwrap();
+    let mut client = Client::connect(maintenance_url, NoTls).unwrap();
+    client.batch_execute(&format!("drop database {name} with (force)")).unwrap();
+    client.batch_execute(&format!("alter database {backup} rename to {name}")).unwrap();
+}
+
 /// A source, a target, and what is between them.
 pub(crate) struct Replication {
     servers: Servers,
@@ -214,6 +233,26 @@ impl Replication {
     /// The way to the target.
     pub(crate) fn target_door(&self) -> Door {
         Door(self.target_url.clone())
+    }
+
+    /// A backup of the source (whose services must be stopped), as a database of this name.
+    pub(crate) fn copy_source(&self, backup: &str) {
+        copy_database(&self.servers.source, &self.source_url, backup);
+    }
+
+    /// A backup of the target (whose services must be stopped), as a database of this name.
+    pub(crate) fn copy_target(&self, backup: &str) {
+        copy_database(&self.servers.target, &self.target_url, backup);
+    }
+
+    /// Restores the source from a backup.
+    pub(crate) fn put_in_place_of_source(&self, backup: &str) {
+        restore_database(&self.servers.source, &self.source_url, backup);
+    }
+
+    /// Restores the target from a backup.
+    pub(crate) fn put_in_place_of_target(&self, backup: &str) {
+        restore_database(&self.servers.target, &self.target_url, backup);
     }
 
     /// Subject and stream names begin with it.
