@@ -93,10 +93,13 @@ impl Applying {
                 continue;
             }
             session.settle(&self.group, context.stop())?;
+            shared::kill_point::reached("committed");
             self.uplink.set_held(session.is_held());
             self.uplink.set_standing(Some(session.standing(&target)));
             self.acknowledge();
+            shared::kill_point::reached("message_acked");
             self.uplink.confirm();
+            shared::kill_point::reached("confirm_sent");
             session.report_health(context);
         }
         Ok(())

@@ -215,9 +215,11 @@ impl Session {
         let written = set_aside(&mut transaction, receipt)
             .and_then(|()| self.bookkeeping.write(&mut transaction, &entry))
             .and_then(|()| {
+                shared::kill_point::reached("inbox_written");
                 let equal = self.tables.equal_keys(&mut transaction, ready)?;
                 let changes = reduce(ready, &HashSet::new(), &equal);
                 let drift = self.tables.write(&mut transaction, &changes, Way::AsInTheSource)?;
+                shared::kill_point::reached("applied");
                 inbox::record_drift(&mut transaction, drift)
             });
         let outcome = match written {

@@ -93,6 +93,7 @@ impl Listener<'_> {
         if let Some(applied) = confirm.applied {
             self.check_history(applied)?;
             self.state.confirm(applied.number);
+            shared::kill_point::reached("confirmed");
         }
         if let Some(received) = confirm.received {
             self.check_history(received.tick)?;
