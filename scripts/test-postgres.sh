@@ -66,6 +66,8 @@ server_kill() {
   local pid
   pid=$(process_id "$COMPONENT") || return 0
   kill -s KILL "$pid"
+  # A start right after it would take it as still running.
+  while process_birth_load "$pid"; do sleep 0.02; done
 }
 
 main() {
