@@ -16,6 +16,7 @@ source "$ROOT/scripts/docker/engine.sh"
 source "$ROOT/scripts/ports.sh"
 source "$ROOT/tests/containers/standins.sh"
 
+readonly SET_ASIDE=$STANDIN:services-set-aside
 readonly GREEN_DEADLINE_S=120
 readonly EQUAL_DEADLINE_S=30
 readonly FINGERPRINT="
@@ -264,6 +265,18 @@ story_of_a_stop_an_upgrade_and_a_start() {
   green "stopped, the services' image built anew, started with the data of before"
 }
 
+# An image of the services that was here before the test has its name again after it, also if a test is
+# interrupted in between: then the next one gives it back.
+services_image_set_aside() {
+  image_is_here "$SET_ASIDE" || ! image_is_here "$SERVICES_IMAGE" || docker tag "$SERVICES_IMAGE" "$SET_ASIDE"
+}
+
+services_image_give_back() {
+  image_is_here "$SET_ASIDE" || return 0
+  docker tag "$SET_ASIDE" "$SERVICES_IMAGE"
+  docker rmi "$SET_ASIDE" >/dev/null
+}
+
 story_of_a_purge() {
   local left
   quietly "$ROOT/stop-replication.sh" --purge
@@ -273,11 +286,10 @@ story_of_a_purge() {
   say "--purge left no container, network or volume"
 }
 
-# The user's image of the services gets its name back.
 clean_up() {
   remove_ours || true
   $KEEP_IMAGES || docker rmi --no-prune "$SERVICES_IMAGE" >/dev/null 2>&1 || true
-  [[ -z $SERVICES_IMAGE_BEFORE ]] || docker tag "$SERVICES_IMAGE_BEFORE" "$SERVICES_IMAGE"
+  services_image_give_back
   standins_untag "${IMAGES[@]}" "${BUILD_IMAGES[@]}"
   rm -rf "$STANDIN_WORK"
 }
@@ -294,10 +306,10 @@ main() {
   refuse_others
   mapfile -t IMAGES < <(images_of docker-compose.yml | sort --unique)
   mapfile -t BUILD_IMAGES < <(images_of Dockerfile | sort --unique)
-  SERVICES_IMAGE_BEFORE=$(docker image inspect --format '{{.Id}}' "$SERVICES_IMAGE" 2>/dev/null) || true
   STANDIN_WORK=$(mktemp --directory)
   trap clean_up EXIT
   trap 'exit 130' INT TERM HUP
+  services_image_set_aside
   standins_make "${IMAGES[@]}"
   standin_is_current debian || standin_debian
   standins_tag "${IMAGES[@]}"
