@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # Usage: ./test-replication.sh [--keep] [-- CARGO_TEST_ARGUMENT…]
+#        ./test-replication.sh --faults [--seed N] [--minutes N]
+#        ./test-replication.sh --mutations [NAME…]
 #
 # Checks everything: format, clippy, the scripts, and the Rust tests, which run against PostgreSQL
 # and NATS servers that are started for them, on ports and with data of their own (in .run/test).
@@ -8,6 +10,9 @@
 #   --keep   leave the servers running, so that the next run is quicker
 #   --       run only the Rust tests, and hand what follows to cargo test:
 #            ./test-replication.sh --keep -- name_of_a_test
+#   --faults     only the fault suite, with these options (see scripts/test-faults.sh --help)
+#   --mutations  takes one protection after the other out of a copy, and asserts which test notices it
+#                (see scripts/test-mutations.sh --help)
 #
 # TEST_PORT_OFFSET (400) is added to every default port of .env.example; .env is not read.
 # Exit status: 0 all is well; 1 something failed, named in the last lines; 2 usage.
@@ -29,6 +34,7 @@ parse_arguments() {
     case $1 in
       -h | --help) print_help "$0" && exit ;;
       --keep) KEEP=true ;;
+      --faults | --mutations) exec "$ROOT/scripts/test-${1#--}.sh" "${@:2}" ;;
       --)
         shift
         ONLY_RUST=true CARGO_TEST_ARGUMENTS=("$@")
@@ -52,7 +58,7 @@ test_settings_load() {
   # shellcheck disable=SC2031 # the one changed in nats_start's subshell is not meant
   export TEST_NATS_A TEST_NATS_B TEST_NATS_USER=replication TEST_NATS_PASSWORD=$NATS_PASSWORD
   TEST_BIN_DIR=$(dirname "$(service_binary any)")
-  export TEST_BIN_DIR TEST_RUN_DIR=$RUN_DIR
+  export TEST_BIN_DIR TEST_RUN_DIR=$RUN_DIR TEST_KILL_POINTS_DIR=${TEST_BIN_DIR%/*}/kill-points
   export RUST_TEST_NOCAPTURE=1 # the stories say what they saw
 }
 
@@ -81,6 +87,16 @@ check_shell() {
   shellcheck "${files[@]}"
 }
 
+# Services that can be made to die between two steps, beside those that cannot: only what the feature
+# touches is compiled for them.
+build_kill_points() {
+  local services=(outbox-publisher inbox-processor)
+  cargo build --release --locked --workspace "${services[@]/#/--bin=}" \
+    --features outbox-publisher/kill-points,inbox-processor/kill-points
+  mkdir -p "$TEST_KILL_POINTS_DIR"
+  cp "${services[@]/#/$TEST_BIN_DIR/}" "$TEST_KILL_POINTS_DIR/"
+}
+
 servers_start() {
   ports_check "${SERVERS[@]}"
   components_start_or_undo "${SERVERS[@]}"
@@ -101,6 +117,29 @@ servers_end() {
   say "The servers' logs: $KEPT_LOGS"
 }
 
+# The demo in containers takes long, and mostly waits: it runs beside the other tests.
+containers_begin() {
+  CONTAINERS_LOG=$(mktemp)
+  scripts/test-containers.sh >"$CONTAINERS_LOG" 2>&1 &
+  CONTAINERS_PID=$!
+}
+
+containers_end() {
+  local status=0
+  wait "$CONTAINERS_PID" || status=$?
+  CONTAINERS_PID=''
+  cat "$CONTAINERS_LOG"
+  rm -f "$CONTAINERS_LOG"
+  return "$status"
+}
+
+containers_abandon() {
+  [[ -n ${CONTAINERS_PID:-} ]] || return 0
+  kill "$CONTAINERS_PID" 2>/dev/null || true
+  wait "$CONTAINERS_PID" || true
+  cat "$CONTAINERS_LOG"
+}
+
 main() {
   local begun_ms
   begun_ms=$(now_ms)
@@ -115,13 +154,22 @@ main() {
     step "Clippy" cargo clippy --workspace --all-targets --locked --release -- --deny warnings
     step "Shell scripts" check_shell
     step "What the scripts say" scripts/test-scripts.sh
+    step "Mutations still fit" scripts/test-mutations.sh --check
   fi
+  step "Build, with kill points" build_kill_points
   step "Build" cargo build --release --locked --workspace
-  $ONLY_RUST || step "The demo, as an operator runs it" scripts/test-demo.sh
+  if ! $ONLY_RUST; then
+    trap containers_abandon EXIT
+    containers_begin
+    step "The demo, as an operator runs it" scripts/test-demo.sh
+    step "A database of one's own, as docs/adopting.md says" scripts/test-adopting.sh
+    step "Faults, shortly" scripts/test-faults.sh
+  fi
   step "Servers for the tests" servers_start
-  trap servers_end EXIT
+  trap 'servers_end; containers_abandon' EXIT
   trap 'exit 130' INT TERM HUP
   step "Rust tests" cargo test --release --locked --workspace "${CARGO_TEST_ARGUMENTS[@]}"
+  $ONLY_RUST || step "The demo in containers, beside the steps above" containers_end
   heading "${GREEN}All is well${PLAIN}, after $(seconds_since "$begun_ms") s."
 }
 

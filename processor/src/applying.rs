@@ -86,16 +86,20 @@ impl Applying {
             } else if !session.has_work() {
                 context.stop().wait(RESUME_CHECK);
             }
+            session.heed_operator()?;
             if self.group.is_empty() && !session.has_work() {
                 session.report_health(context);
                 session.check_connection()?;
                 continue;
             }
             session.settle(&self.group, context.stop())?;
+            shared::kill_point::reached("committed");
             self.uplink.set_held(session.is_held());
             self.uplink.set_standing(Some(session.standing(&target)));
             self.acknowledge();
+            shared::kill_point::reached("message_acked");
             self.uplink.confirm();
+            shared::kill_point::reached("confirm_sent");
             session.report_health(context);
         }
         Ok(())

@@ -28,6 +28,12 @@ impl Hold {
         self.retry_at = Instant::now() + self.backoff.next_pause();
     }
 
+    /// The cause may be mended: the next try comes at once.
+    pub(crate) fn retry_now(&mut self) {
+        self.backoff = Backoff::default();
+        self.retry_at = Instant::now();
+    }
+
     pub(crate) fn is_retry_due(&self) -> bool {
         Instant::now() >= self.retry_at
     }

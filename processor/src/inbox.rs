@@ -298,9 +298,22 @@ pub(crate) fn check_known(client: &mut impl GenericClient, known: &[Arc<Batch>])
     let (tick, ours, theirs): (i64, Uuid, Uuid) = (row.get(0), row.get(1), row.get(2));
     Err(anyhow!(
         "tick {tick} was applied here as {ours} and now comes as {theirs}: was the source restored, or did it fail \
-         over and lose ticks? Applying nothing"
+         over and lose ticks? Applying nothing. To start over: at the source select replication.start_over(), \
+         here select replication.adopt_source(…) with what that returns"
     )
     .context(Fault::Fatal))
+}
+
+/// The sources that this target followed before, and follows no more.
+pub(crate) fn abandoned_sources(client: &mut Client) -> Result<HashSet<String>> {
+    let rows = client
+        .query(
+            "select distinct from_source from replication.adoption
+             where from_source not in (select source from replication.position)",
+            &[],
+        )
+        .context("read which sources are followed no more")?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// Sets a message aside that cannot be one of ours.

@@ -146,6 +146,7 @@ fn write(client: &mut Client, job: &Job, stop: &Stop, group_events_max: usize) -
         let changes = reduce(&group, &HashSet::new(), &equal);
         drift += tables.write(&mut transaction, &changes, Way::AsInTheSource)?;
         last = group.last().cloned();
+        shared::kill_point::reached("large_tick_half_applied");
     }
     match last {
         Some(last) if last.end().is_complete() => inbox::finish_tick(&mut transaction, job.applied, &last)?,

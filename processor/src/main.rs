@@ -17,6 +17,7 @@ mod decoder;
 mod hold;
 mod inbox;
 mod large_tick;
+mod operator;
 mod position;
 mod pruner;
 mod puller;

@@ -19,6 +19,11 @@ pub(crate) struct TargetPosition {
 }
 
 impl TargetPosition {
+    /// False for a source that was adopted and has not sent anything yet.
+    pub(crate) fn has_received(&self) -> bool {
+        self.received.tick.number > 0
+    }
+
     /// The last tick of which every batch is stored; none before the first.
     pub(crate) fn last_complete(&self) -> i64 {
         let received = &self.received;
@@ -49,12 +54,17 @@ pub(crate) fn judge(position: Option<&TargetPosition>, batch: &Batch) -> Result<
     };
     if position.source != batch.source.id {
         return Err(anyhow!(
-            "a batch of tick {} comes from the source {}, this target follows {}: applying nothing",
+            "a batch of tick {} comes from the source {}, this target follows {}: applying nothing. If that is the \
+             source to follow from now on: select replication.start_over() there, and here select \
+             replication.adopt_source(…) with what that returns (docs/operations.md)",
             batch.tick,
             batch.source.id,
             position.source
         )
         .context(Fault::Fatal));
+    }
+    if !position.has_received() {
+        return judge(None, batch);
     }
     let received = &position.received;
     if batch.tick.number == received.tick.number {
@@ -83,7 +93,8 @@ fn require_same(claimed: Uuid, known: Uuid, batch: &Batch) -> Result<()> {
     }
     Err(anyhow!(
         "tick {} does not continue the history that this target has (it knows {known}, the batch says {claimed}): \
-         was the source restored, or did it fail over and lose ticks? Applying nothing",
+         was the source restored, or did it fail over and lose ticks? Applying nothing. To start over: at the source \
+         select replication.start_over(), here select replication.adopt_source(…) with what that returns",
         batch.tick
     )
     .context(Fault::Fatal))

@@ -5,6 +5,7 @@ use crate::inbox::Stored;
 use crate::position::{TargetPosition, Verdict, from_ordinal, judge};
 use anyhow::Result;
 use shared::wire::Batch;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// What becomes of a group of messages.
@@ -21,11 +22,13 @@ pub(crate) struct Receipt<'a> {
     pub(crate) gap: bool,
 }
 
-/// Judges each message by the position, which moves with what is to be stored.
+/// Judges each message by the position, which moves with what is to be stored. What comes from an
+/// `abandoned` source is dropped.
 pub(crate) fn receive<'a>(
     position: Option<&TargetPosition>,
     group: &'a [Decoded],
     gap: bool,
+    abandoned: &HashSet<String>,
 ) -> Result<Receipt<'a>> {
     let mut receipt = Receipt {
         position: position.cloned(),
@@ -42,6 +45,15 @@ pub(crate) fn receive<'a>(
                 continue;
             }
         };
+        if abandoned.contains(&batch.source.id) {
+            log::error!(
+                "batch {} of tick {} is dropped: it comes from the source {}, which this target follows no more",
+                batch.first,
+                batch.tick,
+                batch.source.id
+            );
+            continue;
+        }
         match judge(receipt.position.as_ref(), batch)? {
             Verdict::Known => receipt.known.push(batch.clone()),
             Verdict::Gap => {

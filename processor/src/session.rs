@@ -11,6 +11,7 @@ use crate::decoder::Decoded;
 use crate::hold::Hold;
 use crate::inbox::{self, Bookkeeping, Entry, Waiting};
 use crate::large_tick::{LargeTick, LargeTicks, is_too_much};
+use crate::operator;
 use crate::position::TargetPosition;
 use crate::receive::{Receipt, receive};
 use crate::refusal::{describe, is_refusal};
@@ -79,6 +80,10 @@ pub(crate) struct Session {
     /// Ticks that an earlier session stored and that are not loaded yet.
     in_inbox: VecDeque<Waiting>,
     held: Option<Hold>,
+    /// Sources that this target followed before another was adopted.
+    abandoned: HashSet<String>,
+    /// How often an operator has asked for another try at what is held.
+    retries_wanted: i64,
     /// Something before the last batch is missing.
     gap: bool,
 }
@@ -94,6 +99,8 @@ impl Session {
             large_ticks,
             in_inbox: inbox::waiting(&mut client)?.into(),
             held: None,
+            abandoned: inbox::abandoned_sources(&mut client)?,
+            retries_wanted: operator::retries_wanted(&mut client)?,
             gap: false,
             client,
         })
@@ -116,7 +123,7 @@ impl Session {
         Standing {
             target: target.to_owned(),
             source: position.map(|position| position.source.clone()),
-            received: position.map(|position| position.received),
+            received: position.filter(|position| position.has_received()).map(|position| position.received),
             applied: position.and_then(|position| position.applied),
             gap: self.gap,
         }
@@ -135,6 +142,17 @@ impl Session {
 
     pub(crate) fn check_connection(&mut self) -> Result<()> {
         self.client.batch_execute("").context("the connection to PostgreSQL is lost")
+    }
+
+    /// Tries what is held again where an operator has asked for it.
+    pub(crate) fn heed_operator(&mut self) -> Result<()> {
+        let Some(hold) = &mut self.held else { return Ok(()) };
+        let wanted = operator::retries_wanted(&mut self.client)?;
+        if wanted != self.retries_wanted {
+            self.retries_wanted = wanted;
+            hold.retry_now();
+        }
+        Ok(())
     }
 
     /// What an earlier session stored is brought back before anything new is taken.
@@ -156,7 +174,7 @@ impl Session {
         if self.held.is_none() && self.is_resuming() && self.waiting.is_empty() && self.large.is_none() {
             self.resume(stop)?;
         }
-        let receipt = receive(self.position.as_ref(), group, self.gap)?;
+        let receipt = receive(self.position.as_ref(), group, self.gap, &self.abandoned)?;
         if !receipt.known.is_empty() {
             inbox::check_known(&mut self.client, &receipt.known)?;
         }
@@ -197,9 +215,11 @@ impl Session {
         let written = set_aside(&mut transaction, receipt)
             .and_then(|()| self.bookkeeping.write(&mut transaction, &entry))
             .and_then(|()| {
+                shared::kill_point::reached("inbox_written");
                 let equal = self.tables.equal_keys(&mut transaction, ready)?;
                 let changes = reduce(ready, &HashSet::new(), &equal);
                 let drift = self.tables.write(&mut transaction, &changes, Way::AsInTheSource)?;
+                shared::kill_point::reached("applied");
                 inbox::record_drift(&mut transaction, drift)
             });
         let outcome = match written {
@@ -240,7 +260,8 @@ impl Session {
             applied.extend(outcome);
         } else if may_try && !ready.is_empty() {
             let outcome = or_reason(&mut transaction, describe_ticks(ready), |attempt| {
-                apply(attempt, &mut self.tables, ready)
+                let wanted = operator::without_skipped(attempt, ready)?;
+                apply(attempt, &mut self.tables, &wanted)
             })?;
             held = outcome.as_ref().err().cloned();
             if outcome.is_ok() {
@@ -360,7 +381,7 @@ impl Session {
             _ => false,
         };
         if complete && self.held.is_none() {
-            let nothing = receive(self.position.as_ref(), &[], self.gap)?;
+            let nothing = receive(self.position.as_ref(), &[], self.gap, &self.abandoned)?;
             self.settle_carefully(&nothing, &[])?;
         }
         Ok(())

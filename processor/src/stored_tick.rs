@@ -4,6 +4,7 @@
 
 use crate::changes::TableChanges;
 use crate::inbox::{record_drift, record_processed, stored_batches};
+use crate::operator;
 use crate::refusal::{is_refusal, may_be_replaced};
 use crate::tables::{Drift, Tables, Way};
 use anyhow::{Context, Result};
@@ -29,6 +30,7 @@ pub(crate) fn apply(
         let batches = stored_batches(transaction, tick.number, behind, BATCHES_PER_READ)?;
         let Some(batch) = batches.last() else { break };
         last = Some(batch.clone());
+        let batches = operator::without_skipped(transaction, &batches)?;
         tables.learn(transaction, batches.iter().flat_map(|batch| &batch.shapes))?;
         staged.add(transaction, &batches)?;
     }

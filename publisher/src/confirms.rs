@@ -8,7 +8,7 @@ use crate::state::State;
 use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::RecvTimeoutError;
 use shared::broker::{Broker, Incoming};
-use shared::database::{Database, Pooled, identity};
+use shared::database::{Database, Pooled};
 use shared::fault::Fault;
 use shared::retry::Complaint;
 use shared::supervisor::ThreadContext;
@@ -43,7 +43,7 @@ impl Confirms {
             return Ok(());
         }
         let mut client = self.database.connection()?;
-        let source = identity(&mut *client)?;
+        let source = outbox::source_id(&mut client)?;
         let connection = self.broker.connect()?;
         let messages = connection.subscribe(&self.subject)?;
         let mut listener = Listener {
@@ -93,6 +93,7 @@ impl Listener<'_> {
         if let Some(applied) = confirm.applied {
             self.check_history(applied)?;
             self.state.confirm(applied.number);
+            shared::kill_point::reached("confirmed");
         }
         if let Some(received) = confirm.received {
             self.check_history(received.tick)?;
@@ -136,7 +137,9 @@ impl Listener<'_> {
             Some(id) if id == claimed.id => Ok(()),
             known => Err(anyhow!(
                 "the target has tick {claimed}, this source has {}: it is another history (was the source restored, \
-                 or did it fail over and lose ticks?); nothing is published until that is resolved",
+                 or did it fail over and lose ticks?); nothing is published until that is resolved: here \
+                 select replication.start_over(), in the target select replication.adopt_source(…) \
+                 with what that returns (docs/operations.md)",
                 known.map_or_else(|| "no such tick".to_owned(), |id| format!("tick {} ({id})", claimed.number))
             )
             .context(Fault::Fatal)),

@@ -29,6 +29,7 @@ pub(crate) fn run(
                 if !outbox::write_marks(&mut *database.connection()?, term, state.marks())? {
                     log::debug!("another publisher leads: the marks of term {term} are not stored");
                 }
+                shared::kill_point::reached("marks_stored");
                 context.healthy();
             }
             context.stop().wait(WRITE_INTERVAL);

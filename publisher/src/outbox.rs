@@ -88,6 +88,13 @@ pub(crate) fn bind_target(client: &mut Client, candidate: &str) -> Result<String
     Ok(row.get(0))
 }
 
+/// Who this source is: the database, and the history that its ticks belong to.
+pub(crate) fn source_id(client: &mut Client) -> Result<String> {
+    let row =
+        client.query_one("select replication.source_id()", &[]).context("read the identity of the source")?;
+    Ok(row.get(0))
+}
+
 /// What is wrong with the capture of attached tables; nothing, usually.
 pub(crate) fn capture_problems(client: &mut Client) -> Result<Vec<String>> {
     let rows = client
@@ -163,7 +170,7 @@ pub(crate) struct TickReader {
 
 impl TickReader {
     pub(crate) fn new(client: &mut Client) -> Result<TickReader> {
-        let id = shared::database::identity(client)?;
+        let id = source_id(client)?;
         let row = client
             .query_one(
                 "select replication.source_digits(),

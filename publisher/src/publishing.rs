@@ -93,6 +93,7 @@ impl Publishing {
         for message in window.in_order(encoded)? {
             let number = window.sent(&message);
             connection.publish(&self.subject, Some(&format!("{inbox}.{number}")), message.payload)?;
+            shared::kill_point::reached("batch_published");
         }
         Ok(())
     }
@@ -103,6 +104,7 @@ impl Publishing {
         stored_sequence(ack)?;
         if let Some(place) = window.acknowledged(number) {
             self.state.acknowledge(window.epoch, place);
+            shared::kill_point::reached("acknowledged");
         }
         Ok(())
     }

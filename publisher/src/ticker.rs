@@ -82,6 +82,7 @@ impl Ticker {
         while !context.stop().requested() {
             let begun = Instant::now();
             if taker.take(client)? {
+                shared::kill_point::reached("tick_stored");
                 // A full channel already holds the news.
                 let _ = self.new_tick.try_send(());
                 sleep.work_was_found(client)?;

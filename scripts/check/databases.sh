@@ -9,6 +9,7 @@ databases_print() {
   row "outbox unprocessed" "$(shown outbox_unprocessed)" '' "0 at rest, up to $BACKLOG_NORMAL_MAX, more for moments under load"
   row "outbox unconfirmed" "$(shown outbox_unconfirmed)" '' "0 at rest, else what B has not committed yet"
   row "outbox total" "$(shown outbox_total)" '' "every change that was captured"
+  row "outbox MB" "$(outbox_megabytes)" '' "constant, while B confirms; OUTBOX_RETENTION says how much is kept"
   row "inbox unprocessed" '' "$(shown inbox_unprocessed)" "0 at rest, else ticks that are not complete yet"
   row "inbox total" '' "$(shown inbox_total)" "every event that was received"
   row "processed events" '' "$(shown processed_total)" "every event that was applied"
@@ -16,6 +17,8 @@ databases_print() {
 }
 
 row() { printf '  %-22s %12s %12s   %s\n' "$@"; }
+
+outbox_megabytes() { if known outbox_bytes; then printf "%s" "$(($(now outbox_bytes) >> 20))"; else printf "?"; fi; }
 
 # A value as people see it; "?" if it could not be read (a count: in time).
 shown() { printf '%s' "${NOW[$1]:-?}"; }
@@ -44,7 +47,11 @@ databases_judge() {
   fi
   if known held_error; then
     finding 2 "B cannot take an event, and holds all behind it since $(now held_since): $(now held_error)" \
-      "correct B's table as the message says; it is tried again by itself, and nothing is lost"
+      "correct B's table as the message says; it is tried again by itself, and nothing is lost (docs/operations.md)"
+  fi
+  if above quarantine_new 0; then
+    finding 1 "B has set aside $(now quarantine_new) messages that nobody has looked at" \
+      "in B: select * from replication.quarantine; then select replication.quarantine_acknowledge()"
   fi
   if ((SAMPLES == 3)) && grew outbox_unprocessed; then
     finding 1 "the outbox grows: $(now outbox_unprocessed) events unprocessed" "./logs.sh outbox-publisher"

@@ -29,7 +29,8 @@ select to_regclass('replication.source_status') is not null as has_schema \gset
            (select (extract(epoch from clock_timestamp() - created_at) * 1000)::bigint
             from replication.outbox_event order by txid desc, id desc limit 1) as outbox_age_ms,
            (select string_agg(table_name || ': ' || problem, '; ')
-            from replication.capture_problem) as capture_problem
+            from replication.capture_problem) as capture_problem,
+           pg_total_relation_size('replication.outbox_event') as outbox_bytes
     from replication.source_status;
 
     -- A scan: on a large outbox it may take longer than it is worth.

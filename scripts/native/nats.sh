@@ -25,8 +25,8 @@ nats_start() (
   NATS_ROUTE_1=$(nats_text "${routes[0]}")
   NATS_ROUTE_2=$(nats_text "${routes[1]}")
   NATS_GATEWAY_PORT=$(component_port "$component" GATEWAY_PORT)
-  NATS_GATEWAY_ADVERTISE=$(nats_text "127.0.0.1:$NATS_GATEWAY_PORT")
-  gateway=$(nats_url "gateway:$NATS_CLUSTER_PASSWORD" "nats-$other_zone-$node" GATEWAY_PORT)
+  NATS_GATEWAY_ADVERTISE=$(nats_text "127.0.0.1:$(nats_gateway_door "$component")")
+  gateway=nats://gateway:$NATS_CLUSTER_PASSWORD@127.0.0.1:$(nats_gateway_door "nats-$other_zone-$node")
   NATS_GATEWAY_URL=$(nats_text "$gateway")
   NATS_PASSWORD=$(nats_text "$NATS_PASSWORD")
   NATS_ADMIN_PASSWORD=$(nats_text "$NATS_ADMIN_PASSWORD")
@@ -41,6 +41,13 @@ nats_text() { printf '"%s"' "$1"; }
 
 # nats_url USER:PASSWORD COMPONENT PORT_KIND
 nats_url() { printf 'nats://%s@127.0.0.1:%s' "$1" "$(component_port "$2" "$3")"; }
+
+# The port at which the other zone finds a node's gateway: its own, or that of a proxy of the fault suite.
+nats_gateway_door() {
+  local proxy
+  proxy=$(component_variable "$1")_GATEWAY_PROXY
+  printf '%s' "${!proxy:-$(component_port "$1" GATEWAY_PORT)}"
+}
 
 nats_stop() { process_stop "$1" TERM 30; }
 

@@ -7,6 +7,7 @@ pub mod broker;
 pub mod config;
 pub mod database;
 pub mod fault;
+pub mod kill_point;
 pub mod leadership;
 pub mod logging;
 pub mod pruning;

@@ -93,8 +93,13 @@ const SOURCE: &[Migration] = migrations![
     1 "source/001_outbox_and_ticks.sql",
     6 "source/006_column_types.sql",
     7 "source/007_terms.sql",
+    30 "source/030_history.sql",
 ];
-const TARGET: &[Migration] = migrations![1 "target/001_inbox_and_positions.sql", 3 "target/003_drift.sql"];
+const TARGET: &[Migration] = migrations![
+    1 "target/001_inbox_and_positions.sql",
+    3 "target/003_drift.sql",
+    30 "target/030_operations.sql",
+];
 
 const COMMON_REPEATABLE: &[Repeatable] = repeatable![
     "common/repeatable/rows_for_people.sql",
@@ -102,6 +107,7 @@ const COMMON_REPEATABLE: &[Repeatable] = repeatable![
     "common/repeatable/remove.sql",
 ];
 const SOURCE_REPEATABLE: &[Repeatable] = repeatable![
+    "source/repeatable/history.sql",
     "source/repeatable/describe.sql",
     "source/repeatable/capture.sql",
     "source/repeatable/attach.sql",
@@ -114,6 +120,7 @@ const SOURCE_REPEATABLE: &[Repeatable] = repeatable![
 ];
 const TARGET_REPEATABLE: &[Repeatable] = repeatable![
     "target/repeatable/views.sql",
+    "target/repeatable/operations.sql",
     "target/repeatable/accept.sql",
     "target/repeatable/retention.sql",
     "target/repeatable/grants.sql",

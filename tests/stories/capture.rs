@@ -215,6 +215,49 @@ fn deferred_constraints_savepoints_and_isolation_levels() {
 }
 
 #[test]
+fn a_key_that_somebody_else_deleted_after_the_snapshot_of_its_new_owner() {
+    let replication = start_with_tables("capture_snapshots", ITEMS, &["items"]);
+    for level in [IsolationLevel::RepeatableRead, IsolationLevel::Serializable] {
+        run(&replication, &["items"], "insert into items select i, 0, 'old' from generate_series(1, 40) i");
+        let mut writer = replication.source();
+        let mut transaction = writer.build_transaction().isolation_level(level).start().unwrap();
+        // Its snapshot still has the rows that go now, beside those that it puts in their place.
+        assert_eq!(transaction.query("select from items", &[]).unwrap().len(), 40);
+        replication.source().execute("delete from items where id <= 20", &[]).unwrap();
+        transaction
+            .batch_execute(
+                "insert into items select i, 1, 'new' from generate_series(1, 10) i;
+                 update items set id = id - 20, v = 'moved' where id between 31 and 40;
+                 savepoint s; update items set n = 2 where id in (5, 15) and v <> 'old'; release s",
+            )
+            .unwrap();
+        transaction.commit().unwrap();
+        assert_eq!(run(&replication, &["items"], "select 1"), [30]);
+        run(&replication, &["items"], "delete from items");
+    }
+}
+
+#[test]
+fn row_security_cannot_hide_rows_from_the_capture() {
+    let replication = start_with_tables("capture_row_security", ITEMS, &["items"]);
+    let mut source = replication.source();
+    source
+        .batch_execute(
+            "do $$begin create role capture_tenant; exception when duplicate_object then null; end$$;
+             grant all on items to capture_tenant; alter table items enable row level security;
+             create policy own on items for all to capture_tenant using (n = 1) with check (true)",
+        )
+        .unwrap();
+    run(
+        &replication,
+        &["items"],
+        "set role capture_tenant; insert into items values (1, 1, 'seen'), (2, 2, 'not seen'); update items set n = 3",
+    );
+    assert_eq!(run(&replication, &["items"], "update items set v = 'again'"), [2]);
+    source.batch_execute("drop owned by capture_tenant; drop role capture_tenant").unwrap();
+}
+
+#[test]
 fn two_phase_commit_where_the_server_allows_it() {
     let server = PrivateServer::create("twophase", 1, &["max_prepared_transactions=10"]);
     let mut replication = Replication::start_from("capture_two_phase", &server);

@@ -110,7 +110,7 @@ fn a_message_that_nats_acknowledged_and_lost_is_sent_again() {
         replication.processor.kill();
         source.execute("update payments set amount = amount + 1", &[]).unwrap();
         wait_until_published(&mut source);
-        purge_stream(&replication);
+        replication.purge_stream();
         if something_follows {
             source.execute("update users set status = 'vip'", &[]).unwrap();
         }
@@ -128,11 +128,6 @@ fn wait_until_published(source: &mut Client) {
         let left = source.query_one("select count(*) from outbox where processed = false", &[]).unwrap();
         (left.get::<_, i64>(0) == 0).then_some(())
     });
-}
-
-fn purge_stream(replication: &Replication) {
-    let subject = format!("$JS.API.STREAM.PURGE.{}", replication.name());
-    replication.nats_b().request(&subject, Vec::new(), Duration::from_secs(5)).unwrap();
 }
 
 #[test]

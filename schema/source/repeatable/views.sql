@@ -50,7 +50,7 @@ comment on view replication.outbox is
 
 -- Where this source stands; one row.
 create view replication.source_status as
-select (select system_identifier from pg_control_system()) || '/' || current_database() as source,
+select replication.source_id() as source,
        (select max(t.tick) from replication.tick t) as last_tick,
        p.published_tick, p.confirmed_tick, p.target
 from replication.progress p;

@@ -13,6 +13,9 @@ use std::time::Duration;
 /// can be made twice.
 const API_TIMEOUT: Duration = Duration::from_millis(1500);
 const API_TRIES: u32 = 3;
+/// A stream may take so long to listen after an election.
+const LISTENING_TRIES: u32 = 10;
+const LISTENING_PAUSE: Duration = Duration::from_millis(500);
 /// A message that is not acknowledged for so long is delivered again.
 const ACK_WAIT: Duration = Duration::from_secs(30);
 
@@ -38,7 +41,30 @@ impl Stream {
     /// they exist.
     pub fn ensure(&self, connection: &Connection) -> Result<()> {
         self.ensure_stream(connection).with_context(|| format!("create the stream {}", self.name))?;
-        self.ensure_consumer(connection).with_context(|| format!("create the consumer {}", self.consumer))
+        self.ensure_consumer(connection).with_context(|| format!("create the consumer {}", self.consumer))?;
+        self.ensure_it_listens(connection)
+    }
+
+    /// Makes the stream anew where it answers and has a leader, and takes no messages. Seen with nats-server
+    /// 2.9: a stream that was deleted and made again is assigned twice when its zone restarts, and nobody
+    /// subscribes to its subject. What it held is sent again from the outbox.
+    fn ensure_it_listens(&self, connection: &Connection) -> Result<()> {
+        // The leader refuses it, which is an answer; where nobody listens, the server says so.
+        let refused = Some(("Nats-Expected-Stream", "none of this name"));
+        for _ in 0..LISTENING_TRIES {
+            let answer = connection.request_with(&self.subject, refused, Vec::new(), API_TIMEOUT)?;
+            if status(&answer) != Some(503) {
+                return Ok(());
+            }
+            std::thread::sleep(LISTENING_PAUSE);
+        }
+        let info = api(connection, &format!("STREAM.INFO.{}", self.name), &Value::Null)?;
+        if info["cluster"]["leader"].as_str().is_none_or(str::is_empty) {
+            bail!("the stream {} has no leader", self.name);
+        }
+        log::warn!("the stream {} takes no messages although it has a leader: making it anew", self.name);
+        api(connection, &format!("STREAM.DELETE.{}", self.name), &Value::Null)?;
+        bail!("the stream {} took no messages, and is deleted", self.name)
     }
 
     fn ensure_stream(&self, connection: &Connection) -> Result<()> {

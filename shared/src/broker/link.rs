@@ -20,8 +20,16 @@ const UNREAD_MESSAGES_MAX: usize = 65_536;
 
 /// What callers ask of a link.
 pub(super) enum Command {
-    Publish { subject: String, reply: Option<String>, payload: Vec<u8> },
-    Subscribe { subject: String, answer: Sender<io::Result<Receiver<Incoming>>> },
+    Publish {
+        subject: String,
+        reply: Option<String>,
+        header: Option<(&'static str, &'static str)>,
+        payload: Vec<u8>,
+    },
+    Subscribe {
+        subject: String,
+        answer: Sender<io::Result<Receiver<Incoming>>>,
+    },
 }
 
 /// Signs of life of one link.
@@ -148,8 +156,9 @@ fn execute(
     subscriptions: &mut Vec<nats::Subscription>,
 ) -> io::Result<()> {
     match command {
-        Command::Publish { subject, reply, payload } => {
-            connection.publish_with_reply_or_headers(&subject, reply.as_deref(), None, payload)
+        Command::Publish { subject, reply, header, payload } => {
+            let headers = header.map(|header| nats::HeaderMap::from_iter([header]));
+            connection.publish_with_reply_or_headers(&subject, reply.as_deref(), headers.as_ref(), payload)
         }
         Command::Subscribe { subject, answer } => {
             let subscription = connection.subscribe(&subject)?;

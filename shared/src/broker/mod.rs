@@ -146,9 +146,20 @@ pub struct Connection {
 impl Connection {
     /// Hands over a message. `Ok` means that it will be written soon, not that it arrived anywhere.
     pub fn publish(&self, subject: &str, reply: Option<&str>, payload: Vec<u8>) -> Result<()> {
+        self.publish_with(subject, reply, None, payload)
+    }
+
+    fn publish_with(
+        &self,
+        subject: &str,
+        reply: Option<&str>,
+        header: Option<(&'static str, &'static str)>,
+        payload: Vec<u8>,
+    ) -> Result<()> {
         self.command(Command::Publish {
             subject: subject.to_owned(),
             reply: reply.map(str::to_owned),
+            header,
             payload,
         })
     }
@@ -167,10 +178,21 @@ impl Connection {
     /// Requests of one connection are made by one thread at a time; a late answer to an earlier
     /// request is passed over.
     pub fn request(&self, subject: &str, payload: Vec<u8>, timeout: Duration) -> Result<Incoming> {
+        self.request_with(subject, None, payload, timeout)
+    }
+
+    /// The same, with a header.
+    pub fn request_with(
+        &self,
+        subject: &str,
+        header: Option<(&'static str, &'static str)>,
+        payload: Vec<u8>,
+        timeout: Duration,
+    ) -> Result<Incoming> {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let reply = format!("{}.{number}", self.reply_prefix);
         let replies = self.replies.as_ref().context("the connection is not complete")?;
-        self.publish(subject, Some(&reply), payload)?;
+        self.publish_with(subject, Some(&reply), header, payload)?;
         let deadline = Instant::now() + timeout;
         loop {
             let answer = receive_until(replies, deadline)

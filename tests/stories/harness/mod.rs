@@ -86,6 +86,35 @@ fn create_database(maintenance_url: &str, name: &str) -> String {
     format!("{server}/{name}")
 }
 
+/// The way to a database that may be away.
+pub(crate) struct Door(String);
+
+impl Door {
+    /// A connection, if the database takes one.
+    pub(crate) fn connect(&self) -> Option<Client> {
+        Client::connect(&self.0, NoTls).ok()
+    }
+}
+
+fn copy_database(maintenance_url: &str, url: &str, backup: &str) {
+    let (_, name) = url.rsplit_once('/').unwrap();
+    let mut client = Client::connect(maintenance_url, NoTls).unwrap();
+    client.batch_execute(&format!("drop database if exists {backup} with (force)")).unwrap();
+    client
+        .execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", &[&name])
+        .unwrap();
+    wait_for("nobody is connected to the database", || {
+        client.batch_execute(&format!("create database {backup} template {name}")).ok()
+    });
+}
+
+fn restore_database(maintenance_url: &str, url: &str, backup: &str) {
+    let (_, name) = url.rsplit_once('/').unwrap();
+    let mut client = Client::connect(maintenance_url, NoTls).unwrap();
+    client.batch_execute(&format!("drop database {name} with (force)")).unwrap();
+    client.batch_execute(&format!("alter database {backup} rename to {name}")).unwrap();
+}
+
 /// A source, a target, and what is between them.
 pub(crate) struct Replication {
     servers: Servers,
@@ -196,6 +225,36 @@ impl Replication {
         Client::connect(&self.target_url, NoTls).unwrap()
     }
 
+    /// The way to the source, for those who write while the services are being hurt.
+    pub(crate) fn source_door(&self) -> Door {
+        Door(self.source_url.clone())
+    }
+
+    /// The way to the target.
+    pub(crate) fn target_door(&self) -> Door {
+        Door(self.target_url.clone())
+    }
+
+    /// A backup of the source (whose services must be stopped), as a database of this name.
+    pub(crate) fn copy_source(&self, backup: &str) {
+        copy_database(&self.servers.source, &self.source_url, backup);
+    }
+
+    /// A backup of the target (whose services must be stopped), as a database of this name.
+    pub(crate) fn copy_target(&self, backup: &str) {
+        copy_database(&self.servers.target, &self.target_url, backup);
+    }
+
+    /// Restores the source from a backup.
+    pub(crate) fn put_in_place_of_source(&self, backup: &str) {
+        restore_database(&self.servers.source, &self.source_url, backup);
+    }
+
+    /// Restores the target from a backup.
+    pub(crate) fn put_in_place_of_target(&self, backup: &str) {
+        restore_database(&self.servers.target, &self.target_url, backup);
+    }
+
     /// Subject and stream names begin with it.
     pub(crate) fn name(&self) -> &str {
         &self.name
@@ -209,7 +268,8 @@ impl Replication {
             ("NATS_PASSWORD", self.servers.password.as_str()),
         ];
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Broker::from_env(&Environment::from_pairs(variables), "test").unwrap().connect().unwrap()
+        let mut broker = Broker::from_env(&Environment::from_pairs(variables), "test").unwrap();
+        wait_for("a server of cluster B takes connections", || broker.connect().ok())
     }
 
     /// Deletes the stream with all that is in it.
@@ -219,6 +279,13 @@ impl Replication {
         // Only the leader of the zone answers where there is no such stream, and its answer to a connection
         // that is new to it may get lost.
         wait_for("the stream is deleted", || nats.request(&subject, Vec::new(), Duration::from_secs(1)).ok());
+    }
+
+    /// Deletes all that is in the stream.
+    pub(crate) fn purge_stream(&self) {
+        let subject = format!("$JS.API.STREAM.PURGE.{}", self.name);
+        let nats = self.nats_b();
+        wait_for("the stream is purged", || nats.request(&subject, Vec::new(), Duration::from_secs(1)).ok());
     }
 
     /// Says that no processor ever ran, and so no stream is there to be deleted at the end.

@@ -73,6 +73,18 @@ impl Service {
         assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
     }
 
+    /// Runs the build that has kill points, from the next start on.
+    pub(crate) fn with_kill_points(&mut self, binaries: &Path) {
+        self.binary = binaries.join(self.binary.file_name().unwrap());
+        let token = self.log.with_extension("kill-point").display().to_string();
+        self.set("KILL_POINT", &token);
+    }
+
+    /// Has it die when it next comes to this point.
+    pub(crate) fn kill_at(&self, point: &str) {
+        std::fs::write(&self.settings["KILL_POINT"], point).unwrap();
+    }
+
     /// Changes a setting for the next start.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.settings.insert(name.to_owned(), value.to_owned());

@@ -1,0 +1,70 @@
+//! What operators have decided about what holds the target: try again now, or leave a source transaction
+//! out, on record. Looked at only while the target is held.
+
+use anyhow::{Context, Result};
+use postgres::{Client, Transaction};
+use shared::wire::{Batch, Event};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// A number that changes whenever `replication.retry_hold` is called.
+pub(crate) fn retries_wanted(client: &mut Client) -> Result<i64> {
+    let row = client
+        .query_one("select last_value + is_called::int from replication.retry_wanted", &[])
+        .context("look whether another try is wanted")?;
+    Ok(row.get(0))
+}
+
+/// The batches without the events of transactions that are to be skipped; notes what was left out, in the
+/// transaction that applies the rest. A batch of which nothing is left stays, empty.
+pub(crate) fn without_skipped(
+    transaction: &mut Transaction<'_>,
+    batches: &[Arc<Batch>],
+) -> Result<Vec<Arc<Batch>>> {
+    let rows = transaction
+        .query(
+            "select s.txid from replication.skipped_transaction s join replication.position p using (source)
+             where s.applied_tick is null or s.applied_tick > coalesce(p.applied_tick, 0)",
+            &[],
+        )
+        .context("look for transactions that are to be skipped")?;
+    let skipped: HashSet<i64> = rows.iter().map(|row| row.get(0)).collect();
+    if skipped.is_empty() {
+        return Ok(batches.to_vec());
+    }
+    let mut left_out: HashMap<i64, (i64, Vec<Event>)> = HashMap::new();
+    let rest = batches.iter().map(|batch| leave_out(batch, &skipped, &mut left_out)).collect();
+    for (txid, (tick, events)) in left_out {
+        log::error!("{} events of transaction {txid} in tick {tick} are left out, as ordered", events.len());
+        transaction
+            .execute(
+                "update replication.skipped_transaction s
+                 set applied_tick = $2, events = coalesce(s.events, '[]') || $3::text::jsonb
+                 from replication.position p where s.source = p.source and s.txid = $1",
+                &[&txid, &tick, &serde_json::to_string(&events)?],
+            )
+            .context("record what is left out")?;
+    }
+    Ok(rest)
+}
+
+fn leave_out(
+    batch: &Arc<Batch>,
+    skipped: &HashSet<i64>,
+    left_out: &mut HashMap<i64, (i64, Vec<Event>)>,
+) -> Arc<Batch> {
+    if !batch.events.iter().any(|event| skipped.contains(&event.txid)) {
+        return batch.clone();
+    }
+    let mut rest = Batch::clone(batch);
+    rest.events.retain(|event| {
+        let keep = !skipped.contains(&event.txid);
+        if !keep {
+            left_out.entry(event.txid).or_insert((batch.tick.number, Vec::new())).1.push(event.clone());
+        }
+        keep
+    });
+    // What the target lacks for the others is no matter.
+    rest.shapes.retain(|shape| rest.events.iter().any(|event| event.shape == shape.id));
+    Arc::new(rest)
+}

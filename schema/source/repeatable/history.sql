@@ -1,0 +1,78 @@
+-- Who this source is, and the way to begin anew where its history and the target's have parted: after a failover or
+-- a restore that lost ticks, a dump and restore, pg_upgrade, or when the target needs ticks that were pruned.
+
+create or replace function replication.source_id() returns text
+language sql stable security definer   -- who may look at the outbox need not see the marks
+set search_path = pg_catalog
+return (select c.system_identifier || '/' || current_database() || coalesce('/' || p.history, '')
+        from pg_control_system() c, replication.progress p);
+
+-- The source's part of every event id: 14 hexadecimal digits that differ from source to source.
+create or replace function replication.source_digits() returns text
+language sql stable parallel safe
+set search_path = pg_catalog
+return left(md5(replication.source_id()), 14);
+
+-- Begins a new history: forgets all ticks and events, and sends every attached table as it is now, in the
+-- caller's transaction. Returns the new name of this source, for replication.adopt_source in the target.
+--
+-- Touches replication.progress, tick and outbox_event. Waits for transactions that are writing to attached
+-- tables, and lets none write until the caller's ends. Refuses while outbox-publisher runs.
+create or replace function replication.start_over() returns text
+language plpgsql
+set search_path = pg_catalog
+as $start_over$
+declare
+    attached regclass;
+begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'replication.start_over must run in a READ COMMITTED transaction: it has to see what it waited for'
+            using errcode = 'invalid_transaction_state';
+    end if;
+    -- The publisher's lock, of shared/src/leadership.rs.
+    if not pg_try_advisory_xact_lock(x'7265706c0002'::bigint) then
+        raise exception 'outbox-publisher runs on this database' using errcode = 'object_in_use',
+            hint = 'Stop it first: ./stop-replication.sh outbox-publisher';
+    end if;
+    -- Tables before the outbox, as every writer takes them.
+    for attached in select a.relation from replication.attached a order by a.relation loop
+        execute format('lock table %s in share row exclusive mode', attached);
+    end loop;
+    truncate replication.outbox_event;
+    -- What this transaction sends is behind the snapshot, which it is not visible in.
+    insert into replication.tick as t (tick, previous_id, snapshot)
+    values (0, '00000000-0000-0000-0000-000000000000', pg_current_snapshot())
+    on conflict (tick) do update set tick_id = gen_random_uuid(), snapshot = excluded.snapshot,
+        taken_at = clock_timestamp();
+    update replication.progress
+    set published_tick = 0, confirmed_tick = 0, target = null,
+        history = left(replace(gen_random_uuid()::text, '-', ''), 8);
+    delete from replication.tick t where t.tick <> 0;
+    perform replication.resend(a.relation) from replication.attached a order by a.relation;
+    return replication.source_id();
+end
+$start_over$;
+comment on function replication.start_over() is
+    'Begins a new history with a full copy of every attached table; then adopt the returned source in the target.';
+
+-- Lets another target confirm: one that took the place of the one so far, on purpose. The publisher must be
+-- started again. Returns the target so far.
+create or replace function replication.rebind_target() returns text
+language plpgsql
+set search_path = pg_catalog
+as $rebind$
+declare
+    former text;
+begin
+    if not pg_try_advisory_xact_lock(x'7265706c0002'::bigint) then
+        raise exception 'outbox-publisher runs on this database' using errcode = 'object_in_use',
+            hint = 'Stop it first: ./stop-replication.sh outbox-publisher';
+    end if;
+    select p.target into former from replication.progress p;
+    -- Where the next one stands, it says itself.
+    update replication.progress set target = null;
+    return former;
+end
+$rebind$;
+comment on function replication.rebind_target() is
+    'The next target that confirms is the one whose confirms count.';

@@ -1,0 +1,95 @@
+-- What operators can decide at the target: whom it follows, and what becomes of what holds it.
+
+-- Makes this target follow another source from that one's beginning on. What the former sent and what was not
+-- applied of it is dropped; the tables stay, and the new source's first tick replaces their rows
+-- (replication.start_over at the source sends all of them).
+create or replace function replication.adopt_source(source text) returns void
+language plpgsql
+set search_path = pg_catalog
+as $adopt$
+declare
+    former replication.position;
+begin
+    -- The processor moves the position only from where it knows it to be: it begins anew behind this.
+    select p.* into former from replication.position p for update;
+    if former.source is null then
+        raise exception 'this target follows no source yet: it takes the first that comes'
+            using errcode = 'object_not_in_prerequisite_state';
+    end if;
+    if former.source = adopt_source.source then
+        raise exception 'this target follows the source % already', adopt_source.source
+            using errcode = 'object_not_in_prerequisite_state';
+    end if;
+    insert into replication.adoption (from_source, to_source, abandoned_tick)
+    values (former.source, adopt_source.source, former.applied_tick);
+    -- Tick 0, complete: what comes next is the first event of the first tick, of this source only.
+    update replication.position p
+    set source = adopt_source.source, timeline = 0, received_tick = 0, received_id = '00000000-0000-0000-0000-000000000000',
+        received_ordinal = 1, received_total = 1, applied_tick = null, applied_id = null, held_since = null, held_error = null;
+    truncate replication.inbox_batch, replication.applied_tick, replication.processed_events;
+end
+$adopt$;
+comment on function replication.adopt_source(text) is
+    'Follows another source (what replication.start_over returned there) from its beginning on; recorded in replication.adoption.';
+
+-- What holds this target: for each source transaction of the ticks that wait, its events. Empty while nothing is held.
+create or replace view replication.hold_status as
+select p.held_since, p.held_error, e.tick, (e.event ->> 'txid')::bigint as txid, e.event ->> 'operation' as operation,
+       (e.shape ->> 'schema') || '.' || (e.shape ->> 'table') as table_name,
+       replication.row_as_json(replication.json_texts(e.shape -> 'key'), e.event ->> 'key') as key,
+       replication.row_as_json(replication.json_texts(e.shape -> 'columns'), e.event ->> 'row') as data
+from replication.position p
+cross join lateral (
+    select b.tick, event.json as event,
+           (select s.json from json_array_elements(b.payload::json -> 'shapes') as s (json)
+            where s.json ->> 'id' = event.json ->> 'shape' limit 1) as shape
+    from replication.inbox_batch b
+    cross join lateral json_array_elements(b.payload::json -> 'events') with ordinality as event (json, number)
+    where b.tick > coalesce(p.applied_tick, 0)
+      and (b.payload::json ->> 'first')::bigint + event.number - 1 between b.first_ordinal and b.last_ordinal
+) as e
+where p.held_since is not null;
+comment on view replication.hold_status is
+    'What holds this target and what waits, event by event; txid is what replication.skip_transaction takes.';
+
+-- Tries again within a second; by itself the processor does so every few seconds.
+create or replace function replication.retry_hold() returns void
+language sql
+set search_path = pg_catalog
+begin atomic
+    select nextval('replication.retry_wanted');
+end;
+
+-- Leaves a source transaction out, on record. The target is then no snapshot of the source any more, until the
+-- rows are sent again (replication.resend at the source). Only of what waits while the target is held.
+create or replace function replication.skip_transaction(txid bigint, reason text) returns void
+language plpgsql
+set search_path = pg_catalog
+as $skip$
+begin
+    if not exists (select from replication.hold_status h where h.txid = skip_transaction.txid) then
+        raise exception 'transaction % is not among what is held', txid using errcode = 'object_not_in_prerequisite_state',
+            hint = 'select * from replication.hold_status;';
+    end if;
+    insert into replication.skipped_transaction (txid, source, reason)
+    select skip_transaction.txid, p.source, skip_transaction.reason from replication.position p;
+    perform replication.retry_hold();
+end
+$skip$;
+comment on function replication.skip_transaction(bigint, text) is
+    'Leaves a held source transaction out, recorded with its events in replication.skipped_transaction.';
+
+-- Marks all messages in quarantine as seen; returns how many were new.
+create or replace function replication.quarantine_acknowledge() returns bigint
+language sql
+set search_path = pg_catalog
+begin atomic
+    insert into replication.quarantine_seen (up_to_id)
+    select max(q.id) from replication.quarantine q having max(q.id) is not null
+    on conflict (up_to_id) do nothing;
+    select count(*) from replication.quarantine q
+    where q.id > coalesce((select max(s.up_to_id) from replication.quarantine_seen s
+                           where s.up_to_id < (select max(l.id) from replication.quarantine l)), 0);
+end;
+comment on function replication.quarantine_acknowledge() is
+    'Marks the messages in replication.quarantine as seen: the check is green again.';

@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Usage: scripts/test-faults.sh [--seed N] [--minutes N] [TEST]
+#
+# The fault suite: eight servers of its own (in .run/faults) and the services are killed, stopped, cut off and
+# wiped under load, by a schedule that the seed decides. What must hold is in tests/stories/faults/mod.rs.
+#
+#   --seed N      the schedule; the same seed gives the same one (default: another one each time)
+#   --minutes N   how long (default: 0.7); from 3 on a recovery that takes more than 30 s is a failure
+#   TEST          only tests of the suite whose names begin so
+#
+# ./test-replication.sh runs it shortly; ./test-replication.sh --faults runs it with these options.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
+source "$ROOT/scripts/console.sh"
+source "$ROOT/scripts/settings.sh"
+source "$ROOT/scripts/components.sh"
+source "$ROOT/scripts/ports.sh"
+source "$ROOT/scripts/start.sh"
+
+readonly SERVERS=("${POSTGRES_COMPONENTS[@]}" "${NATS_COMPONENTS[@]}")
+readonly PORT_OFFSET=$((${TEST_PORT_OFFSET:-400} + 200)) # neither the demo's ports nor those of other tests
+readonly KEPT_LOGS=$ROOT/.run/faults-logs
+
+parse_arguments() {
+  SEED=$RANDOM$RANDOM MINUTES=0.7 TEST=faults::
+  while [[ $# -gt 0 ]]; do
+    case $1 in
+      -h | --help) print_help "$0" && exit ;;
+      --seed)
+        [[ ${2:-} =~ ^[0-9]+$ ]] || die_usage "--seed takes a whole number."
+        SEED=$2
+        shift
+        ;;
+      --minutes)
+        [[ ${2:-} =~ ^[0-9]+(\.[0-9]+)?$ ]] || die_usage "--minutes takes a number."
+        MINUTES=$2
+        shift
+        ;;
+      -*) die_usage "There is no option '$1'." ;;
+      *) TEST=faults::$1 ;;
+    esac
+    shift
+  done
+}
+
+faults_settings_load() {
+  export RUN_DIR=$ROOT/.run/faults ENV_FILE=/dev/null POSTGRES_MAX_CONNECTIONS=100
+  settings_move_ports "$PORT_OFFSET"
+  settings_load
+  export TEST_SOURCE_URL=postgres://postgres:$POSTGRES_PASSWORD@127.0.0.1:$POSTGRES_A_PORT/postgres
+  export TEST_TARGET_URL=postgres://postgres:$POSTGRES_PASSWORD@127.0.0.1:$POSTGRES_B_PORT/postgres
+  TEST_NATS_A=$(service_nats_urls a)
+  TEST_NATS_B=$(service_nats_urls b)
+  # shellcheck disable=SC2031 # the one changed in nats_start's subshell is not meant
+  export TEST_NATS_A TEST_NATS_B TEST_NATS_USER=replication TEST_NATS_PASSWORD=$NATS_PASSWORD
+  TEST_BIN_DIR=${TEST_BIN_DIR:-$(dirname "$(service_binary any)")}
+  export TEST_BIN_DIR TEST_RUN_DIR=$RUN_DIR TEST_FAULTS_SEED=$SEED TEST_FAULTS_MINUTES=$MINUTES
+  export RUST_TEST_NOCAPTURE=1
+}
+
+# The servers that the suite stopped in their tracks cannot end before they go on.
+servers_end() {
+  local component pid
+  trap '' INT TERM HUP
+  for component in "${SERVERS[@]}"; do
+    if pid=$(process_id "$component"); then
+      kill -s CONT "$pid" 2>/dev/null || true
+      pkill --signal CONT --parent "$pid" 2>/dev/null || true
+    fi
+  done
+  reverse "${SERVERS[@]}"
+  for component in "${REVERSED[@]}"; do component_stop "$component"; done
+  rm -rf "$KEPT_LOGS"
+  [[ ! -d $RUN_DIR/log ]] || mv "$RUN_DIR/log" "$KEPT_LOGS"
+  for component in "${REVERSED[@]}"; do component_purge "$component"; done
+  run_dir_tidy
+  say "All logs: $KEPT_LOGS"
+}
+
+main() {
+  parse_arguments "$@"
+  layer_load native
+  faults_settings_load
+  run_dir_lock
+  ports_check "${SERVERS[@]}"
+  trap servers_end EXIT
+  trap 'exit 130' INT TERM HUP
+  say "Seed $SEED, $MINUTES minutes. Once more: ./test-replication.sh --faults --seed $SEED --minutes $MINUTES"
+  # The suite itself starts the servers: with its proxies before the gateways.
+  cargo test --release --locked --package tests --test stories -- "$TEST" --ignored --test-threads 1
+}
+
+main "$@"

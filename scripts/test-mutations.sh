@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# Usage: scripts/test-mutations.sh [NAME…]
+#        scripts/test-mutations.sh --check
+#
+# Proves that the tests notice when a protection is gone. Each file in tests/mutations takes one out: in a copy
+# of the tree (in .run/mutations) it is applied, built, and the test that it names must fail; that test must
+# pass in the unchanged copy. By hand: a mutation takes a minute or two.
+#
+#   NAME…     only these (default: all)
+#   --check   only check that each still fits: its old text occurs exactly once, and its test is there
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
+source "$ROOT/scripts/console.sh"
+
+readonly COPY=$ROOT/.run/mutations
+export CARGO_TARGET_DIR=$ROOT/target/mutations
+
+# Sets FILE, TEST, OLD and NEW from tests/mutations/NAME: parts that begin with a line "== what", the first
+# two of one line each.
+mutation_load() {
+  local line part=''
+  FILE='' TEST='' OLD='' NEW=''
+  [[ -f $ROOT/tests/mutations/$1 ]] || die_usage "There is no mutation '$1' in tests/mutations."
+  while IFS= read -r line; do
+    case $line in
+      '== why' | '== old' | '== new') part=${line#== } ;;
+      '== file '*) FILE=${line#== file } ;;
+      '== test '*) TEST=${line#== test } ;;
+      *)
+        [[ $part != old ]] || OLD+=$line$'\n'
+        [[ $part != new ]] || NEW+=$line$'\n'
+        ;;
+    esac
+  done <"$ROOT/tests/mutations/$1"
+  [[ -n $FILE && -n $TEST && -n $OLD ]] || die "tests/mutations/$1 names no file, no test or no old text."
+}
+
+# Sets MUTATED to the text of the file with the mutation applied.
+mutation_apply() {
+  local text rest
+  text=$(<"$ROOT/$FILE")$'\n'
+  rest=${text#*"$OLD"}
+  [[ $rest != "$text" ]] || die "Mutation $1: its old text is not in $FILE. Bring it up to date."
+  [[ ${rest#*"$OLD"} == "$rest" ]] || die "Mutation $1: its old text is in $FILE more than once."
+  MUTATED=${text%%"$OLD"*}$NEW$rest
+}
+
+mutation_check() {
+  mutation_load "$1"
+  mutation_apply "$1"
+  grep --quiet --recursive "^fn ${TEST##*::}()" "$ROOT/tests/stories" \
+    || die "Mutation $1: there is no test ${TEST##*::}."
+}
+
+copy_make() {
+  mkdir -p "$COPY"
+  (cd "$ROOT" && git ls-files --cached --others --exclude-standard -z | xargs --null cp --parents --target-directory="$COPY")
+}
+
+# Runs the test in the copy; true if it passes. Its output is in LOG.
+test_passes() {
+  "$COPY/test-replication.sh" --keep -- --package tests --test stories -- --exact "$TEST" >"$LOG" 2>&1
+}
+
+mutation_prove() {
+  local name=$1
+  mutation_check "$name"
+  LOG=$ROOT/.run/mutations-$name.log
+  copy_make
+  test_passes || die "$TEST fails without any mutation: $LOG"
+  printf '%s' "$MUTATED" >"$COPY/$FILE"
+  (cd "$COPY" && cargo build --release --locked --workspace >"$LOG" 2>&1) || die "Mutation $name does not build: $LOG"
+  if test_passes; then
+    error "Mutation $name: $TEST did not notice it ($LOG)."
+    UNNOTICED+=("$name")
+  elif grep --quiet '^test result: FAILED. 0 passed; 1 failed' "$LOG"; then
+    say "$name: ${GREEN}noticed${PLAIN} by $TEST: $(grep --max-count=1 --after-context=1 '^thread .* panicked at' "$LOG" | tail -n 1)"
+  else
+    die "Mutation $name: the test could not run: $LOG"
+  fi
+  cp "$ROOT/$FILE" "$COPY/$FILE"
+}
+
+end_servers() { RUN_DIR=$COPY/.run/test "$COPY/stop-replication.sh" --purge >/dev/null || true; }
+
+main() {
+  local names=() check=false name
+  case ${1:-} in
+    -h | --help) print_help "$0" && exit ;;
+    --check) check=true && shift ;;
+    -*) die_usage "There is no option '$1'." ;;
+  esac
+  names=("$@")
+  [[ $# -gt 0 ]] || mapfile -t names < <(ls "$ROOT/tests/mutations")
+  for name in "${names[@]}"; do mutation_check "$name"; done
+  ! $check || { say "${#names[@]} mutations fit." && exit; }
+  UNNOTICED=()
+  trap end_servers EXIT
+  for name in "${names[@]}"; do mutation_prove "$name"; done
+  [[ ${#UNNOTICED[@]} -eq 0 ]] || die "Not noticed: ${UNNOTICED[*]}. A test is missing."
+  say "All ${#names[@]} mutations were noticed."
+}
+
+main "$@"
