@@ -35,11 +35,17 @@ parse_arguments() {
   esac
 }
 
-# With .env.example's recipe for high load.
+# The default ports, whatever test-replication.sh has set for its own servers, and .env.example's recipe for
+# high load. The project is this checkout's: nothing of another one is taken for ours.
 own_settings_load() {
+  local setting
   export RUN_DIR=$ROOT/.run/containers-test ENV_FILE=/dev/null
   export POLL_INTERVAL=0.2 BATCH_SIZE=50 GENERATION_INTERVAL=0.2
-  export COMPOSE_PROJECT_NAME=replication-containers-test
+  for setting in "${SETTINGS[@]}"; do
+    [[ $setting != *_PORT=* ]] || export "${setting?}"
+  done
+  COMPOSE_PROJECT_NAME=replication-test-$(printf '%s' "$ROOT" | sha256sum | cut --characters=1-8)
+  export COMPOSE_PROJECT_NAME
   settings_load
   layer_load docker
 }
@@ -48,7 +54,7 @@ own_settings_load() {
 # a machine, from whichever checkout; what an interrupted one left behind is removed.
 refuse_others() {
   local component
-  exec {ENGINE_LOCK}>"${TMPDIR:-/tmp}/$COMPOSE_PROJECT_NAME.lock"
+  exec {ENGINE_LOCK}>"${TMPDIR:-/tmp}/replication-containers-test.lock"
   flock --nonblock "$ENGINE_LOCK" || die "Another test of containers is at work on this machine. Wait until it has ended."
   for component in "${ALL_COMPONENTS[@]}"; do
     ! container_exists "$component" \
