@@ -16,7 +16,12 @@ source "$ROOT/scripts/docker/engine.sh"
 source "$ROOT/scripts/ports.sh"
 source "$ROOT/tests/containers/standins.sh"
 
+readonly SET_ASIDE=$STANDIN:services-set-aside
 readonly GREEN_DEADLINE_S=120
+readonly EQUAL_DEADLINE_S=30
+readonly FINGERPRINT="
+  select 'users', count(*), md5(string_agg(t::text, chr(10) order by id)) from users t
+  union all select 'payments', count(*), md5(string_agg(t::text, chr(10) order by id)) from payments t"
 readonly PAUSE_S=15
 readonly CUT_S=30
 
@@ -30,70 +35,144 @@ parse_arguments() {
   esac
 }
 
+# The default ports, whatever test-replication.sh has set for its own servers, and .env.example's recipe for
+# high load. The project is this checkout's: nothing of another one is taken for ours.
 own_settings_load() {
-  export RUN_DIR=$ROOT/.run/containers-test ENV_FILE=/dev/null GENERATION_INTERVAL=0.2
-  export COMPOSE_PROJECT_NAME=replication-containers-test
+  local setting
+  export RUN_DIR=$ROOT/.run/containers-test ENV_FILE=/dev/null
+  export POLL_INTERVAL=0.2 BATCH_SIZE=50 GENERATION_INTERVAL=0.2
+  for setting in "${SETTINGS[@]}"; do
+    [[ $setting != *_PORT=* ]] || export "${setting?}"
+  done
+  COMPOSE_PROJECT_NAME=replication-test-$(printf '%s' "$ROOT" | sha256sum | cut --characters=1-8)
+  export COMPOSE_PROJECT_NAME
   settings_load
   layer_load docker
 }
 
-# The names and the ports are fixed, so that what users type is what is tested.
+# The names and the ports are fixed, so that what users type is what is tested. One such test at a time on
+# a machine, from whichever checkout; what an interrupted one left behind is removed.
 refuse_others() {
   local component
+  exec {ENGINE_LOCK}>"${TMPDIR:-/tmp}/replication-containers-test.lock"
+  flock --nonblock "$ENGINE_LOCK" || die "Another test of containers is at work on this machine. Wait until it has ended."
   for component in "${ALL_COMPONENTS[@]}"; do
     ! container_exists "$component" \
       || [[ $(docker container inspect --format '{{index .Config.Labels "com.docker.compose.project"}}' "$component") == "$COMPOSE_PROJECT_NAME" ]] \
-      || die "There is a container $component that this test did not make. Remove it, or run the test elsewhere: docker rm --force $component"
+      || die "There is a container $component that this test did not make. Stop its system and remove it (its data is in a volume, and stays): ./stop-replication.sh && docker rm ${ALL_COMPONENTS[*]}"
   done
-  "$ROOT/stop-replication.sh" --purge >/dev/null 2>&1 || true
+  remove_ours
   ports_check "${ALL_COMPONENTS[@]}"
 }
+
+# What is ours on the engine: all that Compose labelled with the project.
+list_ours() {
+  local ours=(--quiet --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME")
+  docker container ls --all "${ours[@]}"
+  docker volume ls "${ours[@]}"
+  docker network ls "${ours[@]}"
+}
+
+remove_ours() {
+  local ours=(--quiet --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME")
+  docker container ls --all "${ours[@]}" | xargs --no-run-if-empty docker container rm --force
+  docker volume ls "${ours[@]}" | xargs --no-run-if-empty docker volume rm --force
+  docker network ls "${ours[@]}" | xargs --no-run-if-empty docker network rm
+  rm -rf "$RUN_DIR"
+} >/dev/null
 
 quietly() {
   local output
   output=$("$@" 2>&1) || die "$* failed:"$'\n'"$output"
 }
 
-# green WHAT: waits until the check says that every component works and that B is what A was, and says how long
-# that took.
+# green WHAT: waits until the check says that every component works and that B is what A was; then until B has
+# every value of A, while the generator is held. Says how long that took.
 green() {
   local what=$1 output begun_ms
   begun_ms=$(now_ms)
   until output=$("$ROOT/check-replication.sh" 2>&1); do
     (($(now_ms) - begun_ms < GREEN_DEADLINE_S * 1000)) || die "not green $GREEN_DEADLINE_S s after: $what"$'\n'"$output"
-    sleep 0.5
+    sleep 0.3
   done
   [[ $(grep --count ' equal: ' <<<"$output") == 2 ]] || die "$what: green without a comparison:"$'\n'"$output"
-  say "$what: A equals B, check green after $(seconds_since "$begun_ms") s"
+  docker pause data-generator >/dev/null
+  until_equal_by_value "$what"
+  docker unpause data-generator >/dev/null
+  say "$what: check green, A equals B by value, after $(seconds_since "$begun_ms") s"
+}
+
+until_equal_by_value() {
+  local what=$1 in_a in_b begun_s=$SECONDS
+  while true; do
+    in_a=$(in_database postgres-a "$FINGERPRINT") in_b=$(in_database postgres-b "$FINGERPRINT")
+    [[ $in_a != "$in_b" ]] || break
+    ((SECONDS - begun_s < EQUAL_DEADLINE_S)) || die "after $what, A and B still differ after $EQUAL_DEADLINE_S s:"$'\n'"$in_a"$'\n'"$in_b"
+    sleep 0.2
+  done
+  [[ $(in_database postgres-b 'select count(*) from replication.quarantine') == 0 ]] \
+    || die "after $what, something is in quarantine"
 }
 
 in_database() { docker exec "$1" psql -U postgres -d transactions --tuples-only --no-align --command="$2"; }
 
-# Every value of every row, once nothing is on its way.
-equal_by_value() {
-  local table begun_s=$SECONDS rows
-  quietly "$ROOT/stop-replication.sh" data-generator
-  until [[ $(in_database postgres-a 'select count(*) from outbox where not confirmed') == 0 ]]; do
-    ((SECONDS - begun_s < GREEN_DEADLINE_S)) || die "events stay unconfirmed"
+# until_users COUNT: the generator works, and what it writes is committed in A.
+until_users() {
+  local begun_s=$SECONDS
+  until (($(in_database postgres-a 'select count(*) from users') > $1)); do
+    ((SECONDS - begun_s < GREEN_DEADLINE_S)) || die "data-generator made no $1 users in $GREEN_DEADLINE_S s"
     sleep 0.2
   done
-  for table in users payments; do
-    rows="select count(*) || ' ' || coalesce(md5(string_agg(t::text, chr(10) order by id)), '') from $table t"
-    [[ $(in_database postgres-a "$rows") == "$(in_database postgres-b "$rows")" ]] || die "$table differs between A and B"
-  done
-  [[ $(in_database postgres-b 'select count(*) from replication.quarantine') == 0 ]] || die "something is in quarantine"
-  say "users and payments are the same in A and B, by value"
-  quietly "$ROOT/start-replication.sh" data-generator
 }
 
+# says TEXT STATUS COMMAND…
+says() {
+  local text=$1 status=$2 output actual=0
+  shift 2
+  output=$("$@" 2>&1) || actual=$?
+  [[ $actual == "$status" && $output == *"$text"* ]] \
+    || die "expected status $status and \"$text\" of: $*"$'\n'"got status $actual and:"$'\n'"$output"
+}
+
+# Without what the image of the services is built from, the one that is here is used. It plays the older
+# version, with which the data is made.
 story_of_a_start() {
   local component
-  quietly "$ROOT/start-replication.sh" --docker
+  older_services_image_make
+  says "Running as containers: a Docker engine answers, and the images are here." 0 "$ROOT/start-replication.sh"
   for component in "${ALL_COMPONENTS[@]}"; do
     component_healthy "$component" >/dev/null || die "$component is not healthy: $(component_healthy "$component")"
+    until_healthy_for_docker "$component"
   done
-  until (($(in_database postgres-a 'select count(*) from users') > 20)); do sleep 0.2; done
+  docker logs outbox-publisher 2>&1 | grep --quiet 'POLL_INTERVAL 0.2 s, BATCH_SIZE 50' || die "outbox-publisher has other settings"
+  docker logs data-generator 2>&1 | grep --quiet 'GENERATION_INTERVAL 0.2 s' || die "data-generator has other settings"
+  until_users 20
   green "eleven containers started"
+  says "runs in the other way (--docker)" 1 "$ROOT/start-replication.sh" --native
+}
+
+# By the health check of its own, which depends_on waits for.
+until_healthy_for_docker() {
+  local begun_s=$SECONDS
+  until [[ $(docker container inspect --format '{{.State.Health.Status}}' "$1") == healthy ]]; do
+    ((SECONDS - begun_s < GREEN_DEADLINE_S)) || die "the health check of $1 does not succeed: $(docker container inspect --format '{{json .State.Health}}' "$1")"
+    sleep 0.2
+  done
+}
+
+older_services_image_make() {
+  local context=$STANDIN_WORK/older service
+  mkdir -p "$context/certs"
+  cp /etc/ssl/certs/ca-certificates.crt "$context/certs/"
+  for service in "${SERVICE_COMPONENTS[@]}"; do cp "${CARGO_TARGET_DIR:-$ROOT/target}/release/$service" "$context/"; done
+  strip --strip-debug "$context"/*-*
+  cat >"$context/Dockerfile" <<END
+FROM $STANDIN:debian
+COPY certs /etc/ssl/certs
+COPY ${SERVICE_COMPONENTS[*]} /usr/local/bin/
+USER 10001:10001
+END
+  quietly docker build --tag "$SERVICES_IMAGE" "$context"
 }
 
 # As their users know them by heart; a terminal is what -it asks for.
@@ -175,31 +254,49 @@ story_of_a_cut_between_the_zones() {
   green "the gateways' network cut for $CUT_S s"
 }
 
-# A new version of ours: containers made anew from an image built anew, on the data that is there.
+# A new version of ours, built from the Dockerfile as it is: it goes on with the data of the older one.
 story_of_a_stop_an_upgrade_and_a_start() {
-  local users
+  local users older service
   users=$(in_database postgres-b 'select count(*) from users')
+  older=$(docker image inspect --format '{{.Id}}' "$SERVICES_IMAGE")
   quietly "$ROOT/stop-replication.sh"
-  docker rm "${SERVICE_COMPONENTS[@]}" >/dev/null
-  quietly "$ROOT/start-replication.sh"
+  standins_make "${BUILD_IMAGES[@]}"
+  standins_tag "${BUILD_IMAGES[@]}"
+  says "Running as containers: as last time." 0 "$ROOT/start-replication.sh"
+  for service in "${SERVICE_COMPONENTS[@]}"; do
+    [[ $(docker container inspect --format '{{.Image}}' "$service") != "$older" ]] || die "$service still runs the older image"
+  done
+  until_users "$users"
   (($(in_database postgres-b 'select count(*) from users') >= users / 2)) || die "the data was not kept"
-  green "stopped, services made anew, started"
+  green "stopped, the services' image built anew, started with the data of before"
+}
+
+# An image of the services that was here before the test has its name again after it, also if a test is
+# interrupted in between: then the next one gives it back.
+services_image_set_aside() {
+  image_is_here "$SET_ASIDE" || ! image_is_here "$SERVICES_IMAGE" || docker tag "$SERVICES_IMAGE" "$SET_ASIDE"
+}
+
+services_image_give_back() {
+  image_is_here "$SET_ASIDE" || return 0
+  docker tag "$SET_ASIDE" "$SERVICES_IMAGE"
+  docker rmi "$SET_ASIDE" >/dev/null
 }
 
 story_of_a_purge() {
-  local filter=label=com.docker.compose.project=$COMPOSE_PROJECT_NAME left
+  local left
   quietly "$ROOT/stop-replication.sh" --purge
-  left=$(docker ps --all --quiet --filter "$filter" && docker network ls --quiet --filter "$filter" \
-    && docker volume ls --quiet --filter "$filter")
-  [[ -z $left ]] || die "--purge left containers, networks or volumes: $left"
+  left=$(list_ours)
+  [[ -z $left ]] || die "--purge left on the engine: $left"
   [[ ! -e $RUN_DIR ]] || die "--purge left something in $RUN_DIR: $(ls "$RUN_DIR")"
   say "--purge left no container, network or volume"
 }
 
 clean_up() {
-  [[ ! -e $RUN_DIR/mode ]] || "$ROOT/stop-replication.sh" --purge >/dev/null 2>&1 || true
-  $KEEP_IMAGES || docker rmi "$SERVICES_IMAGE" >/dev/null 2>&1 || true
-  standins_untag "${IMAGES[@]}"
+  remove_ours || true
+  $KEEP_IMAGES || docker rmi --no-prune "$SERVICES_IMAGE" >/dev/null 2>&1 || true
+  services_image_give_back
+  standins_untag "${IMAGES[@]}" "${BUILD_IMAGES[@]}"
   rm -rf "$STANDIN_WORK"
 }
 
@@ -213,11 +310,14 @@ main() {
   compose_load
   own_settings_load
   refuse_others
-  mapfile -t IMAGES < <({ images_of docker-compose.yml && images_of Dockerfile; } | sort --unique)
+  mapfile -t IMAGES < <(images_of docker-compose.yml | sort --unique)
+  mapfile -t BUILD_IMAGES < <(images_of Dockerfile | sort --unique)
   STANDIN_WORK=$(mktemp --directory)
   trap clean_up EXIT
   trap 'exit 130' INT TERM HUP
+  services_image_set_aside
   standins_make "${IMAGES[@]}"
+  standin_is_current debian || standin_debian
   standins_tag "${IMAGES[@]}"
   story_of_a_start
   story_of_known_commands
@@ -225,9 +325,7 @@ main() {
   story_of_deaths
   story_of_pauses
   story_of_a_cut_between_the_zones
-  equal_by_value
   story_of_a_stop_an_upgrade_and_a_start
-  equal_by_value
   story_of_a_purge
 }
 

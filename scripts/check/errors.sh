@@ -4,8 +4,9 @@
 readonly ERRORS_WINDOW='10 minutes'
 readonly ERRORS_LINES_MAX=20000 # bounds the work: of a log of gigabytes only the end is read
 
-# What every orderly start and stop writes, and what the components section says better.
-readonly ERRORS_EXPECTED_POSTGRES='FATAL:  (the database system is |terminating connection due to administrator command|connection to client lost)'
+# What every orderly start and stop writes, and what is said better elsewhere: that a server died, by the components
+# section; and that a client died or gave up a server that hung ("connection to client lost"), by the client's log.
+readonly ERRORS_EXPECTED_POSTGRES='FATAL:  (the database system is |terminating connection due to administrator command|terminating connection due to unexpected postmaster exit|connection to client lost)'
 readonly ERRORS_EXPECTED_NATS='connection refused|Error getting IP for |Error flushing|Error trying to connect to (route|gateway)'
 
 # Prints "COUNT LAST_LINE" for one component.
