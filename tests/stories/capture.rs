@@ -165,6 +165,13 @@ fn triggers_that_change_the_row_before_and_after_and_write_elsewhere() {
                  return null; end$$;
              create function note() returns trigger language plpgsql as $$begin
                  insert into history (doc_id, v) select id, v from doc where id > 500; return null; end$$;
+             create function reach(victim int, how text) returns text language plpgsql volatile as $$begin
+                 if how = 'update' then update doc set v = 'reached' where id = victim;
+                 elsif how = 'delete' then delete from doc where id = victim;
+                 else begin
+                     update doc set v = 'taken back' where id = victim; raise exception 'no';
+                 exception when raise_exception then null; end; end if;
+                 return how; end$$;
              create trigger a_before before insert or update on doc for each row execute function before();
              create trigger b_after after insert or update on doc for each row execute function after_row();
              create trigger z_statement after insert or delete on doc for each statement execute function note();
@@ -181,6 +188,18 @@ fn triggers_that_change_the_row_before_and_after_and_write_elsewhere() {
     check(
         "begin; insert into doc values (6, 'later'); delete from doc where id = 1004; update doc set v = v; insert into doc values (7, 'delete me'), (8, 'move me'); commit",
     );
+    // The statement's own functions reach for rows that it has just inserted.
+    for how in ["update", "delete", "take back"] {
+        check("delete from doc");
+        check(&format!(
+            "insert into doc select i, case i when 3 then reach(1, '{how}') else 'plain' end from generate_series(1, 4) i"
+        ));
+        check(&format!(
+            "begin; update doc set v = 'once'; savepoint s; delete from doc; rollback to s;
+             insert into doc select i, case i when 13 then reach(11, '{how}') else 'plain' end from generate_series(11, 14) i;
+             commit; insert into doc values (20, 'fix me'), (21, 'plain')"
+        ));
+    }
 }
 
 #[test]
