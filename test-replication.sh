@@ -75,6 +75,8 @@ step() {
 check_tools() {
   prepare_packages "postgres nats service"
   type -P shellcheck >/dev/null || packages_install shellcheck
+  # Where money is written otherwise than in the C locale: tests/stories/values.rs.
+  scripts/install-locales.sh de_DE ja_JP
   require_cargo
   if ! { cargo fmt --version && cargo clippy --version; }; then
     die "rustfmt or clippy is missing: rustup component add rustfmt clippy"

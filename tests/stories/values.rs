@@ -40,17 +40,17 @@ const ANIMALS: &str = r#"
         99.90, row(1, 'a "b", (c)', 5), row(row(null, '', null), '{1,NULL}'), array[row(row(1, null, 0), '{}')::"Odd ""Schema""".nested],
         '(1.1,-0)', '{1,2,3}', '[(1,2),(3,4)]', '(3,4),(1,2)', '[(1,2),(3,4.5)]', '((1,2),(3,4),(5,0.1))', '<(1,2),3>',
         'a:1A fat:2B,4C ''it''''s'':5', 'fat & !rat:ab <-> cat', '"a" => "1", "b" => NULL, "c\"d" => ""', 'MiXed', 'Top.Science.Astronomy',
-        '-1234.56', '16/B374D848', 4294967295, 'pg_class', '10:20:10,14,15', '$.a[*] ? (@.b > 1.50)');
+        (-1234.56)::numeric::money, '16/B374D848', 4294967295, 'pg_class', '10:20:10,14,15', '$.a[*] ? (@.b > 1.50)');
     insert into zoo (id, c_int2, c_int8, c_numeric, c_scaled, c_float4, c_float8, c_text, c_varchar, c_char, c_bytea, c_date, c_timestamp,
         c_timestamptz, c_interval, c_json, c_time, c_bool, c_money, c_xml, c_ints, c_numrange, c_texts) values
     (2, 32767, 9223372036854775807, 'Infinity', 0.0000001, 3.4028235e38, 1.7976931348623157e308, U&'\+01F600 \0301 \FEFF \200B', 'ÄÖ', '',
      '', '4713-01-01 BC', '4713-01-01 00:00:00 BC', '294276-12-31 23:59:59.999999+00', '178000000 years', ' null ', '00:00:00', false,
-     '92233720368547758.07', '', '{}', 'empty', '{}'),
+     92233720368547758.07::numeric::money, '', '{}', 'empty', '{}'),
     (3, 0, 0, '-Infinity', -1, 1.17549435e-38, 'NaN', ' leading and trailing ', ' ', ' x', '\x', '-infinity', '2024-02-29 23:59:60',
      '2024-03-10 02:30:00.000001-07', '-178000000 years', '"\u0041"', '12:34:56.000001', null, '0', '<?xml version="1.0"?><a/>',
      '{{{1},{2}}}', '[0.1,0.10]', '{{a,b},{"",c}}'),
     (4, 1, 1, 1.10, 1.1, 0.1, 0.1, '', 'NULL', 'null', '\x6e756c6c', '0001-01-01', '0001-01-01', '0001-01-01 00:00+00', '1 mon -1 day',
-     '{}', '00:00:00.1', true, '1.005', 'text only', null, '(,)', null),
+     '{}', '00:00:00.1', true, 1.005::numeric::money, 'text only', null, '(,)', null),
     (5, null, null, 1e400, null, 'Infinity', '-Infinity', repeat('long ', 20000), null, null, decode(repeat('00ff', 5000), 'hex'), null,
      null, null, '00:00:00', null, null, null, null, null, null, null, null),
     (6, null, null, 0.00000000000000000000000000000000000010, null, 1e-45, 2.2250738585072011e-308, null, null, null, null, null, null,
@@ -78,7 +78,28 @@ const HOSTILE: [&str; 16] = [
     "row_security = off",
 ];
 
+/// How money is written on each side: -1234.56 is '-1.234,56 €' in Germany and '-￥1,235' in Japan, which knows
+/// no hundredths. What is read by another locale than it was written by is refused, or another amount.
+const MONEY: [(&str, &str); 2] = [("source", "ja_JP.UTF-8"), ("target", "de_DE.UTF-8")];
+
+/// The databases' own ways to write money.
+fn localize_money(replication: &Replication) {
+    for ((side, locale), mut client) in MONEY.iter().zip([replication.source(), replication.target()]) {
+        let name = replication.name();
+        client
+            .batch_execute(&format!("alter database {name}_{side} set lc_monetary = '{locale}'"))
+            .unwrap_or_else(|error| {
+                panic!("scripts/install-locales.sh makes the locales of the tests: {error:?}")
+            });
+    }
+    for mut client in [replication.source(), replication.target()] {
+        let plain = "select count(*) where (-1234.56)::numeric::money::text = '-$1,234.56'";
+        assert_eq!(count(&mut client, plain), 0, "the database writes money in its own way");
+    }
+}
+
 fn make_hostile(replication: &Replication) {
+    localize_money(replication);
     for (mut client, side) in [(replication.source(), "source"), (replication.target(), "target")] {
         for setting in HOSTILE {
             client
@@ -149,6 +170,41 @@ fn every_value_arrives_exactly_as_it_was_under_hostile_settings() {
     replication.processor.start();
     replication.publisher.start();
     show_the_zoo(&replication);
+}
+
+#[test]
+fn money_is_the_same_amount_however_the_sessions_write_it() {
+    let mut replication = Replication::prepare("money", &[]);
+    make_in_both(
+        &replication,
+        "create type offer as (price money, prices money[]);
+         create table prices (k money primary key, n int, v money, list money[], offer offer)",
+    );
+    attach(&replication, &["prices"]);
+    localize_money(&replication);
+    replication.processor.start();
+    replication.publisher.start();
+    // The database's default, and what a session sets.
+    for (number, session) in
+        ["", "set lc_monetary = 'C'", "set lc_monetary = 'de_DE.UTF-8'"].iter().enumerate()
+    {
+        let mut source = replication.source();
+        source.batch_execute(session).unwrap();
+        source
+            .batch_execute(&format!(
+                "insert into prices select k, {number}, v, array[v, null, v * -1], row(v, array[k])::offer
+                 from (select (i * 10 + {number} + 0.25)::numeric::money, (i * 1234.56)::numeric::money
+                       from generate_series(-3, 30) i) as rows (k, v);
+                 update prices set v = v * 1.5, k = k + 1000000::money where n = {number} and v < 0::money;
+                 delete from prices where n = {number} and v > 30000::numeric::money"
+            ))
+            .unwrap();
+        replication.wait_until_caught_up();
+        assert_eq!(assert_same(&replication, &["prices"]), [28 * (number + 1)]);
+    }
+    count(&mut replication.source(), "select replication.resend('prices')");
+    replication.wait_until_caught_up();
+    assert_eq!(assert_same(&replication, &["prices"]), [28 * 3]);
 }
 
 #[test]

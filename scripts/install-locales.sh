@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Usage: sudo scripts/install-locales.sh LOCALE…        (de_DE ja_JP …)
+#
+# Makes locales of the C library, each as LOCALE.UTF-8, where they are missing: a directory beside the system's
+# own, which servers that run already find too. The definitions are those of Debian's package `locales`.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
+# shellcheck source=scripts/console.sh
+source "$ROOT/scripts/console.sh"
+
+# Whether programs can use the locale.
+locale_is_there() { locale --all-locales | grep --quiet --line-regexp --ignore-case "$1.utf-\?8"; }
+
+locale_make() {
+  [[ -f /usr/share/i18n/locales/$1 ]] || "$ROOT/scripts/install-packages.sh" locales
+  localedef --no-archive --inputfile="$1" --charmap=UTF-8 "$1.UTF-8" || die "localedef could not make $1."
+}
+
+main() {
+  local name
+  case ${1:-} in
+    -h | --help) print_help "$0" && exit ;;
+    '' | -*) die_usage "Name the locales, without their encoding." ;;
+  esac
+  for name in "$@"; do
+    ! locale_is_there "$name" || continue
+    [[ $EUID -eq 0 ]] || die "Making the locale $name takes root: sudo $0 $*"
+    locale_make "$name"
+  done
+}
+
+main "$@"
