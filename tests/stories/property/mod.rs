@@ -7,7 +7,7 @@
 mod model;
 mod sql;
 
-use crate::harness::{DEADLINE, Replication, attach, compare};
+use crate::harness::{DEADLINE, Replication, attach, compare, count};
 use model::{Action, Case, SESSIONS, case};
 use postgres::Client;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
@@ -15,13 +15,23 @@ use shared::config::Environment;
 use std::cell::RefCell;
 use std::time::Instant;
 
+/// A failure is made smaller by so many tries, and for so long.
+const SHRINKING_TRIES: u32 = 300;
+const SHRINKING_MS: u32 = 300_000;
+
 #[test]
 fn any_tables_and_any_transactions_end_the_same_in_source_and_target() {
     let environment = Environment::read();
     let cases = environment.count("PROPERTY_CASES", 30, 1..=1_000_000).unwrap();
     let seed = environment.count("PROPERTY_SEED", fastrand::u64(..), 0..=u64::MAX).unwrap();
     println!("PROPERTY_CASES={cases} PROPERTY_SEED={seed}");
-    let config = Config { cases, max_shrink_iters: 150, failure_persistence: None, ..Config::default() };
+    let config = Config {
+        cases,
+        max_shrink_iters: SHRINKING_TRIES,
+        max_shrink_time: SHRINKING_MS,
+        failure_persistence: None,
+        ..Config::default()
+    };
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
@@ -40,7 +50,7 @@ fn any_tables_and_any_transactions_end_the_same_in_source_and_target() {
 /// Where cases are run.
 #[derive(Default)]
 struct Place {
-    /// None before the first case, and after one that failed.
+    /// None before the first case, and after one that never arrived.
     replication: Option<Replication>,
     number: u32,
     statistics: Statistics,
@@ -71,8 +81,9 @@ impl Place {
             case.table_names().iter().map(|table| format!("{schema}.{table}")).collect();
         let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
         attach(&replication, &tables);
-        self.run(case, &replication, &schema);
-        wait_until_same(&replication, &tables).map(|rows| self.statistics.rows_compared += rows)?;
+        self.run(case, &replication, &schema)?;
+        wait_until_arrived(&replication)?;
+        let rows = tables.iter().map(|table| compare(&replication, table)).sum::<Result<usize, String>>();
         for table in &tables {
             let detach = format!("select replication.detach('{table}')");
             replication.source().batch_execute(&detach).unwrap();
@@ -81,12 +92,15 @@ impl Place {
         replication.source().batch_execute(&drop).unwrap();
         replication.target().batch_execute(&drop).unwrap();
         self.replication = Some(replication);
-        Ok(())
+        rows.map(|rows| self.statistics.rows_compared += rows)
     }
 
     /// One thread drives all sessions, so that a case always runs alike: a statement that would wait for
     /// another session is refused soon.
-    fn run(&mut self, case: &Case, replication: &Replication, schema: &str) {
+    fn run(&mut self, case: &Case, replication: &Replication, schema: &str) -> Result<(), String> {
+        let mut first = replication.source();
+        first.batch_execute(&format!("set search_path = {schema}; {}", case.fill())).unwrap();
+        wait_until_arrived(replication)?;
         let mut sessions: Vec<Client> = (0..SESSIONS).map(|_| replication.source()).collect();
         for session in &mut sessions {
             session
@@ -96,11 +110,16 @@ impl Place {
                 .unwrap();
         }
         for (session, action) in &case.actions {
-            self.act(&mut sessions[*session], case, action);
+            if matches!(action, Action::Arrive) {
+                wait_until_arrived(replication)?;
+            } else {
+                self.act(&mut sessions[*session], case, action);
+            }
         }
         for session in &mut sessions {
             self.act(session, case, &Action::Commit);
         }
+        Ok(())
     }
 
     fn act(&mut self, session: &mut Client, case: &Case, action: &Action) {
@@ -123,17 +142,16 @@ impl Place {
                 session.batch_execute("rollback; begin; savepoint kept").unwrap();
             }
             Action::Rollback => session.batch_execute("rollback; begin; savepoint kept").unwrap(),
+            Action::Arrive => {}
         }
     }
 }
 
-/// Waits until everything has arrived, and compares. Says what is wrong as soon as it is known.
-fn wait_until_same(replication: &Replication, tables: &[&str]) -> Result<usize, String> {
+/// Waits until everything that is committed has arrived. Says what is wrong as soon as it is known.
+fn wait_until_arrived(replication: &Replication) -> Result<(), String> {
     let (mut source, mut target) = (replication.source(), replication.target());
     let deadline = Instant::now() + DEADLINE;
-    while source.query_one("select count(*) from outbox where not confirmed", &[]).unwrap().get::<_, i64>(0)
-        > 0
-    {
+    while count(&mut source, "select count(*) from outbox where not confirmed") > 0 {
         let held = target
             .query_opt("select held_error from replication.target_status where held_error is not null", &[]);
         if let Some(row) = held.unwrap() {
@@ -144,8 +162,7 @@ fn wait_until_same(replication: &Replication, tables: &[&str]) -> Result<usize, 
         }
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
-    let sizes: Result<Vec<usize>, String> = tables.iter().map(|table| compare(replication, table)).collect();
-    Ok(sizes?.iter().sum())
+    Ok(())
 }
 
 /// The case for people, as it runs.
@@ -157,6 +174,6 @@ fn script(case: &Case) -> String {
         };
         format!("session {session}: {sql}")
     });
-    let lines: Vec<String> = [case.create_in_source()].into_iter().chain(actions).collect();
+    let lines: Vec<String> = [case.create_in_source(), case.fill()].into_iter().chain(actions).collect();
     lines.join(";\n")
 }

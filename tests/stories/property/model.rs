@@ -9,6 +9,7 @@ use proptest::sample::select;
 pub(crate) const SESSIONS: usize = 3;
 /// Keys and unique values come from a small range, so that they meet.
 const VALUES: u8 = 8;
+const TABLES_MAX: usize = 5;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
@@ -26,6 +27,8 @@ pub(crate) struct Table {
     pub(crate) unique: Unique,
     pub(crate) generated: bool,
     pub(crate) references: Vec<Reference>,
+    /// Rows that have arrived before the sessions begin.
+    pub(crate) rows: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +64,8 @@ pub(crate) enum Action {
     RollbackToSavepoint,
     Commit,
     Rollback,
+    /// What is committed arrives before anything else is done: what follows meets it in the target.
+    Arrive,
 }
 
 /// A statement on one table; keys and values are small numbers.
@@ -72,6 +77,7 @@ pub(crate) enum Change {
     ShiftKeys { by: i8 },
     SetUnique { key: u8, unique: Option<u8> },
     SwapUnique { one: u8, other: u8 },
+    ReverseUnique,
     SetUp { key: u8, up: Option<u8> },
     Touch { modulo: u8 },
     Delete { from: u8, to: u8 },
@@ -81,37 +87,40 @@ pub(crate) enum Change {
 }
 
 pub(crate) fn case() -> impl Strategy<Value = Case> {
-    (vec(table(), 1..=5), any::<bool>(), vec((0..SESSIONS, action()), 1..60))
+    (vec(table(), 1..=TABLES_MAX), any::<bool>(), vec((0..SESSIONS, action()), 1..60))
         .prop_map(|(tables, target_differs, actions)| Case { tables, target_differs, actions })
 }
 
 fn table() -> impl Strategy<Value = Table> {
     let key = select(vec![Key::Int, Key::Text, Key::Numeric, Key::Composite]);
     let unique = select(vec![Unique::No, Unique::Column, Unique::Column, Unique::Deferred, Unique::Pair]);
-    (key, prop::bool::weighted(0.2), unique, any::<bool>(), vec(reference(), 0..=2)).prop_map(
-        |(key, key_deferrable, unique, generated, references)| Table {
+    let references = vec(reference(), 0..=2);
+    (key, prop::bool::weighted(0.2), unique, any::<bool>(), references, 0..VALUES).prop_map(
+        |(key, key_deferrable, unique, generated, references, rows)| Table {
             key,
             key_deferrable,
             unique,
             generated,
             references,
+            rows,
         },
     )
 }
 
 fn reference() -> impl Strategy<Value = Reference> {
     let action = || select(vec!["no action", "restrict", "cascade", "set null", "set default"]);
-    (any::<usize>(), action(), action(), any::<bool>())
+    (0..TABLES_MAX, action(), action(), any::<bool>())
         .prop_map(|(to, on_delete, on_update, deferrable)| Reference { to, on_delete, on_update, deferrable })
 }
 
 fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
-        12 => (any::<usize>(), change()).prop_map(|(table, change)| Action::Do(table, change)),
+        12 => (0..TABLES_MAX, change()).prop_map(|(table, change)| Action::Do(table, change)),
         1 => Just(Action::Savepoint),
         1 => Just(Action::RollbackToSavepoint),
         4 => Just(Action::Commit),
         1 => Just(Action::Rollback),
+        2 => Just(Action::Arrive),
     ]
 }
 
@@ -126,6 +135,7 @@ fn change() -> impl Strategy<Value = Change> {
         1 => (-2..=2_i8).prop_map(|by| Change::ShiftKeys { by }),
         2 => (value(), option::of(value())).prop_map(|(key, unique)| Change::SetUnique { key, unique }),
         2 => (value(), value()).prop_map(|(one, other)| Change::SwapUnique { one, other }),
+        2 => Just(Change::ReverseUnique),
         2 => (value(), option::of(value())).prop_map(|(key, up)| Change::SetUp { key, up }),
         1 => (1..4_u8).prop_map(|modulo| Change::Touch { modulo }),
         3 => (value(), value()).prop_map(|(from, to)| Change::Delete { from, to }),

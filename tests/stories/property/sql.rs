@@ -68,6 +68,16 @@ impl Case {
         })
     }
 
+    /// The statements that fill the tables before the sessions begin.
+    pub(crate) fn fill(&self) -> String {
+        let tables = self.tables.iter().enumerate().filter(|(_, table)| table.rows > 0);
+        let fills = tables.map(|(number, table)| {
+            let k = table.key.value("i");
+            format!("insert into t{number} (k, u) select {k}, i from generate_series(1, {}) i", table.rows)
+        });
+        fills.collect::<Vec<_>>().join(";\n")
+    }
+
     /// A change of table `number`, counted round.
     pub(crate) fn statement(&self, number: usize, change: &Change) -> String {
         let number = number % self.tables.len();
@@ -87,9 +97,10 @@ impl Case {
             Change::InsertMany { from, count, up: value } => {
                 let (columns, values) = up(*value);
                 let k = table.key.value("i");
+                let conflict = if has_deferrable(table) { "" } else { "on conflict do nothing" };
                 format!(
                     "insert into t{number} (k, u, v{columns}) select {k}, i + 50, 'many'{values} \
-                     from generate_series({from}, {from} + {count}) i on conflict do nothing"
+                     from generate_series({from}, {from} + {count}) i {conflict}"
                 )
             }
             Change::MoveKey { from, to } => format!("update t{number} set k = {} where k = {}", key(*to), key(*from)),
@@ -98,6 +109,10 @@ impl Case {
             Change::SwapUnique { one, other } => format!(
                 "with a as (select u from t{number} where u = {one}) update t{number} set u = -1000 where u = {one};
                  update t{number} set u = {one} where u = {other}; update t{number} set u = {other} where u = -1000"
+            ),
+            // The lowest becomes the highest, and so on.
+            Change::ReverseUnique => format!(
+                "update t{number} set u = -1 - u; update t{number} set u = u - (select min(u) from t{number})"
             ),
             Change::SetUp { key: k, up: value } => {
                 let value = |to: usize| {
@@ -154,6 +169,11 @@ fn constraints(table: &Table) -> String {
         Unique::Pair => ", unique (u, v)",
     };
     format!("primary key ({}){deferrable}{unique}", table.key.columns())
+}
+
+/// Then PostgreSQL knows no ON CONFLICT.
+fn has_deferrable(table: &Table) -> bool {
+    table.key_deferrable || table.unique == Unique::Deferred
 }
 
 fn null_or(value: Option<u8>) -> String {
