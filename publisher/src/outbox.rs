@@ -111,6 +111,14 @@ pub(crate) fn tick_id(client: &mut Client, tick: i64) -> Result<Option<Uuid>> {
     Ok(row.map(|row| row.get(0)))
 }
 
+/// Statements that are prepared from now on are planned once, for any parameters and however small the outbox is at
+/// the time: planning costs more than a small tick.
+fn plan_once(client: &mut Client) -> Result<()> {
+    client
+        .batch_execute("set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set jit = off")
+        .context("pin the plans")
+}
+
 /// Takes ticks. Only the holder of the publisher's lock may.
 pub(crate) struct TickTaker {
     last_tick: i64,
@@ -124,6 +132,7 @@ impl TickTaker {
         let row = client
             .query_one("select tick, snapshot::text from replication.tick order by tick desc limit 1", &[])
             .context("read the last tick")?;
+        plan_once(client)?;
         // One statement, and so one snapshot: it looks for work and stores itself as the tick. The
         // snapshot of the last tick is a parameter, for the planner to use the index. Two takers
         // would collide on the primary key.
@@ -170,6 +179,7 @@ pub(crate) struct TickReader {
 
 impl TickReader {
     pub(crate) fn new(client: &mut Client) -> Result<TickReader> {
+        plan_once(client)?;
         let id = source_id(client)?;
         let row = client
             .query_one(
@@ -258,6 +268,26 @@ impl TickReader {
     }
 }
 
+macro_rules! events_between_snapshots {
+    ($columns:literal) => {
+        concat!(
+            "select ",
+            $columns,
+            " from replication.outbox_event
+              where txid >= pg_snapshot_xmax($1::text::pg_snapshot)
+                and txid < pg_snapshot_xmax($2::text::pg_snapshot)
+                and pg_visible_in_snapshot(txid, $2::text::pg_snapshot)
+              union all
+              select ",
+            $columns,
+            " from replication.outbox_event
+              where txid = any (array(select pg_snapshot_xip($1::text::pg_snapshot)))
+                and txid < pg_snapshot_xmax($1::text::pg_snapshot)
+                and pg_visible_in_snapshot(txid, $2::text::pg_snapshot)"
+        )
+    };
+}
+
 /// Whether the caller of [`TickReader::read`] wants more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
@@ -268,21 +298,21 @@ pub(crate) enum Next {
 /// The events visible in snapshot $2 and not in $1, by PgQ's rule: two ranges of the index, never one
 /// condition with OR. Transactions in the order of their highest id, so that one that waited for
 /// another comes after it; events of a transaction by id.
-const EVENTS_OF_A_TICK: &str = "
-    select n, total, id, txid, shape_id, operation, key_text, row_text
-    from (select e.*, row_number() over (order by last_id, id) as n, count(*) over () as total
-          from (select o.*, max(id) over (partition by txid) as last_id
-                from (select * from replication.outbox_event
-                      where txid >= pg_snapshot_xmax($1::text::pg_snapshot)
-                        and txid < pg_snapshot_xmax($2::text::pg_snapshot)
-                        and pg_visible_in_snapshot(txid, $2::text::pg_snapshot)
-                      union all
-                      select * from replication.outbox_event
-                      where txid = any (array(select pg_snapshot_xip($1::text::pg_snapshot)))
-                        and txid < pg_snapshot_xmax($1::text::pg_snapshot)
-                        and pg_visible_in_snapshot(txid, $2::text::pg_snapshot)) o) e) numbered
-    where n > $3
-    order by n";
+///
+/// The ranges are read twice, first without the rows: rows are sorted once then, and a large tick takes
+/// half the time.
+const EVENTS_OF_A_TICK: &str = concat!(
+    "select n, total, id, txid, shape_id, operation, key_text, row_text
+     from (select o.*, of_tick.last_id, of_tick.total, row_number() over (order by of_tick.last_id, o.id) as n
+           from (",
+    events_between_snapshots!("*"),
+    ") o join (select txid, max(id) as last_id, (sum(count(*)) over ())::bigint as total
+               from (",
+    events_between_snapshots!("txid, id"),
+    ") ids group by txid) of_tick on of_tick.txid = o.txid) numbered
+     where n > $3
+     order by last_id, id"
+);
 
 fn tick(row: &Row) -> Tick {
     Tick {

@@ -58,7 +58,7 @@ impl Reader {
         if !self.state.wait_to_lead(context.stop()) {
             return Ok(());
         }
-        let mut client = self.database.connection()?;
+        let mut client = self.database.session()?;
         let mut session = Session {
             reader: TickReader::new(&mut client)?,
             shapes: load_shapes(&mut client)?,
@@ -119,7 +119,10 @@ impl Reader {
         let mut found = false;
         let Session { reader, shapes, epoch, cut, batch_size } = session;
         reader.read(client, tick, place, |event| {
-            found = true;
+            if !found {
+                found = true;
+                self.state.set_tick_events(event.total);
+            }
             if !shapes.contains_key(&event.event.shape) {
                 missing_shape = true;
                 return Ok(Next::Stop);

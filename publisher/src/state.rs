@@ -23,6 +23,8 @@ pub(crate) struct State {
     confirmed_tick: AtomicI64,
     /// Bytes that the server takes in one message. Written by the publishing step.
     max_payload: AtomicUsize,
+    /// How many events the last tick that was read has. Written by the reader.
+    tick_events: AtomicI64,
     marks_wanted: Sender<()>,
 }
 
@@ -42,6 +44,7 @@ impl State {
             published_tick: AtomicI64::new(0),
             confirmed_tick: AtomicI64::new(0),
             max_payload: AtomicUsize::new(DEFAULT_MAX_PAYLOAD),
+            tick_events: AtomicI64::new(0),
             marks_wanted,
         }
     }
@@ -109,6 +112,14 @@ impl State {
 
     pub(crate) fn max_payload(&self) -> usize {
         self.max_payload.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_tick_events(&self, events: i64) {
+        self.tick_events.store(events, Ordering::Release);
+    }
+
+    pub(crate) fn tick_events(&self) -> i64 {
+        self.tick_events.load(Ordering::Acquire)
     }
 
     fn wake_marks(&self) {
