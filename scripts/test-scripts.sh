@@ -148,7 +148,7 @@ growth_says() (
 test_outbox_growth() {
   local gigabyte=$((1 << 30))
   growth_says '2 *grows by 1024 KB/s while B is 60.0 s behind, and the disk of A lasts 17 minutes*' 1048576 "$gigabyte" 60000
-  growth_says '1 *lasts 28 hours*' 10240 "$gigabyte" 60000
+  growth_says '1 *lasts 29 hours*' 10240 "$gigabyte" 60000
   growth_says '' 10240 "$((gigabyte * 1000))" 60000
   growth_says '' 1048576 "$gigabyte" 500
   growth_says '' 0 "$gigabyte" 60000

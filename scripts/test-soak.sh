@@ -159,7 +159,7 @@ judge() {
     grace=$GRACE_KB
     [[ $column != latency ]] || grace=$GRACE_MS
     limit=$((first * 5 / 4 + grace))
-    [[ " ${TABLES[*]} " != *" $column "* ]] || limit=$((first * 5 / 4 * rate_second / rate_first + grace))
+    [[ " ${TABLES[*]} " != *" $column "* ]] || limit=$((first * 5 * rate_second / (4 * rate_first) + grace))
     if ((second <= limit)); then
       say "$(printf '%-10s %9s %9s' "$column" "$first" "$second") ${GREEN}flat${PLAIN} (limit $limit)"
     else
