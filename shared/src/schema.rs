@@ -64,7 +64,7 @@ impl Side {
     /// them changes. A test compares it with their text.
     fn revision(self) -> i32 {
         match self {
-            Side::Common => 40,
+            Side::Common => 1,
             Side::Source => 40,
             Side::Target => 41,
         }
@@ -324,7 +324,7 @@ mod tests {
     #[test]
     fn a_changed_file_is_a_new_version() {
         let known = [
-            (Side::Common, 40, 0x2e47_2f6c_f9bd_3dd1),
+            (Side::Common, 1, 0x2e47_2f6c_f9bd_3dd1),
             (Side::Source, 40, 0x8151_5a38_7eb2_98b6),
             (Side::Target, 41, 0x744a_401d_93a1_739c),
         ];
