@@ -18,7 +18,7 @@ impl Clock {
             .unwrap()
             .map(|entry| entry.unwrap().path().join("faketime/libfaketimeMT.so.1"))
             .find(|path| Path::exists(path))
-            .expect("libfaketime is missing: run these tests with ./test-replication.sh");
+            .unwrap_or_else(|| panic!("libfaketime is missing: run these tests with ./test-replication.sh"));
         // Where every user of the machine can read it.
         let file = std::env::temp_dir().join(format!("replication-clock-{name}-{}", std::process::id()));
         let clock = Clock { library, file };
