@@ -124,10 +124,11 @@ fn a_transaction_in_a_large_tick_is_skipped_on_record_and_the_rest_of_the_tick_i
         source.batch_execute(&format!("begin; {statements}; commit")).unwrap();
     }
     replication.publisher.start();
-    let txid: i64 = wait_for("the target names the transaction that it cannot take", || {
-        let query = "select txid from replication.hold_status where data ->> 'name' = 'bad'";
-        target.query_opt(query, &[]).unwrap().map(|row| row.get(0))
-    });
+    let txid = count(&mut source, "select xmin::text::bigint from users where name = 'bad'");
+    let held = format!(
+        "select count(*) from (select from replication.hold_status where txid = {txid} limit 1) held"
+    );
+    wait_for("the target holds the transaction", || (count(&mut target, &held) == 1).then_some(()));
     assert_eq!(count(&mut target, "select count(*) from users"), 2);
     // The order comes while another try is in its middle, some of the events already read.
     let mut locker = replication.target();
