@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Usage: ./test-replication.sh [--keep] [-- CARGO_TEST_ARGUMENT…]
 #        ./test-replication.sh --faults [--seed N] [--minutes N]
+#        ./test-replication.sh --soak [--minutes N]
 #        ./test-replication.sh --mutations [NAME…]
 #
 # Checks everything: format, clippy, the scripts, and the Rust tests, which run against PostgreSQL
@@ -11,6 +12,8 @@
 #   --       run only the Rust tests, and hand what follows to cargo test:
 #            ./test-replication.sh --keep -- name_of_a_test
 #   --faults     only the fault suite, with these options (see scripts/test-faults.sh --help)
+#   --soak       millions of events with short retention: do sizes, memory and latency stay flat?
+#                (see scripts/test-soak.sh --help)
 #   --mutations  takes one protection after the other out of a copy, and asserts which test notices it
 #                (see scripts/test-mutations.sh --help)
 #
@@ -34,7 +37,7 @@ parse_arguments() {
     case $1 in
       -h | --help) print_help "$0" && exit ;;
       --keep) KEEP=true ;;
-      --faults | --mutations) exec "$ROOT/scripts/test-${1#--}.sh" "${@:2}" ;;
+      --faults | --soak | --mutations) exec "$ROOT/scripts/test-${1#--}.sh" "${@:2}" ;;
       --)
         shift
         ONLY_RUST=true CARGO_TEST_ARGUMENTS=("$@")
@@ -77,6 +80,7 @@ check_tools() {
   type -P shellcheck >/dev/null || packages_install shellcheck
   # Where money is written otherwise than in the C locale: tests/stories/values.rs.
   scripts/install-locales.sh de_DE ja_JP
+  compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || packages_install libfaketime
   require_cargo
   if ! { cargo fmt --version && cargo clippy --version; }; then
     die "rustfmt or clippy is missing: rustup component add rustfmt clippy"

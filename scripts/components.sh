@@ -19,6 +19,8 @@
 #                                 soon after a start
 #   component_logs COMPONENT LINES [follow]
 #   component_psql COMPONENT ARG… psql in its database `transactions`
+#   component_disk_free COMPONENT prints how many bytes the disk under its data has free; nothing where
+#                                 that cannot be known
 #   component_purge COMPONENT     removes its data and everything noted about it
 
 # In the order in which they start; they stop in the opposite order.

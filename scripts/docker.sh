@@ -166,6 +166,10 @@ component_psql() {
     --host=127.0.0.1 --username=postgres --dbname=transactions "$@"
 }
 
+component_disk_free() {
+  timeout 5 docker exec "$1" df -P -B 1 /var/lib/postgresql/data 2>/dev/null </dev/null | awk 'NR == 2 { print $4 }' || true
+}
+
 # With the last container its networks go, too.
 component_purge() {
   local project network

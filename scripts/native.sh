@@ -55,6 +55,8 @@ component_logs() {
 
 component_psql() { postgres_psql "$@"; }
 
+component_disk_free() { timeout 5 df --output=avail --block-size=1 "$RUN_DIR/data/$1/" 2>/dev/null | tail -n 1 || true; }
+
 component_purge() {
   "$(component_kind "$1")_purge" "$1"
   rm -f "$RUN_DIR/$1".{pid,born,restarts,deaths,stopped,health} "$RUN_DIR/log/$1.log"

@@ -28,18 +28,18 @@ in_a() { in_database "$POSTGRES_A_PORT" "$1"; }
 in_b() { in_database "$POSTGRES_B_PORT" "$1"; }
 
 # check_says STATUS TEXT: what check-replication.sh ends with and prints, within the deadline (a state that
-# was just brought about needs a moment).
+# was just brought about needs a moment). Leaves all that it prints in OUTPUT.
 check_says() {
-  local status=$1 text=$2 output actual begun_s=$SECONDS
+  local status=$1 text=$2 actual begun_s=$SECONDS
   while true; do
     actual=0
-    output=$("$ROOT/check-replication.sh" 2>&1) || actual=$?
-    if [[ $actual == "$status" && $output == *"$text"* ]]; then
+    OUTPUT=$("$ROOT/check-replication.sh" 2>&1) || actual=$?
+    if [[ $actual == "$status" && $OUTPUT == *"$text"* ]]; then
       say "check-replication.sh: $status, \"$text\""
       return
     fi
     ((SECONDS - begun_s < DEADLINE_S)) \
-      || die "expected status $status and \"$text\", got status $actual and:"$'\n'"$output"
+      || die "expected status $status and \"$text\", got status $actual and:"$'\n'"$OUTPUT"
     sleep 0.5
   done
 }
@@ -103,6 +103,8 @@ story_of_an_outbox_that_nobody_takes() {
   quietly "$ROOT/stop-replication.sh" nats-b-1 nats-b-2 nats-b-3
   until (($(in_a 'select count(*) from outbox where processed = false') > 50)); do sleep 0.2; done
   check_says 2 "the outbox is not being published"
+  [[ $OUTPUT =~ outbox\ KB/s\ +[1-9] && $OUTPUT =~ 'GB free, which last '[0-9]+' days while B is away' ]] \
+    || die "the check does not say how the outbox grows and how long the disk lasts:"$'\n'"$OUTPUT"
   quietly "$ROOT/start-replication.sh" nats-b-1 nats-b-2 nats-b-3
   check_says 0 "B is what A was a moment ago"
 }

@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
 # Usage: scripts/test-postgres.sh create|start|stop|kill|remove NAME PORT [SETTING=VALUE…]
 #        scripts/test-postgres.sh standby NAME PORT PRIMARY_PORT
+#        scripts/test-postgres.sh disk NAME PORT MEGABYTES
+#        scripts/test-postgres.sh fill|free NAME PORT
 #
 # A PostgreSQL server of a test's own, under TEST_RUN_DIR: for tests that need settings which a running server
 # cannot change, or that stop and promote it. Its user is postgres, its password POSTGRES_PASSWORD.
 #
 #   create   a new one with these settings, started
 #   standby  a new one that follows another server, started
-#   start    the one that is there;  stop: cleanly;  kill: at whatever it is doing;  remove: with its data
+#   start    the one that is there, unless it is up;  stop: cleanly;  kill: at whatever it is doing;  remove: with its data
+#   disk     a disk of its own of this size (in memory; it takes root), before create
+#   fill     takes all the room that its disk has left;  free: gives it back
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
@@ -27,8 +31,31 @@ server_configure() {
   done
 }
 
-server_create() {
+server_directory() { readlink --canonicalize "$RUN_DIR/data/$COMPONENT"; }
+
+disk_create() {
+  disk_remove
   component_purge "$COMPONENT"
+  postgres_owner_load
+  postgres_directory_make "$COMPONENT"
+  mount -t tmpfs -o "size=$1m" replication-test "$(server_directory)" \
+    || die "A disk for $COMPONENT cannot be made: mounting takes root, and a system that lets root mount."
+}
+
+disk_remove() {
+  ! mountpoint --quiet "$(server_directory)" || umount --lazy "$(server_directory)"
+}
+
+disk_fill() {
+  local free
+  free=$(df --output=avail --block-size=1 "$(server_directory)" | tail -n 1)
+  ((free == 0)) || fallocate --length "$free" "$(server_directory)/ballast-$EPOCHREALTIME"
+}
+
+disk_free() { rm "$(server_directory)"/ballast-*; }
+
+server_create() {
+  mountpoint --quiet "$(server_directory)" || component_purge "$COMPONENT"
   postgres_owner_load
   postgres_create "$COMPONENT" "$(postgres_bin "$COMPONENT")"
   # A test's own server need not outlive the machine.
@@ -82,11 +109,15 @@ main() {
   case $what in
     create) server_create "$@" ;;
     standby) server_follow "$@" ;;
-    start) server_start ;;
+    start) component_is_up "$COMPONENT" || server_start ;;
+    disk) disk_create "$@" ;;
+    fill) disk_fill ;;
+    free) disk_free ;;
     stop) component_stop "$COMPONENT" ;;
     kill) server_kill ;;
     remove)
       component_stop "$COMPONENT"
+      disk_remove
       component_purge "$COMPONENT"
       run_dir_tidy
       ;;

@@ -34,6 +34,8 @@ test_usage() {
   expect 2 "exclude each other" "$ROOT/start-replication.sh" --native --docker
   expect 2 "--only takes one of" "$ROOT/bench-replication.sh" --only speed
   expect 2 "--repetitions takes a number, not 'x'" "$ROOT/bench-replication.sh" --repetitions x
+  expect 0 "Usage: scripts/test-soak.sh" "$ROOT/test-replication.sh" --soak --help
+  expect 2 "--minutes takes a number" "$ROOT/test-replication.sh" --soak --minutes x
 }
 
 test_logs() {
@@ -133,6 +135,26 @@ test_compose_file() {
     || die "docker-compose.yml does not have the eleven components, but: $names"
 }
 
+# growth_says TEXT RATE_BYTES_PER_S FREE_BYTES LAG_MS: what the check makes of these; an empty TEXT: nothing.
+growth_says() (
+  source "$ROOT/scripts/check/findings.sh"
+  source "$ROOT/scripts/check/sample.sh"
+  source "$ROOT/scripts/check/databases.sh"
+  NOW=([outbox_bytes_per_s]=$2 [disk_free_a]=$3 [lag_ms]=$4)
+  outbox_growth_judge
+  [[ "$EXIT_STATUS ${FINDINGS[*]-}" == ${1:-0 }* && (-z $1 || ${#FINDINGS[@]} == 1) ]] || die "expected \"$1\" of an outbox growing by $2 B/s, got: $EXIT_STATUS ${FINDINGS[*]-}"
+)
+
+test_outbox_growth() {
+  local gigabyte=$((1 << 30))
+  growth_says '2 *grows by 1024 KB/s while B is 60.0 s behind, and the disk of A lasts 17 minutes*' 1048576 "$gigabyte" 60000
+  growth_says '1 *lasts 29 hours*' 10240 "$gigabyte" 60000
+  growth_says '' 10240 "$((gigabyte * 1000))" 60000
+  growth_says '' 1048576 "$gigabyte" 500
+  growth_says '' 0 "$gigabyte" 60000
+  growth_says '' 1048576 '' 60000
+}
+
 main() {
   export ENV_FILE=/dev/null
   RUN_DIR=$(mktemp --directory)
@@ -147,6 +169,7 @@ main() {
   test_example_changes_nothing
   test_compose_defaults
   test_compose_file
+  test_outbox_growth
 }
 
 main "$@"

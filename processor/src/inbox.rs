@@ -316,10 +316,10 @@ pub(crate) fn abandoned_sources(client: &mut Client) -> Result<HashSet<String>> 
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Sets a message aside that cannot be one of ours.
+/// Sets a message aside that cannot be one of ours, in a table that is bounded.
 pub(crate) fn quarantine(transaction: &mut Transaction<'_>, reason: &str, payload: &[u8]) -> Result<()> {
     transaction
-        .execute("insert into replication.quarantine (reason, payload) values ($1, $2)", &[&reason, &payload])
+        .execute("select replication.set_aside($1, $2)", &[&reason, &payload])
         .context("set a message aside")?;
     Ok(())
 }

@@ -15,12 +15,9 @@ pub(crate) fn retries_wanted(client: &mut Client) -> Result<i64> {
     Ok(row.get(0))
 }
 
-/// The batches without the events of transactions that are to be skipped; notes what was left out, in the
-/// transaction that applies the rest. A batch of which nothing is left stays, empty.
-pub(crate) fn without_skipped(
-    transaction: &mut Transaction<'_>,
-    batches: &[Arc<Batch>],
-) -> Result<Vec<Arc<Batch>>> {
+/// The source transactions that are to be skipped. To be read once for each attempt at a tick: an order that comes in
+/// the middle of one would leave out only a part of the transaction.
+pub(crate) fn skipped(transaction: &mut Transaction<'_>) -> Result<HashSet<i64>> {
     let rows = transaction
         .query(
             "select s.txid from replication.skipped_transaction s join replication.position p using (source)
@@ -28,12 +25,21 @@ pub(crate) fn without_skipped(
             &[],
         )
         .context("look for transactions that are to be skipped")?;
-    let skipped: HashSet<i64> = rows.iter().map(|row| row.get(0)).collect();
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// The batches without the events of the transactions `skipped`; notes what was left out, in the transaction that
+/// applies the rest. A batch of which nothing is left stays, empty.
+pub(crate) fn leave_out(
+    transaction: &mut Transaction<'_>,
+    batches: &[Arc<Batch>],
+    skipped: &HashSet<i64>,
+) -> Result<Vec<Arc<Batch>>> {
     if skipped.is_empty() {
         return Ok(batches.to_vec());
     }
     let mut left_out: HashMap<i64, (i64, Vec<Event>)> = HashMap::new();
-    let rest = batches.iter().map(|batch| leave_out(batch, &skipped, &mut left_out)).collect();
+    let rest = batches.iter().map(|batch| rest_of(batch, skipped, &mut left_out)).collect();
     for (txid, (tick, events)) in left_out {
         log::error!("{} events of transaction {txid} in tick {tick} are left out, as ordered", events.len());
         transaction
@@ -48,7 +54,7 @@ pub(crate) fn without_skipped(
     Ok(rest)
 }
 
-fn leave_out(
+fn rest_of(
     batch: &Arc<Batch>,
     skipped: &HashSet<i64>,
     left_out: &mut HashMap<i64, (i64, Vec<Event>)>,

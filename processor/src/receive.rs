@@ -41,7 +41,9 @@ pub(crate) fn receive<'a>(
         let Readable { json, batch } = match &decoded.batch {
             Ok(readable) => readable,
             Err(reason) => {
-                receipt.unreadable.push((format!("{reason:#}"), &decoded.pulled.message.data));
+                // It may quote what PostgreSQL has no text for.
+                let reason = format!("{reason:#}").replace('\0', "\\0");
+                receipt.unreadable.push((reason, &decoded.pulled.message.data));
                 continue;
             }
         };

@@ -260,7 +260,8 @@ impl Session {
             applied.extend(outcome);
         } else if may_try && !ready.is_empty() {
             let outcome = or_reason(&mut transaction, describe_ticks(ready), |attempt| {
-                let wanted = operator::without_skipped(attempt, ready)?;
+                let skipped = operator::skipped(attempt)?;
+                let wanted = operator::leave_out(attempt, ready, &skipped)?;
                 apply(attempt, &mut self.tables, &wanted)
             })?;
             held = outcome.as_ref().err().cloned();
@@ -408,8 +409,13 @@ fn complete_batches(waiting: &[Arc<Batch>], position: Option<&TargetPosition>) -
 }
 
 fn set_aside(transaction: &mut postgres::Transaction<'_>, receipt: &Receipt<'_>) -> Result<()> {
+    let Some((last, _)) = receipt.unreadable.last() else { return Ok(()) };
+    // One line, however many there are.
+    log::error!(
+        "{} messages are set aside in replication.quarantine, the last: {last}",
+        receipt.unreadable.len()
+    );
     for (reason, payload) in &receipt.unreadable {
-        log::error!("a message is set aside in replication.quarantine: {reason}");
         inbox::quarantine(transaction, reason, payload)?;
     }
     Ok(())

@@ -24,13 +24,14 @@ pub(crate) fn apply(
     tick: TickRef,
 ) -> Result<Arc<Batch>> {
     let mut staged = Staged::create(transaction)?;
+    let skipped = operator::skipped(transaction)?;
     let mut last: Option<Arc<Batch>> = None;
     loop {
         let behind = last.as_ref().map_or(0, |batch| batch.last());
         let batches = stored_batches(transaction, tick.number, behind, BATCHES_PER_READ)?;
         let Some(batch) = batches.last() else { break };
         last = Some(batch.clone());
-        let batches = operator::without_skipped(transaction, &batches)?;
+        let batches = operator::leave_out(transaction, &batches, &skipped)?;
         tables.learn(transaction, batches.iter().flat_map(|batch| &batch.shapes))?;
         staged.add(transaction, &batches)?;
     }

@@ -1,6 +1,10 @@
 # shellcheck shell=bash
 # Sections 2 to 5: what the two databases say.
 
+# While B is away: time enough to bring it back, and time to do it at once.
+readonly DISK_WARNING_S=$((3 * 86400))
+readonly DISK_CRITICAL_S=$((12 * 3600))
+
 databases_print() {
   heading "Databases"
   printf '  %-22s %12s %12s   %s\n' '' A B normal
@@ -10,6 +14,7 @@ databases_print() {
   row "outbox unconfirmed" "$(shown outbox_unconfirmed)" '' "0 at rest, else what B has not committed yet"
   row "outbox total" "$(shown outbox_total)" '' "every change that was captured"
   row "outbox MB" "$(outbox_megabytes)" '' "constant, while B confirms; OUTBOX_RETENTION says how much is kept"
+  row "outbox KB/s" "$(outbox_kilobytes_per_s)" '' "what is captured$(disk_print)"
   row "inbox unprocessed" '' "$(shown inbox_unprocessed)" "0 at rest, else ticks that are not complete yet"
   row "inbox total" '' "$(shown inbox_total)" "every event that was received"
   row "processed events" '' "$(shown processed_total)" "every event that was applied"
@@ -19,6 +24,43 @@ databases_print() {
 row() { printf '  %-22s %12s %12s   %s\n' "$@"; }
 
 outbox_megabytes() { if known outbox_bytes; then printf "%s" "$(($(now outbox_bytes) >> 20))"; else printf "?"; fi; }
+
+outbox_kilobytes_per_s() {
+  if known outbox_bytes_per_s; then printf '%s' "$((($(now outbox_bytes_per_s) + 1023) >> 10))"; else printf '?'; fi
+}
+
+# How long A's disk lasts while B is away, as far as that can be known.
+disk_print() {
+  known disk_free_a || return 0
+  printf '; the disk of A has %s GB free' "$(($(now disk_free_a) >> 30))"
+  ! disk_lasts_s >/dev/null || printf ', which last %s while B is away' "$(duration "$(disk_lasts_s)")"
+}
+
+# Prints the seconds until A's disk is full at the rate of the latest events, if these and the disk are known.
+disk_lasts_s() {
+  above outbox_bytes_per_s 0 && known disk_free_a || return 1
+  printf '%s' "$(($(now disk_free_a) / $(now outbox_bytes_per_s)))"
+}
+
+# 5400 -> 90 minutes
+duration() {
+  if (($1 < 7200)); then
+    printf '%s minutes' "$(($1 / 60))"
+  elif (($1 < 172800)); then
+    printf '%s hours' "$(($1 / 3600))"
+  else
+    printf '%s days' "$(($1 / 86400))"
+  fi
+}
+
+# B is away, or does not keep up: then nothing leaves the outbox.
+outbox_growth_judge() {
+  local lasts_s level=1
+  above lag_ms "$LAG_WARNING_MS" && lasts_s=$(disk_lasts_s) && ((lasts_s < DISK_WARNING_S)) || return 0
+  ((lasts_s >= DISK_CRITICAL_S)) || level=2
+  finding "$level" "the outbox grows by $(outbox_kilobytes_per_s) KB/s while B is $(seconds lag_ms) s behind, and the disk of A lasts $(duration "$lasts_s")" \
+    "bring B back, or make room; the last way out: docs/operations.md, The outbox grows"
+}
 
 # A value as people see it; "?" if it could not be read (a count: in time).
 shown() { printf '%s' "${NOW[$1]:-?}"; }
@@ -42,6 +84,7 @@ databases_judge() {
     finding 2 "the outbox is not being published: $(now outbox_unprocessed) events wait at tick $(now published_tick)" \
       "./logs.sh outbox-publisher; then NATS: ./logs.sh nats-a-1"
   fi
+  outbox_growth_judge
   if known capture_problem; then
     finding 2 "A does not capture every change: $(now capture_problem)" "in A: select * from replication.capture_problem"
   fi
@@ -50,7 +93,7 @@ databases_judge() {
       "correct B's table as the message says; it is tried again by itself, and nothing is lost (docs/operations.md)"
   fi
   if above quarantine_new 0; then
-    finding 1 "B has set aside $(now quarantine_new) messages that nobody has looked at" \
+    finding 1 "B has set aside $(now quarantine_new) messages that nobody has looked at (the last 1000 are kept)" \
       "in B: select * from replication.quarantine; then select replication.quarantine_acknowledge()"
   fi
   if ((SAMPLES == 3)) && grew outbox_unprocessed; then

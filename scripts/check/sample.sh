@@ -32,6 +32,7 @@ sample_take() {
   sample_read postgres-b "$ROOT/scripts/check/target.sql"
   sample_read postgres-a "$ROOT/scripts/check/source.sql" \
     --set=tick="$(now applied_tick)" --set=tick_id="$(now applied_tick_id)"
+  ! component_is_up postgres-a || NOW[disk_free_a]=$(component_disk_free postgres-a)
   # Without B's position, what A calls pending is all that it ever had.
   known b_users || unset 'NOW[lag_ms]' 'NOW[events_pending]' 'NOW[users_pending]' 'NOW[payments_pending]'
 }

@@ -30,7 +30,12 @@ select to_regclass('replication.source_status') is not null as has_schema \gset
             from replication.outbox_event order by txid desc, id desc limit 1) as outbox_age_ms,
            (select string_agg(table_name || ': ' || problem, '; ')
             from replication.capture_problem) as capture_problem,
-           pg_total_relation_size('replication.outbox_event') as outbox_bytes
+           pg_total_relation_size('replication.outbox_event') as outbox_bytes,
+           -- What the latest events took of the disk, index and page overhead included, in the time since the
+           -- oldest of them: so the outbox grows while nothing is confirmed.
+           (select coalesce((sum(e.bytes + 100) / greatest(extract(epoch from clock_timestamp() - min(e.created_at)), 1))::bigint, 0)
+            from (select coalesce(pg_column_size(o.row_text), 0) + coalesce(pg_column_size(o.key_text), 0) as bytes, o.created_at
+                  from replication.outbox_event o order by o.txid desc, o.id desc limit 10000) e) as outbox_bytes_per_s
     from replication.source_status;
 
     -- A scan: on a large outbox it may take longer than it is worth.

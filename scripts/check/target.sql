@@ -14,8 +14,7 @@ select to_regclass('replication.target_status') is not null as has_schema \gset
            (extract(epoch from clock_timestamp() - last_received_at) * 1000)::bigint as inbox_age_ms,
            to_char(held_since, 'YYYY-MM-DD HH24:MI:SS') as held_since,
            replace(held_error, E'\n', ' ') as held_error,
-           (select count(*) from replication.quarantine q
-            where q.id > coalesce((select max(s.up_to_id) from replication.quarantine_seen s), 0)) as quarantine_new
+           (select unseen from replication.quarantine_status) as quarantine_new
     from (select) always left join replication.target_status on true;
 
     -- A scan: on a large table it may take longer than it is worth.

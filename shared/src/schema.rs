@@ -1,8 +1,9 @@
 //! The SQL that each side needs, embedded from `schema/`, and the way it is brought up to date.
 //!
 //! Tables are made by numbered files, each applied once and in order. Functions, views and triggers are in
-//! repeatable files, all of which are applied again when one of them has changed. Safe to run concurrently
-//! and repeatedly; where all is up to date, nothing is written, so a role without rights on it will do.
+//! repeatable files, all of which are applied again when one of them has changed. Each change of either is a
+//! version of its own, so that an older program never puts older functions back over newer ones. Safe to run
+//! concurrently and repeatedly; where all is up to date, nothing is written, so a role without rights on it will do.
 
 use crate::fault::Fault;
 use anyhow::{Context, Result, anyhow};
@@ -59,17 +60,19 @@ impl Side {
         }
     }
 
-    /// Versions up to this one had their files turned into repeatable ones.
-    fn retired(self) -> i32 {
+    /// The version that the repeatable files are of: raised, above every number of the side's, whenever one of
+    /// them changes. A test compares it with their text.
+    fn revision(self) -> i32 {
         match self {
             Side::Common => 1,
-            Side::Source => 5,
-            Side::Target => 2,
+            Side::Source => 40,
+            Side::Target => 41,
         }
     }
 
-    fn newest(self) -> i32 {
-        self.migrations().last().map_or(0, |migration| migration.version).max(self.retired())
+    /// The version that this program brings the side's objects to.
+    pub fn newest(self) -> i32 {
+        self.migrations().last().map_or(0, |migration| migration.version).max(self.revision())
     }
 }
 
@@ -94,11 +97,13 @@ const SOURCE: &[Migration] = migrations![
     6 "source/006_column_types.sql",
     7 "source/007_terms.sql",
     30 "source/030_history.sql",
+    40 "source/040_autovacuum.sql",
 ];
 const TARGET: &[Migration] = migrations![
     1 "target/001_inbox_and_positions.sql",
     3 "target/003_drift.sql",
     30 "target/030_operations.sql",
+    40 "target/040_growth.sql",
 ];
 
 const COMMON_REPEATABLE: &[Repeatable] = repeatable![
@@ -190,7 +195,7 @@ fn require_not_newer(side: Side, present: i32) -> Result<()> {
         return Ok(());
     }
     Err(anyhow!(
-        "the database has version {present} of the {} schema, this program knows {}: run the newer program",
+        "the database has version {present} of the {} schema, this program is older and knows {}: run the newer program",
         side.name(),
         side.newest()
     )
@@ -264,8 +269,9 @@ fn apply_missing(transaction: &mut Transaction<'_>, side: Side, present: i32) ->
         note_version(transaction, side, migration.version, migration.name)?;
         log::info!("applied schema/{}", migration.name);
     }
-    if present < side.retired() && side.newest() == side.retired() {
-        note_version(transaction, side, side.retired(), "retired")?;
+    let migrated = side.migrations().last().map_or(present, |migration| migration.version.max(present));
+    if migrated < side.revision() {
+        note_version(transaction, side, side.revision(), "repeatable")?;
     }
     Ok(())
 }
@@ -297,4 +303,48 @@ fn apply_repeatable(transaction: &mut Transaction<'_>, side: Side) -> Result<()>
         .context("note the schema's functions and views")?;
     log::info!("applied the functions and views of schema/{}", side.name());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// FNV-1a, which is the same everywhere and always.
+    fn fingerprint(side: Side) -> u64 {
+        let migrations = side.migrations().iter().map(|file| (file.name, file.sql));
+        let repeatable = side.repeatable().iter().map(|file| (file.name, file.sql));
+        migrations
+            .chain(repeatable)
+            .flat_map(|(name, sql)| [name, sql])
+            .flat_map(str::bytes)
+            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    }
+
+    /// Without a new version, a program from before the change would undo it.
+    #[test]
+    fn a_changed_file_is_a_new_version() {
+        let known = [
+            (Side::Common, 1, 0x2e47_2f6c_f9bd_3dd1),
+            (Side::Source, 40, 0x1128_0b5a_816b_a9e9),
+            (Side::Target, 41, 0x744a_401d_93a1_739c),
+        ];
+        for (side, version, expected) in known {
+            let actual = fingerprint(side);
+            assert!(
+                side.newest() == version && actual == expected,
+                "the files of schema/{} have changed: where they were released, raise revision() above {}; then \
+                 note here: version {}, fingerprint {actual:#018x}",
+                side.name(),
+                version,
+                side.newest()
+            );
+        }
+    }
+
+    #[test]
+    fn versions_are_in_order() {
+        for side in [Side::Common, Side::Source, Side::Target] {
+            assert!(side.migrations().is_sorted_by(|one, next| one.version < next.version), "{side:?}");
+        }
+    }
 }

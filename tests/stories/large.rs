@@ -101,3 +101,60 @@ fn a_large_tick_that_the_target_cannot_take_is_held_as_a_whole() {
     replication.wait_until_caught_up();
     assert_eq!(assert_equal(&replication), (30_001, 0));
 }
+
+#[test]
+fn a_transaction_in_a_large_tick_is_skipped_on_record_and_the_rest_of_the_tick_is_applied() {
+    let mut replication = Replication::start("large_skipped");
+    let (mut source, mut target) = (replication.source(), replication.target());
+    add_users(&mut source, 2);
+    replication.wait_until_caught_up();
+    target.batch_execute("alter table users add constraint no_bad check (name <> 'bad')").unwrap();
+    // What is written while there is no publisher is one tick.
+    replication.publisher.kill();
+    let in_one_tick = [
+        format!(
+            "insert into users (name, email) select 'W' || i, 'w' || i || '@x' from generate_series(1, {LARGE}) i;
+             insert into users (name, email) values ('bad', 'bad@x');
+             update users set name = 'changed beside' where email = '1@x'"
+        ),
+        "insert into users (name, email) select 'V' || i, 'v' || i || '@x' from generate_series(1, 9000) i".to_owned(),
+        "update users set name = 'changed after' where email = '2@x'".to_owned(),
+    ];
+    for statements in in_one_tick {
+        source.batch_execute(&format!("begin; {statements}; commit")).unwrap();
+    }
+    replication.publisher.start();
+    let txid = count(&mut source, "select xmin::text::bigint from users where name = 'bad'");
+    let held = format!(
+        "select count(*) from (select from replication.hold_status where txid = {txid} limit 1) held"
+    );
+    wait_for("the target holds the transaction", || (count(&mut target, &held) == 1).then_some(()));
+    assert_eq!(count(&mut target, "select count(*) from users"), 2);
+    // The order comes while another try is in its middle, some of the events already read.
+    let mut locker = replication.target();
+    let mut lock = locker.transaction().unwrap();
+    lock.batch_execute("lock table replication.processed_events in share mode").unwrap();
+    wait_for("another try is in its middle", || {
+        let waits = "select count(*) from pg_locks where relation = 'replication.processed_events'::regclass
+                     and not granted and database = (select oid from pg_database where datname = current_database())";
+        (count(&mut target, waits) == 1).then_some(())
+    });
+    target.execute("select replication.skip_transaction($1, 'a test')", &[&txid]).unwrap();
+    lock.commit().unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(
+        count(&mut target, "select count(distinct tick) from replication.applied_tick where events > 10000"),
+        1
+    );
+    let left_out = "select jsonb_array_length(events)::bigint from replication.skipped_transaction where reason = 'a test'";
+    assert_eq!(count(&mut target, left_out), LARGE + 2);
+    let named = |name: &str| format!("select count(*) from users where name like '{name}'");
+    for (name, rows) in [("V%", 9000), ("W%", 0), ("bad", 0), ("changed beside", 0), ("changed after", 1)] {
+        assert_eq!(count(&mut target, &named(name)), rows, "{name}");
+    }
+    // The repair.
+    target.batch_execute("alter table users drop constraint no_bad").unwrap();
+    source.execute("select replication.resend('public.users')", &[]).unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (9000 + 30_000 + 1 + 2, 0));
+}

@@ -8,6 +8,7 @@
 
 mod apply;
 mod capture;
+mod clocks;
 mod concurrency;
 mod delivery;
 mod faults;
@@ -20,6 +21,7 @@ mod property;
 mod protections;
 mod recovery;
 mod retention;
+mod space;
 mod standby;
 mod tables;
 mod transactions;

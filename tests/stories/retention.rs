@@ -67,3 +67,38 @@ fn nothing_unconfirmed_is_pruned_however_old_it_is() {
     replication.wait_until_caught_up();
     assert_eq!(assert_equal(&replication), (6, 5));
 }
+
+/// Prunes a little of a table; fails if that reads all of it.
+fn assert_prunes_without_reading_all(client: &mut Client, prune: &str, table: &str) {
+    client.batch_execute(&format!("analyze replication.{table}")).unwrap();
+    let mut transaction = client.transaction().unwrap();
+    let pruned: i64 = transaction.query_one(prune, &[]).unwrap().get(0);
+    assert!(pruned >= 1000, "{pruned} rows went");
+    let scans = format!(
+        "select seq_scan from pg_stat_xact_user_tables where relid = 'replication.{table}'::regclass"
+    );
+    assert_eq!(
+        transaction.query_one(&scans, &[]).unwrap().get::<_, i64>(0),
+        0,
+        "{table} was read as a whole"
+    );
+}
+
+#[test]
+fn pruning_reads_what_goes_and_not_what_stays() {
+    let replication = Replication::start("prunes");
+    let (mut source, mut target) = (replication.source(), replication.target());
+    source
+        .batch_execute(
+            "insert into users (name, email) select 'U', i || '@x' from generate_series(1, 60000) i",
+        )
+        .unwrap();
+    replication.wait_until_caught_up();
+    // In a tick of its own: what the last one, which is kept, does not need may go.
+    source.execute("insert into users (name, email) values ('Last', 'last@x')", &[]).unwrap();
+    replication.wait_until_caught_up();
+    let outbox = "select replication.prune_outbox('0', 1000)";
+    assert_prunes_without_reading_all(&mut source, outbox, "outbox_event");
+    let inbox = "select replication.prune_inbox('0', '0', 1000)";
+    assert_prunes_without_reading_all(&mut target, inbox, "processed_events");
+}

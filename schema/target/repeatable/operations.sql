@@ -41,12 +41,18 @@ select p.held_since, p.held_error, e.tick, (e.event ->> 'txid')::bigint as txid,
 from replication.position p
 cross join lateral (
     select b.tick, event.json as event,
-           (select s.json from json_array_elements(b.payload::json -> 'shapes') as s (json)
+           (select s.json from json_array_elements(message.shapes) as s (json)
             where s.json ->> 'id' = event.json ->> 'shape' limit 1) as shape
     from replication.inbox_batch b
-    cross join lateral json_array_elements(b.payload::json -> 'events') with ordinality as event (json, number)
+    -- A message is parsed once, however many events it has: OFFSET 0 keeps the planner from repeating it.
+    cross join lateral (
+        select parsed.json -> 'events' as events, parsed.json -> 'shapes' as shapes,
+               (parsed.json ->> 'first')::bigint as first
+        from (select b.payload::json as json offset 0) as parsed
+        offset 0) as message
+    cross join lateral json_array_elements(message.events) with ordinality as event (json, number)
     where b.tick > coalesce(p.applied_tick, 0)
-      and (b.payload::json ->> 'first')::bigint + event.number - 1 between b.first_ordinal and b.last_ordinal
+      and message.first + event.number - 1 between b.first_ordinal and b.last_ordinal
 ) as e
 where p.held_since is not null;
 comment on view replication.hold_status is
@@ -79,17 +85,48 @@ $skip$;
 comment on function replication.skip_transaction(bigint, text) is
     'Leaves a held source transaction out, recorded with its events in replication.skipped_transaction.';
 
+-- Puts a message in quarantine, as inbox-processor does with what cannot be read. Ids count the messages, without
+-- gaps. At most the last 1,000 are kept, each with at most its first 64 KiB and 2,000 characters of the reason.
+-- That loses nothing of ours: an event leaves the outbox only once it is applied here.
+create or replace function replication.set_aside(reason text, payload bytea) returns void
+language plpgsql
+set search_path = pg_catalog
+as $set_aside$
+declare
+    kept_max constant int := 1000;
+    bytes_max constant int := 65536;
+    number bigint;
+begin
+    select coalesce(max(q.id), 0) + 1 into number from replication.quarantine q;
+    insert into replication.quarantine (id, reason, payload, bytes) overriding system value
+    values (number, left(set_aside.reason, 2000), substr(set_aside.payload, 1, bytes_max), octet_length(set_aside.payload));
+    delete from replication.quarantine q where q.id <= number - kept_max;
+end
+$set_aside$;
+
+-- How many messages were ever set aside, how many of them nobody has looked at, how many are kept; one row.
+create or replace view replication.quarantine_status as
+select coalesce(max(q.id), 0) as messages,
+       greatest(coalesce(max(q.id), 0) - (select coalesce(max(s.up_to_id), 0) from replication.quarantine_seen s), 0) as unseen,
+       count(*) as kept
+from replication.quarantine q;
+comment on view replication.quarantine_status is
+    'Messages ever set aside, those that nobody has looked at, and those that are kept in replication.quarantine.';
+
 -- Marks all messages in quarantine as seen; returns how many were new.
 create or replace function replication.quarantine_acknowledge() returns bigint
-language sql
+language plpgsql
 set search_path = pg_catalog
-begin atomic
-    insert into replication.quarantine_seen (up_to_id)
-    select max(q.id) from replication.quarantine q having max(q.id) is not null
-    on conflict (up_to_id) do nothing;
-    select count(*) from replication.quarantine q
-    where q.id > coalesce((select max(s.up_to_id) from replication.quarantine_seen s
-                           where s.up_to_id < (select max(l.id) from replication.quarantine l)), 0);
-end;
+as $acknowledge$
+declare
+    standing replication.quarantine_status;
+begin
+    select * into standing from replication.quarantine_status;
+    if standing.unseen > 0 then
+        insert into replication.quarantine_seen (up_to_id) values (standing.messages);
+    end if;
+    return standing.unseen;
+end
+$acknowledge$;
 comment on function replication.quarantine_acknowledge() is
     'Marks the messages in replication.quarantine as seen: the check is green again.';

@@ -4,6 +4,8 @@
 -- the ids of applied ticks stay for keep_ticks, since they tell another history. Returns how many rows went
 -- (0: there is nothing more to do now).
 --
+-- Rows go by their place (ctid), which never changes here: joined to themselves, all of the table is read each time.
+--
 -- processed_events has no index by tick. Its ids grow with time, so the oldest are looked at in their order, as
 -- long as there are some to delete among them.
 create or replace function replication.prune_inbox(keep interval, keep_ticks interval, rows_max int) returns bigint
@@ -19,16 +21,15 @@ begin
     from replication.applied_tick a, replication.position p
     where a.tick < p.applied_tick and a.applied_at < clock_timestamp() - keep;
     if boundary is not null then
-        with doomed as (
-            select b.tick, b.first_ordinal from replication.inbox_batch b
-            where b.tick <= boundary order by b.tick, b.first_ordinal limit greatest(rows_max / 100, 1))
-        delete from replication.inbox_batch b using doomed d where (b.tick, b.first_ordinal) = (d.tick, d.first_ordinal);
+        delete from replication.inbox_batch b where b.ctid = any (array(
+            select o.ctid from replication.inbox_batch o
+            where o.tick <= boundary order by o.tick, o.first_ordinal limit greatest(rows_max / 100, 1)));
         get diagnostics total = row_count;
 
-        with oldest as (
-            select e.event_id, e.tick from replication.processed_events e order by e.event_id limit rows_max)
-        delete from replication.processed_events e using oldest o
-        where e.event_id = o.event_id and o.tick <= boundary;
+        delete from replication.processed_events e where e.ctid = any (array(
+            select o.ctid
+            from (select p.ctid, p.tick from replication.processed_events p order by p.event_id limit rows_max) o
+            where o.tick <= boundary));
         get diagnostics pruned = row_count;
         total := total + pruned;
     end if;

@@ -1,6 +1,7 @@
 //! One replication of its own for each test: two databases, a stream, and the services as processes.
 
 mod any_table;
+mod clock;
 mod demo;
 mod pooler;
 mod proxy;
@@ -8,6 +9,7 @@ mod server;
 mod service;
 
 pub(crate) use any_table::{assert_same, attach, compare, make_in_both, start_with_tables};
+pub(crate) use clock::Clock;
 pub(crate) use demo::{Demo, assert_equal};
 pub(crate) use pooler::start_pooler;
 pub(crate) use proxy::Proxy;
@@ -163,9 +165,24 @@ impl Replication {
 
     /// The same, with the source at the server of this maintenance database.
     pub(crate) fn prepare_from(name: &str, source: &str, settings: &[(&str, &str)]) -> Replication {
+        Replication::prepare_between(name, source, &Servers::from_env().target, settings)
+    }
+
+    /// The same, with the target at a server of the test's own.
+    pub(crate) fn prepare_to(name: &str, target: &PrivateServer) -> Replication {
+        Replication::prepare_between(name, &Servers::from_env().source, target.url(), &[])
+    }
+
+    /// The same, between the servers of these maintenance databases.
+    pub(crate) fn prepare_between(
+        name: &str,
+        source: &str,
+        target: &str,
+        settings: &[(&str, &str)],
+    ) -> Replication {
         let servers = Servers::from_env();
         let source_url = create_database(source, &format!("{name}_source"));
-        let target_url = create_database(&servers.target, &format!("{name}_target"));
+        let target_url = create_database(target, &format!("{name}_target"));
         let mut source = Client::connect(&source_url, NoTls).unwrap();
         migrate(&mut source, Side::Source).unwrap();
         source.batch_execute(DEMO_TABLES).unwrap();

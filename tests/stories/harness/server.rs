@@ -1,6 +1,6 @@
 //! A PostgreSQL server of a test's own, by scripts/test-postgres.sh.
 
-use super::Servers;
+use super::{Clock, Servers};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -8,6 +8,8 @@ pub(crate) struct PrivateServer {
     name: String,
     port: u16,
     url: String,
+    /// Environment of its process.
+    environment: Vec<(&'static str, String)>,
 }
 
 impl PrivateServer {
@@ -18,12 +20,38 @@ impl PrivateServer {
         server
     }
 
+    /// The same, with a disk of its own of so many megabytes.
+    pub(crate) fn create_on_small_disk(name: &str, number: u16, megabytes: u16) -> PrivateServer {
+        let server = PrivateServer::named(name, number);
+        server.run("disk", &[&megabytes.to_string()]);
+        server.run("create", &["max_connections=40", "min_wal_size=32MB", "max_wal_size=64MB"]);
+        server
+    }
+
+    /// The same, by a clock that the test sets.
+    pub(crate) fn create_with_clock(name: &str, number: u16, clock: &Clock) -> PrivateServer {
+        let mut server = PrivateServer::named(name, number);
+        server.environment = clock.environment();
+        server.run("create", &["max_connections=40"]);
+        server
+    }
+
+    /// Takes all the room that its disk has left.
+    pub(crate) fn fill_disk(&self) {
+        self.run("fill", &[]);
+    }
+
+    /// Gives that back.
+    pub(crate) fn free_disk(&self) {
+        self.run("free", &[]);
+    }
+
     /// The address of its maintenance database.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// Starts it again.
+    /// Starts it again, unless it is up.
     pub(crate) fn start(&self) {
         self.run("start", &[]);
     }
@@ -39,7 +67,12 @@ impl PrivateServer {
         let (before, port) = server.rsplit_once(':').unwrap();
         // Between the ports of the two servers' families.
         let port = port.parse::<u16>().unwrap() + 40 + number;
-        PrivateServer { name: name.to_owned(), port, url: format!("{before}:{port}/postgres") }
+        PrivateServer {
+            name: name.to_owned(),
+            port,
+            url: format!("{before}:{port}/postgres"),
+            environment: Vec::new(),
+        }
     }
 
     fn run(&self, what: &str, arguments: &[&str]) {
@@ -47,6 +80,7 @@ impl PrivateServer {
         let output = Command::new(script)
             .args([what, &self.name, &self.port.to_string()])
             .args(arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .output()
             .unwrap();
         assert!(output.status.success(), "{what} {}: {}", self.name, String::from_utf8_lossy(&output.stderr));
@@ -55,6 +89,7 @@ impl PrivateServer {
 
 impl Drop for PrivateServer {
     fn drop(&mut self) {
+        self.environment.clear();
         self.run("remove", &[]);
     }
 }

@@ -1,7 +1,7 @@
 //! Databases that an older version has made are taken over as they are.
 
 use crate::harness::{Replication, assert_equal, count};
-use shared::schema::{DEMO_ATTACH, DEMO_TABLES};
+use shared::schema::{DEMO_ATTACH, DEMO_TABLES, Side};
 
 #[test]
 fn databases_of_the_first_version_go_on_with_their_data() {
@@ -37,4 +37,50 @@ fn databases_of_the_first_version_go_on_with_their_data() {
     replication.publisher.start();
     assert_eq!(replication.publisher.wait_for_end().code(), Some(1));
     assert!(replication.publisher.log().contains("run the newer program"));
+}
+
+#[test]
+fn an_older_program_does_not_put_older_functions_back() {
+    let mut replication = Replication::start("downgrade");
+    let (mut source, mut target) = (replication.source(), replication.target());
+    assert_eq!(replication.publisher.stop().code(), Some(0));
+    assert_eq!(replication.processor.stop().code(), Some(0));
+    for (client, side) in [(&mut source, Side::Source), (&mut target, Side::Target)] {
+        // What a newer program leaves behind that has changed a function, and no table.
+        let side = format!("{side:?}").to_lowercase();
+        client
+            .batch_execute(&format!(
+                "insert into replication.schema_version (side, version, name)
+                 select side, max(version) + 1, 'repeatable' from replication.schema_version
+                 where side = '{side}' group by side;
+                 update replication.repeatable set checksum = 'newer' where name like '%retention.sql';
+                 create or replace function replication.make_short_name(name text) returns void
+                 language sql as 'select -- newer'"
+            ))
+            .unwrap();
+    }
+    for (service, client) in
+        [(&mut replication.publisher, &mut source), (&mut replication.processor, &mut target)]
+    {
+        service.start();
+        assert_eq!(service.wait_for_end().code(), Some(1));
+        let log = service.log();
+        assert!(log.contains("this program is older") && log.contains("run the newer program"), "{log}");
+        let newer = "select count(*) from pg_proc where proname = 'make_short_name' and prosrc ~ 'newer'";
+        assert_eq!(count(client, newer), 1, "the newer function is still there");
+    }
+}
+
+#[test]
+fn what_a_program_applies_is_noted_as_its_version() {
+    let replication = Replication::prepare("versions", &[]);
+    let mut source = replication.source();
+    for side in [Side::Common, Side::Source] {
+        let noted = format!(
+            "select max(version)::bigint from replication.schema_version where side = '{}'",
+            format!("{side:?}").to_lowercase()
+        );
+        assert_eq!(count(&mut source, &noted), i64::from(side.newest()), "{side:?}");
+    }
+    replication.without_stream();
 }
