@@ -94,6 +94,7 @@ const SOURCE: &[Migration] = migrations![
     6 "source/006_column_types.sql",
     7 "source/007_terms.sql",
     30 "source/030_history.sql",
+    50 "source/050_timeline.sql",
 ];
 const TARGET: &[Migration] = migrations![
     1 "target/001_inbox_and_positions.sql",

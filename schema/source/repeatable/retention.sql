@@ -21,17 +21,17 @@ begin
         return 0;
     end if;
 
+    -- The ticks first: what is left of the ticks can always be read in full, and a reader that finds a tick's row
+    -- in its snapshot finds all of its events (publisher/src/outbox.rs relies on it). Events visible in the
+    -- boundary belong to no tick that is left; they may go in as many steps as it takes.
+    delete from replication.tick t where t.tick < boundary.tick;
+
     with doomed as (
         select e.txid, e.id from replication.outbox_event e
         where e.txid < pg_snapshot_xmax(boundary.snapshot) and pg_visible_in_snapshot(e.txid, boundary.snapshot)
         order by e.txid, e.id limit rows_max)
     delete from replication.outbox_event e using doomed d where (e.txid, e.id) = (d.txid, d.id);
     get diagnostics pruned = row_count;
-
-    -- Ticks go when all of their events are gone, so that what is left can always be read in full.
-    if pruned < rows_max then
-        delete from replication.tick t where t.tick < boundary.tick;
-    end if;
     return pruned;
 end
 $prune$;
