@@ -153,7 +153,10 @@ impl Listener<'_> {
     fn is_for_us(&mut self, confirm: &Confirm) -> Result<bool> {
         let Confirm { target, source, .. } = confirm;
         if let Some(other) = source.as_ref().filter(|source| **source != self.source) {
-            let text = format!("ignoring the target {target}: it follows the source {other}, this is {}", self.source);
+            let text = format!(
+                "ignoring the target {target}: it follows the source {other}, this is {}",
+                self.source
+            );
             self.ignore(target, &text);
             return Ok(false);
         }
@@ -190,7 +193,9 @@ impl Listener<'_> {
     /// a change of the timeline has arrived. So ticks of this timeline may be published.
     fn note_match(&mut self, confirm: &Confirm) -> Result<()> {
         let (before, timeline) = (self.state.matched_timeline(), self.timeline);
-        if before == timeline || !outbox::store_matched_timeline(&mut self.client, self.state.term(), timeline)? {
+        if before == timeline
+            || !outbox::store_matched_timeline(&mut self.client, self.state.term(), timeline)?
+        {
             return Ok(());
         }
         log::info!(

@@ -84,9 +84,8 @@ pub(crate) fn begin_term(client: &mut Client) -> Result<Term> {
 
 /// The timeline that the server of this connection writes.
 pub(crate) fn wal_timeline(client: &mut Client) -> Result<i64> {
-    let row = client
-        .query_one("select replication.wal_timeline()", &[])
-        .context("read the source's timeline")?;
+    let row =
+        client.query_one("select replication.wal_timeline()", &[]).context("read the source's timeline")?;
     row.get::<_, Option<i64>>(0).context("the source is a standby")
 }
 

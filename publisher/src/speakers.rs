@@ -137,7 +137,12 @@ mod tests {
     }
 
     /// Hears confirms of these terms each second; returns for each whether it counted.
-    fn hear_by_turns(speakers: &mut Speakers, begun: Instant, seconds: std::ops::Range<u64>, terms: &[i64]) -> Vec<bool> {
+    fn hear_by_turns(
+        speakers: &mut Speakers,
+        begun: Instant,
+        seconds: std::ops::Range<u64>,
+        terms: &[i64],
+    ) -> Vec<bool> {
         let mut counted = Vec::new();
         for second in seconds {
             for term in terms {
@@ -164,9 +169,11 @@ mod tests {
     #[test]
     fn takeovers_in_a_row_are_not_taken_for_two_that_speak() {
         let (mut speakers, begun) = (Speakers::default(), Instant::now());
-        for term in 1..10 {
+        for term in 1..10_i64 {
             let from = term.unsigned_abs() * 4;
-            assert!(hear_by_turns(&mut speakers, begun, from..from + 4, &[term]).iter().all(|counted| *counted));
+            assert!(
+                hear_by_turns(&mut speakers, begun, from..from + 4, &[term]).iter().all(|counted| *counted)
+            );
         }
     }
 }

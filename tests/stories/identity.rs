@@ -2,8 +2,10 @@
 
 use crate::delivery::applied_tick;
 use crate::harness::{Demo, PrivateServer, Replication, Service, assert_equal, count, wait_for};
+use crossbeam_channel::Receiver;
 use postgres::Client;
-use shared::wire::{Confirm, TickRef, confirm_subject, events_subject};
+use shared::broker::Incoming;
+use shared::wire::{Batch, Confirm, TickRef, confirm_subject, events_subject};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -13,6 +15,11 @@ fn add_user(client: &mut Client, email: &str) {
 
 fn wait_for_health(service: &Service, text: &str) {
     wait_for(&format!("it says of its health \"{text}\""), || service.health().contains(text).then_some(()));
+}
+
+/// How many batches went by since this was asked before; a processor that starts sends an empty message.
+fn batches(wire: &Receiver<Incoming>) -> usize {
+    wire.try_iter().filter(|message| Batch::decode(&message.data).is_ok()).count()
 }
 
 /// Starts over as docs/operations.md says; both services are stopped.
@@ -73,7 +80,7 @@ fn a_promoted_standby_that_lost_ticks_publishes_nothing_and_both_sides_start_ove
         add_user(&mut source, email);
         replication.publisher.start();
         wait_for("it takes a tick, and says what it waits for", || {
-            assert!(wire.is_empty(), "a tick was published that the target may know as another one");
+            assert_eq!(batches(&wire), 0, "a tick was published that the target may know as another one");
             let waits = replication.publisher.health().contains("the source went from timeline 1 to 2");
             let unread = "select count(*) from outbox o where not exists (
                               select from replication.tick t where pg_visible_in_snapshot(o.txid, t.snapshot))";
@@ -91,7 +98,7 @@ fn a_promoted_standby_that_lost_ticks_publishes_nothing_and_both_sides_start_ove
     for log in [replication.publisher.log(), replication.processor.log()] {
         assert!(log.contains("it is another history") && log.contains("replication.start_over()"), "{log}");
     }
-    assert!(wire.is_empty(), "something was published");
+    assert_eq!(batches(&wire), 0, "something was published");
     assert_eq!(applied_tick(&mut target), applied);
     assert_eq!(count(&mut target, "select count(*) from users"), 7);
     let answer = answer_to_the_check(&replication);
@@ -100,7 +107,7 @@ fn a_promoted_standby_that_lost_ticks_publishes_nothing_and_both_sides_start_ove
     assert_eq!(replication.processor.stop().code(), Some(0));
     start_over(&mut replication);
     assert_eq!(assert_equal(&replication), (9, 5));
-    assert!(!wire.is_empty(), "this test hears what is published");
+    assert!(batches(&wire) > 0, "this test hears what is published");
 }
 
 #[test]
@@ -140,7 +147,10 @@ fn a_promoted_standby_that_lost_nothing_goes_on_by_itself() {
     add_user(&mut source, "after@x");
     replication.wait_until_caught_up();
     let (users, _) = assert_equal(&replication);
-    assert!(users >= usize::try_from(5 + told + 1).unwrap(), "{users} users, {told} were told of their commit");
+    assert!(
+        users >= usize::try_from(5 + told + 1).unwrap(),
+        "{users} users, {told} were told of their commit"
+    );
     // The next start needs nobody's word.
     replication.publisher.kill();
     replication.processor.kill();
@@ -178,11 +188,12 @@ fn a_stray_processor_that_takes_the_messages_confirms_and_prunes_nothing() {
                          select from replication.tick t where pg_visible_in_snapshot(o.txid, t.snapshot))";
         (count(&mut source, taken) == 0 && applied_tick(&mut staging) == last).then_some(())
     });
-    wait_for_health(&replication.publisher, "stray_staging: this source is bound to");
-    let old = "select count(*) from replication.tick where taken_at < clock_timestamp() - interval '3 seconds'
+    let old =
+        "select count(*) from replication.tick where taken_at < clock_timestamp() - interval '3 seconds'
                and tick = (select max(tick) from replication.tick)";
     wait_for("it is older than the retention by far", || (count(&mut source, old) == 1).then_some(()));
     assert_eq!(count(&mut source, "select count(*) from outbox where not confirmed"), 40);
+    wait_for_health(&replication.publisher, "stray_staging: this source is bound to");
     stray.kill();
     replication.processor.start();
     replication.wait_until_caught_up();
@@ -201,7 +212,8 @@ fn of_two_databases_with_one_identity_neither_confirms() {
     let heard = nats.subscribe(&subject).unwrap().recv_timeout(Duration::from_secs(10)).unwrap();
     // As the processor of a copy of the target's whole server speaks, one that was started later.
     let real = Confirm::decode(&heard.data).unwrap();
-    let mut copy = Confirm { incarnation: Uuid::new_v4(), term: real.term + 1, counter: 0, idle: false, ..real };
+    let mut copy =
+        Confirm { incarnation: Uuid::new_v4(), term: real.term + 1, counter: 0, idle: false, ..real };
     let mut speak = |applied: Option<TickRef>| {
         copy.counter += 1;
         copy.applied = applied.or(copy.applied);

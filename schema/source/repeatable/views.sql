@@ -80,7 +80,7 @@ begin
             raise exception 'the target is older than OUTBOX_RETENTION: it has tick %, and ticks % to % have left the outbox',
                 coalesce(after_tick, 0), coalesce(after_tick, 0) + 1, oldest;
         end if;
-        raise exception 'tick % (%) is not part of the history of this source', after_tick, after_tick_id;
+        raise exception 'tick % (%), which the target has, is not part of the history of this source', after_tick, after_tick_id;
     end if;
     return query
     select name.table_name, coalesce(pending.events, 0),
