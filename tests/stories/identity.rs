@@ -110,6 +110,50 @@ fn a_promoted_standby_that_lost_ticks_publishes_nothing_and_both_sides_start_ove
     assert!(batches(&wire) > 0, "this test hears what is published");
 }
 
+/// The target's word alone would not do: what it has is part of this history, and what is on its way to it is not.
+#[test]
+fn what_the_former_primary_had_published_arrives_before_anything_is_added_to_it() {
+    let mut replication = Replication::start("in_the_stream");
+    Demo::add_users(&mut replication.source(), 5);
+    replication.wait_until_caught_up();
+    replication.publisher.kill();
+    replication.copy_source("in_the_stream_backup");
+    replication.processor.kill();
+    replication.publisher.start();
+    let mut source = replication.source();
+    add_user(&mut source, "lost@x");
+    wait_for("it is in the stream", || {
+        (count(&mut source, "select count(*) from outbox where processed = false") == 0).then_some(())
+    });
+    replication.publisher.kill();
+    drop(source);
+    replication.put_in_place_of_source("in_the_stream_backup");
+    let mut source = replication.source();
+    // As a promoted standby finds it.
+    source.execute("update replication.progress set timeline = 99", &[]).unwrap();
+    add_user(&mut source, "new@x");
+    let nats = replication.nats_b();
+    let wire = nats.subscribe(&events_subject(replication.name())).unwrap();
+    let confirms = nats.subscribe(&confirm_subject(replication.name())).unwrap();
+    let (mut locker, mut target) = (replication.target(), replication.target());
+    let mut lock = locker.transaction().unwrap();
+    lock.batch_execute("lock table users in exclusive mode").unwrap();
+    replication.publisher.start();
+    wait_for_health(&replication.publisher, "the source went from timeline 99 to 1");
+    replication.processor.start();
+    for _ in 0..4 {
+        let heard = confirms.recv_timeout(Duration::from_secs(30)).unwrap();
+        let confirm = Confirm::decode(&heard.data).unwrap();
+        assert_eq!(confirm.received.map(|received| received.tick.number), Some(1));
+    }
+    assert_eq!(batches(&wire), 0, "a tick was published behind one of another history");
+    lock.commit().unwrap();
+    assert_eq!(replication.publisher.wait_for_end().code(), Some(1));
+    wait_for_health(&replication.processor, "it is another history");
+    assert_eq!(batches(&wire), 0, "a tick was published behind one of another history");
+    assert_eq!(count(&mut target, "select count(*) from users"), 6);
+}
+
 #[test]
 fn a_promoted_standby_that_lost_nothing_goes_on_by_itself() {
     let primary = PrivateServer::create("kept_primary", 33, &["max_connections=40"]);
