@@ -9,6 +9,7 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 source "$ROOT/scripts/console.sh"
 source "$ROOT/scripts/settings.sh"
+source "$ROOT/scripts/components.sh"
 
 readonly PORT_OFFSET=$((${TEST_PORT_OFFSET:-400} + 500)) # neither the demo's ports nor those of the stories
 readonly DEADLINE_S=60
@@ -17,6 +18,7 @@ own_settings_load() {
   export RUN_DIR=$ROOT/.run/demo-test ENV_FILE=/dev/null GENERATION_INTERVAL=0.05
   settings_move_ports "$PORT_OFFSET"
   settings_load
+  layer_load native
 }
 
 # in_database PORT SQL
@@ -141,6 +143,40 @@ story_of_a_database_that_died() {
   check_says 0 "restarts: 1" # B follows again, and what its dying sessions wrote is no error besides
 }
 
+story_of_another_history() {
+  local name
+  quietly "$ROOT/stop-replication.sh" data-generator outbox-publisher inbox-processor
+  in_a "update replication.progress set timeline = 99"
+  check_says 2 "nothing is published until B confirms a tick of A's history"
+  quietly "$ROOT/start-replication.sh"
+  check_says 0 "B is what A was a moment ago" # B has confirmed one
+  quietly "$ROOT/stop-replication.sh" data-generator outbox-publisher inbox-processor
+  # As after a failover that lost ticks: the same numbers, other ids.
+  in_a "update replication.tick set tick_id = gen_random_uuid()"
+  check_says 2 "is not part of the history of this source"
+  # As a backup of B that is too old.
+  in_a "select replication.prune_outbox(interval '0', 1000000)" >/dev/null
+  in_b "update replication.position set received_tick = 0, received_ordinal = received_total, applied_tick = null, applied_id = null"
+  check_says 2 "the target is older than OUTBOX_RETENTION"
+  name=$(in_a "select replication.start_over()")
+  in_b "select replication.adopt_source('$name')" >/dev/null
+  quietly "$ROOT/start-replication.sh"
+  check_says 0 "B is what A was a moment ago"
+}
+
+# A processor of another database, on the same NATS.
+story_of_a_stray_target() {
+  local pid
+  in_b "create database staging"
+  # shellcheck disable=SC2031 # the password changed in nats_start's subshell is not meant
+  DATABASE_URL=postgres://postgres:$POSTGRES_PASSWORD@127.0.0.1:$POSTGRES_B_PORT/staging NATS_URL=$(service_nats_urls b) \
+    NATS_USER=replication NATS_PASSWORD=$NATS_PASSWORD "$(service_binary inbox-processor)" 2>/dev/null &
+  pid=$!
+  check_says 1 "outbox-publisher: degraded: confirms: ignoring the target"
+  kill -TERM "$pid"
+  wait "$pid" || die "the stray processor did not end cleanly"
+}
+
 story_of_a_purge() {
   quietly "$ROOT/stop-replication.sh" --purge
   [[ ! -e $RUN_DIR ]] || die "--purge left something in $RUN_DIR: $(ls "$RUN_DIR")"
@@ -159,6 +195,8 @@ main() {
   story_of_a_capture_with_a_hole
   story_of_a_stop_and_a_start
   story_of_a_database_that_died
+  story_of_another_history
+  story_of_a_stray_target
   story_of_a_purge
 }
 

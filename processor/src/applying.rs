@@ -88,7 +88,7 @@ impl Applying {
             }
             session.heed_operator()?;
             if self.group.is_empty() && !session.has_work() {
-                session.report_health(context);
+                self.report_health(&session, context);
                 session.check_connection()?;
                 continue;
             }
@@ -100,9 +100,17 @@ impl Applying {
             shared::kill_point::reached("message_acked");
             self.uplink.confirm();
             shared::kill_point::reached("confirm_sent");
-            session.report_health(context);
+            self.report_health(&session, context);
         }
         Ok(())
+    }
+
+    fn report_health(&self, session: &Session, context: &ThreadContext) {
+        match (session.hold_error(), self.uplink.refused()) {
+            (Some(error), _) => context.unhealthy(&format!("held: {error}")),
+            (None, Some(reason)) => context.unhealthy(&format!("the source does not go on: {reason}")),
+            (None, None) => context.healthy(),
+        }
     }
 
     /// Waits for messages and takes those that are there, in order, up to the size of a group.

@@ -51,13 +51,14 @@ fn main() -> ExitCode {
 fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
     let settings = Settings::from_env(environment)?;
     settings.log();
-    let Settings { database, broker, stream, confirm_subject, group_events_max, retention } = settings;
+    let Settings { database, broker, stream, confirm_subject, refusal_subject, group_events_max, retention } =
+        settings;
 
     let (to_decode, pulled) = bounded(MESSAGES_IN_FLIGHT);
     let (to_apply, decoded) = bounded(MESSAGES_IN_FLIGHT);
     let uplink = Arc::new(Uplink::new(confirm_subject));
 
-    let puller = puller::Puller::new(broker, stream, uplink.clone(), to_decode);
+    let puller = puller::Puller::new(broker, stream, refusal_subject, uplink.clone(), to_decode);
     supervisor.spawn("puller", move |context| puller.run(context))?;
 
     for number in 1..=DECODERS {

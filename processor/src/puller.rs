@@ -1,11 +1,13 @@
-//! Creates the stream where it is missing and pulls its messages, a bounded number at a time.
+//! Creates the stream where it is missing and pulls its messages, a bounded number at a time. Hears, too, when
+//! the source cannot go on with this target.
 
 use crate::uplink::Uplink;
 use anyhow::{Context, Result, anyhow, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use shared::broker::jetstream::Stream;
+use shared::broker::jetstream::{ACK, Stream};
 use shared::broker::{Broker, Connection, Incoming, status, status_reason};
 use shared::supervisor::{Stop, ThreadContext};
+use shared::wire::Refusal;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,6 +32,7 @@ pub(crate) struct Pulled {
 pub(crate) struct Puller {
     broker: Broker,
     stream: Stream,
+    refusal_subject: String,
     uplink: Arc<Uplink>,
     output: Sender<Pulled>,
     pulled: u64,
@@ -37,8 +40,14 @@ pub(crate) struct Puller {
 }
 
 impl Puller {
-    pub(crate) fn new(broker: Broker, stream: Stream, uplink: Arc<Uplink>, output: Sender<Pulled>) -> Puller {
-        Puller { broker, stream, uplink, output, pulled: 0, pulls: 0 }
+    pub(crate) fn new(
+        broker: Broker,
+        stream: Stream,
+        refusal_subject: String,
+        uplink: Arc<Uplink>,
+        output: Sender<Pulled>,
+    ) -> Puller {
+        Puller { broker, stream, refusal_subject, uplink, output, pulled: 0, pulls: 0 }
     }
 
     pub(crate) fn run(mut self, context: &ThreadContext) -> Result<()> {
@@ -53,13 +62,15 @@ impl Puller {
         let connection = Arc::new(self.broker.connect()?);
         let inbox = Connection::new_inbox();
         let messages = connection.subscribe(&format!("{inbox}.*"))?;
+        let refusals = connection.subscribe(&self.refusal_subject)?;
         self.stream.ensure(&connection)?;
         self.uplink.set_connection(Some(connection.clone()));
         context.healthy();
         while !context.stop().requested() {
             if self.uplink.is_leading() && !self.uplink.is_held() {
-                self.pull(&connection, &inbox, &messages, context.stop())?;
+                self.pull(&connection, &inbox, (&messages, &refusals), context.stop())?;
             } else {
+                self.hear_refusals(&refusals, &connection)?;
                 connection.check()?;
                 context.stop().wait(REST);
             }
@@ -72,7 +83,7 @@ impl Puller {
         &mut self,
         connection: &Arc<Connection>,
         inbox: &str,
-        messages: &Receiver<Incoming>,
+        (messages, refusals): (&Receiver<Incoming>, &Receiver<Incoming>),
         stop: &Stop,
     ) -> Result<()> {
         self.pulls += 1;
@@ -82,6 +93,7 @@ impl Puller {
         let mut brought = 0;
         while brought < PULL_MESSAGES && !stop.requested() {
             connection.check()?;
+            self.hear_refusals(refusals, connection)?;
             let message = match messages.recv_timeout(REST) {
                 Ok(message) => message,
                 Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => continue,
@@ -99,6 +111,22 @@ impl Puller {
             // A late word about an earlier pull is passed over.
             if message.subject == inbox {
                 return self.ended(status, &message, brought);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what the source says to this target, and answers that it was heard.
+    fn hear_refusals(&self, refusals: &Receiver<Incoming>, connection: &Connection) -> Result<()> {
+        while let Ok(message) = refusals.try_recv() {
+            match Refusal::decode(&message.data) {
+                Ok(refusal) if self.uplink.refuse(&refusal) => {
+                    if let Some(reply) = &message.reply {
+                        connection.publish(reply, None, ACK.to_vec())?;
+                    }
+                }
+                Ok(_) => {}
+                Err(error) => log::warn!("ignoring a refusal that cannot be read: {error:#}"),
             }
         }
         Ok(())

@@ -23,7 +23,7 @@ use postgres::Client;
 use postgres::error::SqlState;
 use shared::database::make_commits_durable;
 use shared::fault::Fault;
-use shared::supervisor::{Stop, ThreadContext};
+use shared::supervisor::Stop;
 use shared::wire::{Batch, TickRef};
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -133,11 +133,9 @@ impl Session {
         self.held.is_some()
     }
 
-    pub(crate) fn report_health(&self, context: &ThreadContext) {
-        match &self.held {
-            None => context.healthy(),
-            Some(hold) => context.unhealthy(&format!("held: {}", hold.error)),
-        }
+    /// What the target cannot take, if it is held.
+    pub(crate) fn hold_error(&self) -> Option<&str> {
+        self.held.as_ref().map(|hold| hold.error.as_str())
     }
 
     pub(crate) fn check_connection(&mut self) -> Result<()> {

@@ -6,7 +6,7 @@ use shared::broker::Broker;
 use shared::broker::jetstream::Stream;
 use shared::config::Environment;
 use shared::database::Database;
-use shared::wire::{confirm_subject, events_subject};
+use shared::wire::{confirm_subject, events_subject, refusal_subject};
 use std::time::Duration;
 
 /// One statement of the apply may carry a very large source transaction.
@@ -22,7 +22,10 @@ pub(crate) struct Settings {
     pub(crate) database: Database,
     pub(crate) broker: Broker,
     pub(crate) stream: Stream,
+    /// Where the target says how far it is.
     pub(crate) confirm_subject: String,
+    /// Where the source says that it cannot go on with the target.
+    pub(crate) refusal_subject: String,
     /// Under backlog, ticks are applied together up to about so many events.
     pub(crate) group_events_max: usize,
     pub(crate) retention: Retention,
@@ -42,6 +45,7 @@ impl Settings {
                 max_ack_pending: MAX_ACK_PENDING,
             },
             confirm_subject: confirm_subject(&prefix),
+            refusal_subject: refusal_subject(&prefix),
             retention: Retention {
                 inbox: environment.seconds("INBOX_RETENTION", 86400.0, 1.0..=31_536_000.0)?,
                 outbox: environment.seconds("OUTBOX_RETENTION", 86400.0, 1.0..=31_536_000.0)?,

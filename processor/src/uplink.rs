@@ -2,13 +2,15 @@
 
 use shared::broker::Connection;
 use shared::supervisor::ThreadContext;
-use shared::wire::{Confirm, FORMAT, Position, TickRef};
+use shared::wire::{Confirm, FORMAT, Position, Refusal, TickRef};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+/// A publisher that refuses this target ends, is started again at least once a minute, and says it again.
+const REFUSED_FOR: Duration = Duration::from_secs(120);
 
 /// Where the target stands, as committed.
 #[derive(Clone, Debug)]
@@ -33,6 +35,8 @@ pub(crate) struct Uplink {
     connection: Mutex<Option<Arc<Connection>>>,
     /// None while this process is not the one processor of the target.
     standing: Mutex<Option<Standing>>,
+    /// Why the source does not go on with this target, and when it said so.
+    refused: Mutex<Option<(String, Instant)>>,
     /// The target holds an event: nothing more is pulled.
     held: AtomicBool,
     /// The last pull came back empty.
@@ -50,6 +54,7 @@ impl Uplink {
             counter: AtomicU64::new(0),
             connection: Mutex::new(None),
             standing: Mutex::new(None),
+            refused: Mutex::new(None),
             held: AtomicBool::new(false),
             drained: AtomicBool::new(false),
             in_work: AtomicU64::new(0),
@@ -67,7 +72,33 @@ impl Uplink {
     }
 
     pub(crate) fn set_standing(&self, standing: Option<Standing>) {
-        *lock(&self.standing) = standing;
+        let mut current = lock(&self.standing);
+        if let (Some(before), Some(after)) = (&*current, &standing) {
+            // Whatever the source said, it goes on.
+            if before.received != after.received {
+                *lock(&self.refused) = None;
+            }
+        }
+        *current = standing;
+    }
+
+    /// Takes what the source says of this target, loudly; false where another one is meant.
+    pub(crate) fn refuse(&self, refusal: &Refusal) -> bool {
+        let Refusal { source, target, reason, .. } = refusal;
+        if lock(&self.standing).as_ref().is_none_or(|standing| standing.target != *target) {
+            return false;
+        }
+        log::error!("the source {source} does not go on with this target: {reason}");
+        *lock(&self.refused) = Some((reason.clone(), Instant::now()));
+        true
+    }
+
+    /// Why the source does not go on with this target, if it said so lately.
+    pub(crate) fn refused(&self) -> Option<String> {
+        lock(&self.refused)
+            .as_ref()
+            .filter(|(_, said_at)| said_at.elapsed() < REFUSED_FOR)
+            .map(|(reason, _)| reason.clone())
     }
 
     pub(crate) fn is_leading(&self) -> bool {

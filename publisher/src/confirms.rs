@@ -5,14 +5,15 @@ use crate::cursor::Place;
 use crate::outbox;
 use crate::speakers::Speakers;
 use crate::state::State;
+use crate::strangers::Strangers;
 use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::RecvTimeoutError;
-use shared::broker::{Broker, Incoming};
+use shared::broker::{Broker, Connection, Incoming};
 use shared::database::{Database, Pooled};
-use shared::fault::Fault;
+use shared::fault::{Fault, fault_of};
 use shared::retry::Complaint;
 use shared::supervisor::ThreadContext;
-use shared::wire::{Confirm, Position, TickRef};
+use shared::wire::{Confirm, FORMAT, Position, Refusal, TickRef, confirm_subject, refusal_subject};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,17 +21,26 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// After a resend, what was in flight before it still causes reports of the same gap; they are
 /// not answered again for this long.
 const RESEND_GRACE: Duration = Duration::from_secs(3);
+/// The target has this long to answer that it has heard why nothing more comes.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) struct Confirms {
     broker: Broker,
     subject: String,
+    refusal_subject: String,
     database: Database,
     state: Arc<State>,
 }
 
 impl Confirms {
-    pub(crate) fn new(broker: Broker, subject: String, database: Database, state: Arc<State>) -> Confirms {
-        Confirms { broker, subject, database, state }
+    pub(crate) fn new(
+        broker: Broker,
+        subject_prefix: &str,
+        database: Database,
+        state: Arc<State>,
+    ) -> Confirms {
+        let (subject, refusal_subject) = (confirm_subject(subject_prefix), refusal_subject(subject_prefix));
+        Confirms { broker, subject, refusal_subject, database, state }
     }
 
     pub(crate) fn run(mut self, context: &ThreadContext) -> Result<()> {
@@ -47,33 +57,62 @@ impl Confirms {
         let connection = self.broker.connect()?;
         let messages = connection.subscribe(&self.subject)?;
         let mut listener = Listener {
+            timeline: outbox::wal_timeline(&mut client)?,
             client,
             source,
             state: &self.state,
             target: None,
             speakers: Speakers::default(),
+            strangers: Strangers::default(),
             resends: Resends::default(),
             complaint: Complaint::default(),
         };
-        context.healthy();
         while !context.stop().requested() && self.state.is_leading() {
+            match listener.strangers.trouble(Instant::now()) {
+                None => context.healthy(),
+                Some(trouble) => context.unhealthy(&trouble),
+            }
             match messages.recv_timeout(CHECK_INTERVAL) {
-                Ok(message) => listener.hear(&message)?,
+                Ok(message) => self.hear(&mut listener, &message, &connection)?,
                 Err(RecvTimeoutError::Timeout) => connection.check()?,
                 Err(RecvTimeoutError::Disconnected) => return Err(anyhow!("the connection is gone")),
             }
         }
         Ok(())
     }
+
+    /// Where there is no going on with our target, it is told so before this process ends.
+    fn hear(&self, listener: &mut Listener<'_>, message: &Incoming, connection: &Connection) -> Result<()> {
+        let Err(error) = listener.hear(message) else { return Ok(()) };
+        let target = listener.target.as_ref().filter(|_| fault_of(&error) == Fault::Fatal);
+        if let Some(target) = target {
+            let refusal = Refusal {
+                format: FORMAT,
+                source: listener.source.clone(),
+                target: target.clone(),
+                reason: format!("{error:#}"),
+            };
+            let told = refusal
+                .encode()
+                .and_then(|payload| connection.request(&self.refusal_subject, payload, REFUSAL_TIMEOUT));
+            if let Err(error) = told {
+                log::warn!("the target may not know that it is refused: {error:#}");
+            }
+        }
+        Err(error)
+    }
 }
 
 struct Listener<'a> {
     client: Pooled,
     source: String,
+    /// That the server of `client` writes.
+    timeline: i64,
     state: &'a State,
     /// The one target whose confirms count, once known.
     target: Option<String>,
     speakers: Speakers,
+    strangers: Strangers,
     resends: Resends,
     complaint: Complaint,
 }
@@ -90,13 +129,17 @@ impl Listener<'_> {
         if !self.is_for_us(&confirm)? {
             return Ok(());
         }
+        self.check_retention(&confirm)?;
+        if let Some(received) = confirm.received {
+            self.check_history(received.tick)?;
+        }
         if let Some(applied) = confirm.applied {
             self.check_history(applied)?;
             self.state.confirm(applied.number);
             shared::kill_point::reached("confirmed");
         }
-        if let Some(received) = confirm.received {
-            self.check_history(received.tick)?;
+        if confirm.idle {
+            self.note_match(&confirm)?;
         }
         if let Some(place) = self.resends.wanted(&confirm, self.state.cursor.acknowledged()) {
             let reason = if confirm.gap { "reports a gap" } else { "has nothing more to receive" };
@@ -108,27 +151,65 @@ impl Listener<'_> {
 
     /// Whether the confirm comes from our target, speaks of this source, and is not stale.
     fn is_for_us(&mut self, confirm: &Confirm) -> Result<bool> {
-        if confirm.source.as_ref().is_some_and(|source| *source != self.source) {
-            self.complain(&format!(
-                "ignoring the target {}: it follows the source {}, this is {}",
-                confirm.target,
-                confirm.source.as_deref().unwrap_or_default(),
+        let Confirm { target, source, .. } = confirm;
+        if let Some(other) = source.as_ref().filter(|source| **source != self.source) {
+            let text = format!(
+                "ignoring the target {target}: it follows the source {other}, this is {}",
                 self.source
-            ));
+            );
+            self.ignore(target, &text);
             return Ok(false);
         }
-        if self.target.is_none() {
-            self.target = Some(outbox::bind_target(&mut self.client, &confirm.target)?);
-        }
-        if self.target.as_ref() != Some(&confirm.target) {
-            self.complain(&format!(
-                "ignoring the target {}: this source is bound to {}",
-                confirm.target,
-                self.target.as_deref().unwrap_or_default()
-            ));
+        let bound = match &mut self.target {
+            Some(bound) => bound,
+            none => none.insert(outbox::bind_target(&mut self.client, target)?),
+        };
+        if bound != target {
+            let text = format!(
+                "ignoring the target {target}: this source is bound to {bound} (if {target} is to take its place: \
+                 select replication.rebind_target())"
+            );
+            self.ignore(target, &text);
             return Ok(false);
         }
-        Ok(self.speakers.hear(confirm, Instant::now()))
+        let now = Instant::now();
+        let counts = self.speakers.hear(confirm, now);
+        if self.speakers.are_contested(now) {
+            let text = format!(
+                "ignoring the target {target}: two processors speak for it, of two databases with one identity (one is a \
+                 copy of the other's server); stop the one that must not confirm"
+            );
+            self.ignore(target, &text);
+        }
+        Ok(counts)
+    }
+
+    fn ignore(&mut self, target: &str, text: &str) {
+        self.strangers.hear(target, text, Instant::now());
+        self.complain(text);
+    }
+
+    /// The target is in this history, and nothing of another one is on its way to it: what was published before
+    /// a change of the timeline has arrived. So ticks of this timeline may be published.
+    fn note_match(&mut self, confirm: &Confirm) -> Result<()> {
+        let (before, timeline) = (self.state.matched_timeline(), self.timeline);
+        if before == timeline
+            || !outbox::store_matched_timeline(&mut self.client, self.state.term(), timeline)?
+        {
+            return Ok(());
+        }
+        log::info!(
+            "the target has {} of this history: going on from timeline {before} to {timeline}",
+            confirm.received.map_or_else(|| "nothing".to_owned(), |received| received.to_string())
+        );
+        self.state.match_timeline(timeline);
+        Ok(())
+    }
+
+    /// What the target needs next must still be there.
+    fn check_retention(&mut self, confirm: &Confirm) -> Result<()> {
+        let (needed, oldest) = (place_after(confirm).tick, outbox::oldest_tick(&mut self.client)?);
+        if needed > oldest { Ok(()) } else { Err(outbox::ticks_are_gone(needed, oldest)) }
     }
 
     /// A tick that the target knows must be one that this source took.
@@ -154,6 +235,11 @@ impl Listener<'_> {
     }
 }
 
+/// The first event that the target has not received.
+fn place_after(confirm: &Confirm) -> Place {
+    confirm.received.map_or(Place::start_of(1), |received| Place::after(&received))
+}
+
 /// Decides when to send again.
 #[derive(Default)]
 struct Resends {
@@ -166,7 +252,7 @@ impl Resends {
     /// The place to resend from: behind what the target has received, when it reports a gap, or when it
     /// was idle twice in a row without having got what was acknowledged before the first time.
     fn wanted(&mut self, confirm: &Confirm, acknowledged: Place) -> Option<Place> {
-        let place = confirm.received.map_or(Place::start_of(1), |received| Place::after(&received));
+        let place = place_after(confirm);
         let stuck = confirm.idle
             && self.idle.is_some_and(|(received, behind)| received == confirm.received && place < behind);
         self.idle = confirm.idle.then_some((confirm.received, acknowledged));

@@ -22,6 +22,7 @@ mod reader;
 mod settings;
 mod speakers;
 mod state;
+mod strangers;
 mod ticker;
 
 use anyhow::Result;
@@ -72,8 +73,7 @@ fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
     let publishing = publishing::Publishing::new(broker.clone(), subject, state.clone(), to_publish);
     supervisor.spawn("publishing", move |context| publishing.run(context))?;
 
-    let subject = shared::wire::confirm_subject(&subject_prefix);
-    let confirms = confirms::Confirms::new(broker, subject, database.clone(), state.clone());
+    let confirms = confirms::Confirms::new(broker, &subject_prefix, database.clone(), state.clone());
     supervisor.spawn("confirms", move |context| confirms.run(context))?;
 
     let (audited, leading) = (database.clone(), state.clone());

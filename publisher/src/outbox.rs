@@ -51,16 +51,51 @@ pub(crate) fn want_wake(client: &mut Client, wanted: bool) -> Result<()> {
     Ok(())
 }
 
-/// Begins a term as the publisher: returns its number, and the marks as the last one left them. Only
-/// the holder of the publisher's lock may.
-pub(crate) fn begin_term(client: &mut Client) -> Result<(i64, Marks)> {
+/// What a publisher begins with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Term {
+    pub(crate) number: i64,
+    /// As the last publisher left them.
+    pub(crate) marks: Marks,
+    /// The timeline on which the target last showed that its history is this one; the present one where
+    /// there is nothing yet to be compared.
+    pub(crate) matched_timeline: i64,
+    /// The timeline that the source writes.
+    pub(crate) timeline: i64,
+}
+
+/// Begins a term as the publisher. Only the holder of the publisher's lock may.
+pub(crate) fn begin_term(client: &mut Client) -> Result<Term> {
     let row = client
         .query_one(
-            "update replication.progress set term = term + 1 returning term, published_tick, confirmed_tick",
+            "update replication.progress
+             set term = term + 1, timeline = coalesce(timeline, replication.wal_timeline())
+             returning term, published_tick, confirmed_tick, timeline, replication.wal_timeline()",
             &[],
         )
         .context("begin a term")?;
-    Ok((row.get(0), Marks { published_tick: row.get(1), confirmed_tick: row.get(2) }))
+    Ok(Term {
+        number: row.get(0),
+        marks: Marks { published_tick: row.get(1), confirmed_tick: row.get(2) },
+        matched_timeline: row.get(3),
+        timeline: row.get(4),
+    })
+}
+
+/// The timeline that the server of this connection writes.
+pub(crate) fn wal_timeline(client: &mut Client) -> Result<i64> {
+    let row =
+        client.query_one("select replication.wal_timeline()", &[]).context("read the source's timeline")?;
+    row.get::<_, Option<i64>>(0).context("the source is a standby")
+}
+
+/// Stores that the target's history is this one on `timeline`. False when another publisher has begun a
+/// later term.
+pub(crate) fn store_matched_timeline(client: &mut Client, term: i64, timeline: i64) -> Result<bool> {
+    let stored = client
+        .execute("update replication.progress set timeline = $2 where term = $1", &[&term, &timeline])
+        .context("store the timeline that the target is known on")?;
+    Ok(stored > 0)
 }
 
 /// Stores the marks without waiting for the disk: losing them costs a resend. Returns whether they were
@@ -101,6 +136,13 @@ pub(crate) fn capture_problems(client: &mut Client) -> Result<Vec<String>> {
         .query("select table_name || ': ' || problem from replication.capture_problem order by 1", &[])
         .context("audit the capture")?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// The number of the first tick that is left: the events of those after it can be read.
+pub(crate) fn oldest_tick(client: &mut Client) -> Result<i64> {
+    let row =
+        client.query_one("select min(tick) from replication.tick", &[]).context("look up the oldest tick")?;
+    Ok(row.get(0))
 }
 
 /// The id of a tick; none where this source has no such tick.
@@ -181,13 +223,10 @@ impl TickReader {
     pub(crate) fn new(client: &mut Client) -> Result<TickReader> {
         plan_once(client)?;
         let id = source_id(client)?;
+        let timeline = wal_timeline(client)?;
         let row = client
-            .query_one(
-                "select replication.source_digits(),
-                        ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint",
-                &[],
-            )
-            .context("read the source's timeline")?;
+            .query_one("select replication.source_digits()", &[])
+            .context("read the source's digits")?;
         let ticks = client
             .prepare(
                 "select t.tick, t.tick_id, t.previous_id, (extract(epoch from t.taken_at) * 1e6)::bigint,
@@ -198,7 +237,7 @@ impl TickReader {
             .context("prepare to read ticks")?;
         let events = client.prepare(EVENTS_OF_A_TICK).context("prepare to read events")?;
         Ok(TickReader {
-            source: Source { id, timeline: row.get(1) },
+            source: Source { id, timeline },
             source_bits: u64::from_str_radix(row.get(0), 16).context("read the source's digits")?,
             ticks,
             events,
@@ -216,17 +255,13 @@ impl TickReader {
             .with_context(|| format!("read the ticks from {first} on"))?;
         let ticks: Vec<Tick> = rows.iter().map(tick).collect();
         match ticks.first() {
-            Some(tick) if tick.at.number != first => Err(anyhow::anyhow!(
-                "the outbox begins with tick {}, but tick {first} is needed to go on: \
-                 the target is older than everything that was retained",
-                tick.at.number
-            )
-            .context(Fault::Fatal)),
+            Some(tick) if tick.at.number != first => Err(ticks_are_gone(first, tick.at.number - 1)),
             _ => Ok(ticks),
         }
     }
 
-    /// Hands the events of `tick` after `place` to `each`, in order, as they come from the server.
+    /// Hands the events of `tick` after `place` to `each`, in order, as they come from the server. None where
+    /// the tick was pruned since it was looked up, wholly or in part.
     pub(crate) fn read(
         &self,
         client: &mut Client,
@@ -234,7 +269,8 @@ impl TickReader {
         place: Place,
         mut each: impl FnMut(OutboxEvent) -> Result<Next>,
     ) -> Result<()> {
-        let parameters: [&(dyn ToSql + Sync); 3] = [&tick.since, &tick.until, &place.ordinal];
+        let parameters: [&(dyn ToSql + Sync); 4] =
+            [&tick.since, &tick.until, &place.ordinal, &(tick.at.number - 1)];
         let mut rows =
             client.query_raw(&self.events, parameters).with_context(|| format!("read tick {}", tick.at))?;
         while let Some(row) = rows.next().with_context(|| format!("read the events of tick {}", tick.at))? {
@@ -297,7 +333,8 @@ pub(crate) enum Next {
 
 /// The events visible in snapshot $2 and not in $1, by PgQ's rule: two ranges of the index, never one
 /// condition with OR. Transactions in the order of their highest id, so that one that waited for
-/// another comes after it; events of a transaction by id.
+/// another comes after it; events of a transaction by id. Nothing where tick $4, the one before, is gone:
+/// pruning deletes it together with the first of these events.
 ///
 /// The ranges are read twice, first without the rows: rows are sorted once then, and a large tick takes
 /// half the time.
@@ -310,9 +347,20 @@ const EVENTS_OF_A_TICK: &str = concat!(
                from (",
     events_between_snapshots!("txid, id"),
     ") ids group by txid) of_tick on of_tick.txid = o.txid) numbered
-     where n > $3
+     where n > $3 and (select exists (select from replication.tick where tick = $4))
      order by last_id, id"
 );
+
+/// Why there is nothing to go on with: the target needs ticks from `first` on, and those up to `last` are gone.
+pub(crate) fn ticks_are_gone(first: i64, last: i64) -> anyhow::Error {
+    anyhow::anyhow!(
+        "the target needs ticks {first} to {last}, which have left the outbox (OUTBOX_RETENTION): it was restored from a \
+         backup that is too old, or is a new one. Nothing is published or applied. Restore a newer backup of the target, \
+         or start over: at the source select replication.start_over(), in the target select \
+         replication.adopt_source(…) with what that returns (docs/operations.md)"
+    )
+    .context(Fault::Fatal)
+}
 
 fn tick(row: &Row) -> Tick {
     Tick {

@@ -69,6 +69,9 @@ impl Reader {
         };
         context.healthy();
         while !context.stop().requested() && self.state.is_leading() {
+            if !self.may_publish(session.reader.source().timeline, context) {
+                continue;
+            }
             let (epoch, place) = self.state.cursor.next();
             if epoch != session.epoch {
                 session.epoch = epoch;
@@ -87,6 +90,21 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// False while the target has not shown that its history is the one of this timeline; after a short wait.
+    fn may_publish(&self, timeline: i64, context: &ThreadContext) -> bool {
+        let matched = self.state.matched_timeline();
+        if matched == timeline {
+            context.healthy();
+            return true;
+        }
+        context.unhealthy(&format!(
+            "the source went from timeline {matched} to {timeline}: publishing nothing until the target confirms a tick of \
+             this history"
+        ));
+        context.stop().wait(CURSOR_CHECK);
+        false
     }
 
     fn begin_epoch(&self) -> Epoch {
@@ -144,6 +162,10 @@ impl Reader {
             Ok(sent)
         })?;
         if !found {
+            let oldest = outbox::oldest_tick(client)?;
+            if oldest >= tick.at.number {
+                return Err(outbox::ticks_are_gone(tick.at.number, oldest));
+            }
             return Err(anyhow!(
                 "the outbox has nothing at {place}, but the tick is there: were rows deleted by hand?"
             )

@@ -1,6 +1,7 @@
 //! What the threads of the publisher know of each other.
 
 use crate::cursor::{Cursor, Epoch, Place};
+use crate::outbox::Term;
 use crossbeam_channel::Sender;
 use shared::supervisor::Stop;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
@@ -21,6 +22,9 @@ pub(crate) struct State {
     published_tick: AtomicI64,
     /// The last tick that the target has committed. Written by the confirm listener.
     confirmed_tick: AtomicI64,
+    /// The timeline on which the target's history is known to be this one. Written by the ticker when it
+    /// begins to lead, then by the confirm listener.
+    matched_timeline: AtomicI64,
     /// Bytes that the server takes in one message. Written by the publishing step.
     max_payload: AtomicUsize,
     /// How many events the last tick that was read has. Written by the reader.
@@ -43,18 +47,21 @@ impl State {
             term: AtomicI64::new(0),
             published_tick: AtomicI64::new(0),
             confirmed_tick: AtomicI64::new(0),
+            matched_timeline: AtomicI64::new(0),
             max_payload: AtomicUsize::new(DEFAULT_MAX_PAYLOAD),
             tick_events: AtomicI64::new(0),
             marks_wanted,
         }
     }
 
-    /// Begins to lead, from the marks that the last leader left.
-    pub(crate) fn lead(&self, term: i64, marks: Marks) {
+    /// Begins to lead, from where the last leader left off.
+    pub(crate) fn lead(&self, term: &Term) {
+        let marks = term.marks;
+        self.matched_timeline.store(term.matched_timeline, Ordering::Release);
         self.published_tick.store(marks.published_tick, Ordering::Release);
         self.confirmed_tick.store(marks.confirmed_tick, Ordering::Release);
         self.cursor.turn_to(Place::start_of(marks.published_tick + 1));
-        self.term.store(term, Ordering::Release);
+        self.term.store(term.number, Ordering::Release);
         self.leading.store(true, Ordering::Release);
     }
 
@@ -75,6 +82,16 @@ impl State {
             }
         }
         true
+    }
+
+    /// The timeline on which ticks may be published.
+    pub(crate) fn matched_timeline(&self) -> i64 {
+        self.matched_timeline.load(Ordering::Acquire)
+    }
+
+    /// The target's history is the one of this timeline.
+    pub(crate) fn match_timeline(&self, timeline: i64) {
+        self.matched_timeline.store(timeline, Ordering::Release);
     }
 
     /// Everything before `place` is acknowledged by the stream, unless the cursor was turned since

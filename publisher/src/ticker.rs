@@ -68,16 +68,24 @@ impl Ticker {
         if !wait_for_role(&mut client, Role::Publisher, context)? {
             return Ok(());
         }
-        let (term, marks) = outbox::begin_term(&mut client)?;
+        let term = outbox::begin_term(&mut client)?;
         let mut taker = TickTaker::new(&mut client)?;
         log::info!(
             "this is the publisher of {}: last tick {}, published {}, confirmed {}",
             self.database.address(),
             taker.last_tick(),
-            marks.published_tick,
-            marks.confirmed_tick
+            term.marks.published_tick,
+            term.marks.confirmed_tick
         );
-        self.state.lead(term, marks);
+        if term.timeline != term.matched_timeline {
+            log::warn!(
+                "the source is on timeline {}, and was on {}: a standby was promoted, or a backup restored. Nothing is \
+                 published until the target confirms a tick of this history and has nothing more to receive",
+                term.timeline,
+                term.matched_timeline
+            );
+        }
+        self.state.lead(&term);
         context.healthy();
         self.take_ticks(&mut client, &mut taker, context)
     }

@@ -68,8 +68,12 @@ shown() { printf '%s' "${NOW[$1]:-?}"; }
 databases_judge() {
   local component
   for component in postgres-a postgres-b; do
-    ! known "$component" || finding 2 "$component answers the check with: $(now "$component")" "./logs.sh $component"
+    ! known "$component" || finding 2 "$component answers the check with: $(now "$component")" "$(database_next "$component")"
   done
+  if known timeline_unmatched && stood_still timeline_unmatched; then
+    finding 2 "A was promoted or restored (timeline $(now timeline_unmatched)), and nothing is published until B confirms a tick of A's history" \
+      "./logs.sh inbox-processor and ./logs.sh outbox-publisher: when B confirms, it goes on by itself"
+  fi
   if known a_users && ! known last_tick; then
     finding 2 "A has no outbox: outbox-publisher creates it" "./start-replication.sh outbox-publisher"
   elif known attached && [[ $(now attached) != 2 ]]; then
@@ -102,6 +106,16 @@ databases_judge() {
   if ((SAMPLES == 3)) && grew inbox_unprocessed; then
     finding 1 "the inbox grows: $(now inbox_unprocessed) events unprocessed" "./logs.sh inbox-processor"
   fi
+}
+
+# What to do about what a database answered.
+database_next() {
+  case $(now "$1") in
+    *"not part of the history of this source"* | *"older than OUTBOX_RETENTION"*)
+      printf 'nothing more is applied, and B stays as it is: "Another history" in docs/operations.md'
+      ;;
+    *) printf './logs.sh %s' "$1" ;;
+  esac
 }
 
 comparison_print() {

@@ -86,6 +86,7 @@ sample_needs_another() {
       if differs users || differs payments; then SUSPICION="the counts differ"; fi
       if target_is_empty; then SUSPICION="B has no data yet"; fi
       if known events_pending && ! comparable users; then SUSPICION="a TRUNCATE is on its way"; fi
+      if known timeline_unmatched; then SUSPICION="A is on a timeline that B has not confirmed"; fi
       if above outbox_unprocessed "$BACKLOG_NORMAL_MAX"; then SUSPICION="there is a backlog in the outbox"; fi
       if above inbox_unprocessed "$BACKLOG_NORMAL_MAX"; then SUSPICION="there is a backlog in the inbox"; fi
       if above lag_ms "$LAG_WARNING_MS"; then SUSPICION="B is $(seconds lag_ms) s behind"; fi

@@ -24,6 +24,7 @@ select to_regclass('replication.source_status') is not null as has_schema \gset
     \endif
 
     select last_tick, published_tick, confirmed_tick, target,
+           case when wal_timeline <> matched_timeline then wal_timeline end as timeline_unmatched,
            (select count(*) from outbox where processed = false) as outbox_unprocessed,
            (select count(*) from outbox where confirmed = false) as outbox_unconfirmed,
            (select (extract(epoch from clock_timestamp() - created_at) * 1000)::bigint

@@ -32,6 +32,11 @@ pub fn confirm_subject(prefix: &str) -> String {
     format!("{prefix}.confirm")
 }
 
+/// The subject below `prefix` on which a source tells a target that it cannot go on with it.
+pub fn refusal_subject(prefix: &str) -> String {
+    format!("{prefix}.refusal")
+}
+
 /// A tick by its number *and* its random id.
 ///
 /// The number alone never identifies a tick: after a failover to a standby that had lost ticks, the
@@ -272,6 +277,12 @@ impl Formatted for Confirm {
     }
 }
 
+impl Formatted for Refusal {
+    fn format(&self) -> u32 {
+        self.format
+    }
+}
+
 /// What the target says back after each commit and once a second.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confirm {
@@ -307,6 +318,32 @@ impl Confirm {
     /// Reads a message's bytes.
     pub fn decode(payload: &[u8]) -> Result<Confirm> {
         read(payload).context("read a confirm")
+    }
+}
+
+/// What a source says to its target when it cannot go on from where that one stands: for the people who look
+/// at the target. A request; the target answers it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The [`Source::id`] that speaks.
+    pub source: String,
+    /// The [`Confirm::target`] that is meant.
+    pub target: String,
+    /// Why, and what to do.
+    pub reason: String,
+}
+
+impl Refusal {
+    /// The message's bytes.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self).context("encode a refusal")
+    }
+
+    /// Reads a message's bytes.
+    pub fn decode(payload: &[u8]) -> Result<Refusal> {
+        read(payload).context("read a refusal")
     }
 }
 

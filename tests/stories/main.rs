@@ -14,6 +14,7 @@ mod delivery;
 mod faults;
 mod hang;
 mod harness;
+mod identity;
 mod kill_points;
 mod large;
 mod operation;

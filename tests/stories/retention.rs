@@ -102,3 +102,28 @@ fn pruning_reads_what_goes_and_not_what_stays() {
     let inbox = "select replication.prune_inbox('0', '0', 1000)";
     assert_prunes_without_reading_all(&mut target, inbox, "processed_events");
 }
+
+/// A target restored from a backup may ask for any tick that is left.
+#[test]
+fn whatever_is_left_of_the_ticks_between_two_steps_of_the_pruner_is_left_in_full() {
+    let mut replication = Replication::start("pruned_in_steps");
+    let mut source = replication.source();
+    for round in 0..5 {
+        source.execute("insert into users (name, email) values ('N', $1)", &[&format!("{round}@x")]).unwrap();
+        replication.wait_until_caught_up();
+    }
+    assert_eq!(replication.publisher.stop().code(), Some(0));
+    let ticks = "select count(*) from replication.tick t
+                 where t.tick > (select min(tick) from replication.tick)
+                   and not exists (select from replication.outbox_event e
+                                   join replication.tick before on before.tick = t.tick - 1
+                                   where pg_visible_in_snapshot(e.txid, t.snapshot)
+                                     and not pg_visible_in_snapshot(e.txid, before.snapshot))";
+    let mut steps = 0;
+    while count(&mut source, "select replication.prune_outbox(interval '0', 1)") > 0 {
+        steps += 1;
+        assert_eq!(count(&mut source, ticks), 0, "ticks without their events after step {steps}");
+    }
+    assert_eq!(steps, 4);
+    assert_eq!(count(&mut source, "select count(*) from replication.tick"), 2);
+}

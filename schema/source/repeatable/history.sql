@@ -7,6 +7,13 @@ set search_path = pg_catalog
 return (select c.system_identifier || '/' || current_database() || coalesce('/' || p.history, '')
         from pg_control_system() c, replication.progress p);
 
+-- The WAL timeline that this server writes now: another one after each promotion. Null on a standby.
+create or replace function replication.wal_timeline() returns bigint
+language sql volatile
+set search_path = pg_catalog
+return case when not pg_is_in_recovery()
+            then ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint end;
+
 -- The source's part of every event id: 14 hexadecimal digits that differ from source to source.
 create or replace function replication.source_digits() returns text
 language sql stable parallel safe
@@ -45,7 +52,7 @@ begin
     on conflict (tick) do update set tick_id = gen_random_uuid(), snapshot = excluded.snapshot,
         taken_at = clock_timestamp();
     update replication.progress
-    set published_tick = 0, confirmed_tick = 0, target = null,
+    set published_tick = 0, confirmed_tick = 0, target = null, timeline = null,
         history = left(replace(gen_random_uuid()::text, '-', ''), 8);
     delete from replication.tick t where t.tick <> 0;
     perform replication.resend(a.relation) from replication.attached a order by a.relation;

@@ -52,8 +52,11 @@ comment on view replication.outbox is
 create view replication.source_status as
 select replication.source_id() as source,
        (select max(t.tick) from replication.tick t) as last_tick,
-       p.published_tick, p.confirmed_tick, p.target
+       p.published_tick, p.confirmed_tick, p.target,
+       p.timeline as matched_timeline, replication.wal_timeline() as wal_timeline
 from replication.progress p;
+comment on view replication.source_status is
+    'matched_timeline <> wal_timeline: after a failover, nothing is published until the target confirms a tick of this history.';
 
 -- Per attached table, the events that are not contained in a tick, in the caller's snapshot (hence
 -- STABLE), and by how many rows they change the table's count (null where a TRUNCATE makes that unknowable).
@@ -66,12 +69,18 @@ language plpgsql stable
 as $pending$
 declare
     boundary pg_snapshot;
+    oldest bigint;
 begin
     select t.snapshot into boundary
     from replication.tick t
     where t.tick = coalesce(after_tick, 0) and t.tick_id = coalesce(after_tick_id, t.tick_id);
     if boundary is null then
-        raise exception 'tick % (%) is not part of the history of this source', after_tick, after_tick_id;
+        select min(t.tick) into oldest from replication.tick t;
+        if coalesce(after_tick, 0) < oldest then
+            raise exception 'the target is older than OUTBOX_RETENTION: it has tick %, and ticks % to % have left the outbox',
+                coalesce(after_tick, 0), coalesce(after_tick, 0) + 1, oldest;
+        end if;
+        raise exception 'tick % (%), which the target has, is not part of the history of this source', after_tick, after_tick_id;
     end if;
     return query
     select name.table_name, coalesce(pending.events, 0),

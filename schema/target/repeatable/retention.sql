@@ -13,13 +13,17 @@ language plpgsql
 set search_path = pg_catalog
 as $prune$
 declare
+    oldest bigint := coalesce((select min(b.tick) from replication.inbox_batch b),
+                              (select p.applied_tick from replication.position p));
     boundary bigint;
     pruned bigint;
     total bigint := 0;
 begin
-    select max(a.tick) into boundary
+    -- Among the oldest that have batches, however many are kept; those before have none any more, perhaps events.
+    select coalesce(max(a.tick), oldest - 1) into boundary
     from replication.applied_tick a, replication.position p
-    where a.tick < p.applied_tick and a.applied_at < clock_timestamp() - keep;
+    where a.tick between oldest and oldest + rows_max
+      and a.tick < p.applied_tick and a.applied_at < clock_timestamp() - keep;
     if boundary is not null then
         delete from replication.inbox_batch b where b.ctid = any (array(
             select o.ctid from replication.inbox_batch o

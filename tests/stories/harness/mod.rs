@@ -84,7 +84,12 @@ fn create_database(maintenance_url: &str, name: &str) -> String {
     let mut client = Client::connect(maintenance_url, NoTls).unwrap();
     client.batch_execute(&format!("drop database if exists {name} with (force)")).unwrap();
     client.batch_execute(&format!("create database {name}")).unwrap();
-    let (server, _) = maintenance_url.rsplit_once('/').unwrap();
+    beside(maintenance_url, name)
+}
+
+/// The URL of another database at the same server.
+fn beside(url: &str, name: &str) -> String {
+    let (server, _) = url.rsplit_once('/').unwrap();
     format!("{server}/{name}")
 }
 
@@ -270,6 +275,31 @@ impl Replication {
     /// Restores the target from a backup.
     pub(crate) fn put_in_place_of_target(&self, backup: &str) {
         restore_database(&self.servers.target, &self.target_url, backup);
+    }
+
+    /// The source is at another server from now on; the publisher finds it there from its next start on.
+    pub(crate) fn move_source(&mut self, server: &PrivateServer) {
+        self.source_url = beside(server.url(), &format!("{}_source", self.name));
+        self.publisher.set("DATABASE_URL", &self.source_url);
+    }
+
+    /// The target is another, empty database of this name; the processor finds it from its next start on.
+    pub(crate) fn move_target(&mut self, name: &str) {
+        self.target_url = create_database(&self.servers.target, name);
+        self.target().batch_execute(DEMO_TABLES).unwrap();
+        self.processor.set("DATABASE_URL", &self.target_url);
+    }
+
+    /// A processor of another database at the target's server, which shares the stream and its consumer.
+    pub(crate) fn stray_processor(&self, database: &str) -> Service {
+        let mut stray = self.processor.twin();
+        stray.set("DATABASE_URL", &beside(&self.servers.target, database));
+        stray
+    }
+
+    /// The way to another database at the target's server.
+    pub(crate) fn other_target_door(&self, database: &str) -> Door {
+        Door(beside(&self.servers.target, database))
     }
 
     /// Subject and stream names begin with it.

@@ -1,6 +1,7 @@
 //! A PostgreSQL server of a test's own, by scripts/test-postgres.sh.
 
 use super::{Clock, Servers};
+use postgres::{Client, NoTls};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -49,6 +50,20 @@ impl PrivateServer {
     /// The address of its maintenance database.
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// A new server that follows this one.
+    pub(crate) fn standby(&self, name: &str, number: u16) -> PrivateServer {
+        let standby = PrivateServer::named(name, number);
+        standby.run("standby", &[&self.port.to_string()]);
+        standby
+    }
+
+    /// Ends its following: it takes writes from then on, on another timeline.
+    pub(crate) fn promote(&self) {
+        let mut client = Client::connect(&self.url, NoTls).unwrap();
+        let promoted: bool = client.query_one("select pg_promote()", &[]).unwrap().get(0);
+        assert!(promoted, "{} was not promoted in time", self.name);
     }
 
     /// Starts it again, unless it is up.
