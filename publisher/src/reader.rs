@@ -79,7 +79,6 @@ impl Reader {
             }
             let ticks = session.reader.ticks(&mut client, place.tick, TICKS_PER_READ)?;
             if ticks.is_empty() {
-                session.batch_size = self.sizes.caught_up;
                 self.wait_for_tick(context);
             }
             for tick in &ticks {
@@ -136,10 +135,14 @@ impl Reader {
         let mut missing_shape = false;
         let mut found = false;
         let Session { reader, shapes, epoch, cut, batch_size } = session;
+        let caught_up = self.sizes.caught_up;
         reader.read(client, tick, place, |event| {
             if !found {
                 found = true;
                 self.state.set_tick_events(event.total);
+                if usize::try_from(event.total).is_ok_and(|total| total <= caught_up) {
+                    *batch_size = caught_up;
+                }
             }
             if !shapes.contains_key(&event.event.shape) {
                 missing_shape = true;
@@ -202,7 +205,7 @@ struct Session {
     epoch: Epoch,
     /// Batches cut in this epoch.
     cut: u64,
-    /// Grows while there is a backlog.
+    /// Grows until a tick has no more events than go into one message anyway.
     batch_size: usize,
 }
 

@@ -65,9 +65,9 @@ return (
              or not exists (select from known any_of where plain.name = any (any_of.names)))
 );
 
--- The statement that creates a table's capture function.
+-- The statements that create a table's two capture functions, one for INSERT and one for the rest.
 --
--- The function writes, for each key that the statement touched, the row as it stands now: rows
+-- They write, for each key that the statement touched, the row as it stands now: rows
 -- as the statement wrote them would leave the target wrong where an AFTER ROW trigger changes its own row,
 -- since the nested statement's triggers fire first. Reading again by key always converges.
 -- (The row is read in a subquery of the select list, which is always looked up key by key, and the settings keep the
@@ -75,17 +75,17 @@ return (
 -- constraint lets a key be there twice, either row will do: what ends it touches the key again.)
 --
 -- Rows just inserted stand as they were written, unless this transaction has updated or deleted rows of the table as
--- well, which it notes. So they are read again only then (saves a fifth of what capture costs an insert).
+-- well, which it notes: only then they are read again.
 --
 -- Above read committed, a key that somebody else has deleted since the snapshot is there twice once this
 -- transaction has put a row in its place: then the one that this transaction wrote counts (no row that it sees
 -- and did not write is younger than its own id, so its age tells).
-create or replace function replication.capture_function(relation regclass, shape replication.shape) returns text
+create or replace function replication.capture_functions(relation regclass, shape replication.shape) returns text
 language sql stable
 set search_path = pg_catalog
 begin atomic
     with part as (
-        select 'capture_' || relation::oid as function,
+        select relation::oid as number,
                'replication.changed_' || relation::oid as changed,
                format('%I.%I', shape.schema_name, shape.table_name) as source,
                (select format('row(%s)::text', string_agg(format('k.%I', name), ', ')) from unnest(shape.key_columns) as key (name)) as key_text,
@@ -105,7 +105,36 @@ begin atomic
     )
     select format(
         $format$
-        create or replace function replication.%1$I() returns trigger
+        create or replace function replication.capture_insert_%1$s() returns trigger
+        language plpgsql security definer
+        set search_path = pg_catalog
+        %2$s
+        as $capture$
+        declare
+            pins constant text[] := array['row_security', 'enable_seqscan', 'jit'];
+            former text[];
+        begin
+            if current_setting(%4$L, true) is distinct from 'yes' then
+                %5$s select %3$s, 'I', %6$s, %7$s from new_rows k;
+            else
+                former := array(select current_setting(pin) from unnest(pins) as pin);
+                perform set_config(pin, 'off', true) from unnest(pins) as pin;
+                if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
+                    %5$s select %3$s, 'I', %6$s, %9$s from new_rows k;
+                else
+                    %5$s select %3$s, 'I', %6$s, %8$s from new_rows k;
+                end if;
+                perform set_config(pins[i], former[i], true) from generate_subscripts(pins, 1) as i;
+            end if;
+            -- A transaction that has notified cannot be prepared.
+            if pg_sequence_last_value('replication.wake_wanted') = 2 and current_setting('max_prepared_transactions') = '0' then
+                perform pg_notify('replication_wake', '');
+            end if;
+            return null;
+        end
+        $capture$;
+
+        create or replace function replication.capture_%1$s() returns trigger
         language plpgsql security definer
         set search_path = pg_catalog
         -- Better an error than rows that a policy hides from the capture.
@@ -114,30 +143,21 @@ begin atomic
         set jit = off
         %2$s
         as $capture$
+        declare
+            above_read_committed constant boolean := current_setting('transaction_isolation') in ('repeatable read', 'serializable');
         begin
-            if tg_op = 'TRUNCATE' then
-                insert into replication.outbox_event (shape_id, operation) values (%3$s, 'T');
-            elsif tg_op = 'INSERT' and current_setting(%4$L, true) is distinct from 'yes' then
-                %5$s select %3$s, 'I', %6$s, %7$s from new_rows k;
-            elsif current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
-                if tg_op = 'INSERT' then
-                    %5$s select %3$s, 'I', %6$s, %9$s from new_rows k;
-                elsif tg_op = 'UPDATE' then
-                    %5$s select %3$s, 'U', %6$s, %9$s from (select %10$s from old_rows union select %10$s from new_rows) k;
-                else
-                    %5$s select %3$s, 'D', %6$s, %9$s from old_rows k;
-                end if;
-            elsif tg_op = 'INSERT' then
-                %5$s select %3$s, 'I', %6$s, %8$s from new_rows k;
+            if tg_op = 'UPDATE' and above_read_committed then
+                %5$s select %3$s, 'U', %6$s, %9$s from (select %10$s from old_rows union select %10$s from new_rows) k;
             elsif tg_op = 'UPDATE' then
                 %5$s select %3$s, 'U', %6$s, %8$s from (select %10$s from old_rows union select %10$s from new_rows) k;
-            else
+            elsif tg_op = 'DELETE' and above_read_committed then
+                %5$s select %3$s, 'D', %6$s, %9$s from old_rows k;
+            elsif tg_op = 'DELETE' then
                 %5$s select %3$s, 'D', %6$s, %8$s from old_rows k;
+            else
+                insert into replication.outbox_event (shape_id, operation) values (%3$s, 'T');
             end if;
-            if tg_op in ('UPDATE', 'DELETE') then
-                perform set_config(%4$L, 'yes', true);
-            end if;
-            -- A transaction that has notified cannot be prepared.
+            perform set_config(%4$L, 'yes', true);
             if pg_sequence_last_value('replication.wake_wanted') = 2 and current_setting('max_prepared_transactions') = '0' then
                 perform pg_notify('replication_wake', '');
             end if;
@@ -145,11 +165,13 @@ begin atomic
         end
         $capture$
         $format$,
-        function, replication.text_settings(relation, shape.key_columns), shape.id, changed,
+        number, replication.text_settings(relation, shape.key_columns), shape.id, changed,
         'insert into replication.outbox_event (shape_id, operation, key_text, row_text)', key_text,
         inserted_row, plainly, above_read_committed, key_columns)
     from reading;
 end;
+
+drop function if exists replication.capture_function(regclass, replication.shape);
 
 -- The statement that creates one of a table's four capture triggers.
 create or replace function replication.capture_trigger(relation regclass, event text) returns text
@@ -163,4 +185,4 @@ return format(
         when 'update' then 'referencing old table as old_rows new table as new_rows'
         when 'delete' then 'referencing old table as old_rows'
     end,
-    'capture_' || relation::oid);
+    case event when 'insert' then 'capture_insert_' else 'capture_' end || relation::oid);
