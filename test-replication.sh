@@ -27,9 +27,7 @@ source "$ROOT/scripts/settings.sh"
 source "$ROOT/scripts/components.sh"
 source "$ROOT/scripts/ports.sh"
 source "$ROOT/scripts/start.sh"
-
-readonly SERVERS=("${POSTGRES_COMPONENTS[@]}" "${NATS_COMPONENTS[@]}")
-readonly KEPT_LOGS=$ROOT/.run/test-logs
+source "$ROOT/scripts/test-servers.sh"
 
 parse_arguments() {
   KEEP=false ONLY_RUST=false CARGO_TEST_ARGUMENTS=()
@@ -47,22 +45,6 @@ parse_arguments() {
     esac
     shift
   done
-}
-
-# Settings of the tests' own servers. Nothing of a demo that runs beside them is touched.
-test_settings_load() {
-  export RUN_DIR=$ROOT/.run/test ENV_FILE=/dev/null POSTGRES_MAX_CONNECTIONS=200
-  settings_move_ports "${TEST_PORT_OFFSET:-400}"
-  settings_load
-  export TEST_SOURCE_URL=postgres://postgres:$POSTGRES_PASSWORD@127.0.0.1:$POSTGRES_A_PORT/postgres
-  export TEST_TARGET_URL=postgres://postgres:$POSTGRES_PASSWORD@127.0.0.1:$POSTGRES_B_PORT/postgres
-  TEST_NATS_A=$(service_nats_urls a)
-  TEST_NATS_B=$(service_nats_urls b)
-  # shellcheck disable=SC2031 # the one changed in nats_start's subshell is not meant
-  export TEST_NATS_A TEST_NATS_B TEST_NATS_USER=replication TEST_NATS_PASSWORD=$NATS_PASSWORD
-  TEST_BIN_DIR=$(dirname "$(service_binary any)")
-  export TEST_BIN_DIR TEST_RUN_DIR=$RUN_DIR TEST_KILL_POINTS_DIR=${TEST_BIN_DIR%/*}/kill-points
-  export RUST_TEST_NOCAPTURE=1 # the stories say what they saw
 }
 
 # step TITLE COMMAND…
@@ -109,18 +91,11 @@ servers_start() {
 }
 
 servers_end() {
-  local component
   if $KEEP; then
     say "The servers keep running (--keep). End them: RUN_DIR=$RUN_DIR ./stop-replication.sh --purge"
-    return
+  else
+    test_servers_end
   fi
-  reverse "${SERVERS[@]}"
-  for component in "${REVERSED[@]}"; do component_stop "$component"; done
-  rm -rf "$KEPT_LOGS"
-  [[ ! -d $RUN_DIR/log ]] || mv "$RUN_DIR/log" "$KEPT_LOGS"
-  for component in "${REVERSED[@]}"; do component_purge "$component"; done
-  run_dir_tidy
-  say "The servers' logs: $KEPT_LOGS"
 }
 
 # The demo in containers takes long, and mostly waits: it runs beside the other tests.
@@ -152,7 +127,8 @@ main() {
   parse_arguments "$@"
   cd "$ROOT"
   layer_load native
-  test_settings_load
+  test_servers_load test "${TEST_PORT_OFFSET:-400}" 200
+  export TEST_KILL_POINTS_DIR=${TEST_BIN_DIR%/*}/kill-points
   run_dir_lock
   step "Tools" check_tools
   if ! $ONLY_RUST; then

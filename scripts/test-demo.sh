@@ -9,6 +9,7 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 source "$ROOT/scripts/console.sh"
 source "$ROOT/scripts/settings.sh"
+source "$ROOT/scripts/test-databases.sh"
 source "$ROOT/scripts/components.sh"
 
 readonly PORT_OFFSET=$((${TEST_PORT_OFFSET:-400} + 500)) # neither the demo's ports nor those of the stories
@@ -20,14 +21,6 @@ own_settings_load() {
   settings_load
   layer_load native
 }
-
-# in_database PORT SQL
-in_database() {
-  PGPASSWORD=$POSTGRES_PASSWORD psql --host=127.0.0.1 --port="$1" --username=postgres --dbname=transactions \
-    --no-psqlrc --quiet --tuples-only --no-align --command="$2"
-}
-in_a() { in_database "$POSTGRES_A_PORT" "$1"; }
-in_b() { in_database "$POSTGRES_B_PORT" "$1"; }
 
 # check_says STATUS TEXT: what check-replication.sh ends with and prints, within the deadline (a state that
 # was just brought about needs a moment). Leaves all that it prints in OUTPUT.

@@ -17,10 +17,9 @@ source "$ROOT/scripts/settings.sh"
 source "$ROOT/scripts/components.sh"
 source "$ROOT/scripts/ports.sh"
 source "$ROOT/scripts/start.sh"
+source "$ROOT/scripts/test-servers.sh"
 
-readonly SERVERS=("${POSTGRES_COMPONENTS[@]}" "${NATS_COMPONENTS[@]}")
 readonly PORT_OFFSET=$((${TEST_PORT_OFFSET:-400} + 200)) # neither the demo's ports nor those of other tests
-readonly KEPT_LOGS=$ROOT/.run/faults-logs
 
 parse_arguments() {
   SEED=$RANDOM$RANDOM MINUTES=0.7 TEST=faults::
@@ -44,21 +43,6 @@ parse_arguments() {
   done
 }
 
-faults_settings_load() {
-  export RUN_DIR=$ROOT/.run/faults ENV_FILE=/dev/null POSTGRES_MAX_CONNECTIONS=100
-  settings_move_ports "$PORT_OFFSET"
-  settings_load
-  export TEST_SOURCE_URL=postgres://postgres:$POSTGRES_PASSWORD@127.0.0.1:$POSTGRES_A_PORT/postgres
-  export TEST_TARGET_URL=postgres://postgres:$POSTGRES_PASSWORD@127.0.0.1:$POSTGRES_B_PORT/postgres
-  TEST_NATS_A=$(service_nats_urls a)
-  TEST_NATS_B=$(service_nats_urls b)
-  # shellcheck disable=SC2031 # the one changed in nats_start's subshell is not meant
-  export TEST_NATS_A TEST_NATS_B TEST_NATS_USER=replication TEST_NATS_PASSWORD=$NATS_PASSWORD
-  TEST_BIN_DIR=${TEST_BIN_DIR:-$(dirname "$(service_binary any)")}
-  export TEST_BIN_DIR TEST_RUN_DIR=$RUN_DIR TEST_FAULTS_SEED=$SEED TEST_FAULTS_MINUTES=$MINUTES
-  export RUST_TEST_NOCAPTURE=1
-}
-
 # The servers that the suite stopped in their tracks cannot end before they go on.
 servers_end() {
   local component pid
@@ -69,19 +53,14 @@ servers_end() {
       pkill --signal CONT --parent "$pid" 2>/dev/null || true
     fi
   done
-  reverse "${SERVERS[@]}"
-  for component in "${REVERSED[@]}"; do component_stop "$component"; done
-  rm -rf "$KEPT_LOGS"
-  [[ ! -d $RUN_DIR/log ]] || mv "$RUN_DIR/log" "$KEPT_LOGS"
-  for component in "${REVERSED[@]}"; do component_purge "$component"; done
-  run_dir_tidy
-  say "All logs: $KEPT_LOGS"
+  test_servers_end
 }
 
 main() {
   parse_arguments "$@"
   layer_load native
-  faults_settings_load
+  test_servers_load faults "$PORT_OFFSET" 100
+  export TEST_FAULTS_SEED=$SEED TEST_FAULTS_MINUTES=$MINUTES
   run_dir_lock
   ports_check "${SERVERS[@]}"
   trap servers_end EXIT

@@ -18,6 +18,7 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 source "$ROOT/scripts/console.sh"
 source "$ROOT/scripts/settings.sh"
+source "$ROOT/scripts/test-databases.sh"
 
 readonly PORT_OFFSET=$((${TEST_PORT_OFFSET:-400} + 900)) # neither the demo's ports nor those of other tests
 readonly KEPT_LOGS=$ROOT/.run/soak-logs
@@ -54,13 +55,6 @@ soak_settings_load() {
   settings_load
   export PGPASSWORD=$POSTGRES_PASSWORD
 }
-
-in_database() {
-  psql --host=127.0.0.1 --port="$1" --username=postgres --dbname=transactions --no-psqlrc --quiet --tuples-only \
-    --no-align --set=ON_ERROR_STOP=1 --command="$2"
-}
-in_a() { in_database "$POSTGRES_A_PORT" "$1"; }
-in_b() { in_database "$POSTGRES_B_PORT" "$1"; }
 
 # The population whose rows change. Their number does not.
 load_prepare() {

@@ -1,0 +1,35 @@
+# shellcheck shell=bash
+# The PostgreSQL and NATS servers that Rust tests run against: where the tests find them, and their end. Needs
+# settings.sh, components.sh and start.sh.
+
+readonly SERVERS=("${POSTGRES_COMPONENTS[@]}" "${NATS_COMPONENTS[@]}")
+
+# test_servers_load NAME PORT_OFFSET CONNECTIONS_MAX: the settings of servers in .run/NAME, for here and for the
+# tests. Nothing of a demo that runs beside them is touched.
+test_servers_load() {
+  export RUN_DIR=$ROOT/.run/$1 ENV_FILE=/dev/null POSTGRES_MAX_CONNECTIONS=$3
+  readonly KEPT_LOGS=$RUN_DIR-logs
+  settings_move_ports "$2"
+  settings_load
+  export TEST_SOURCE_URL=postgres://postgres:$POSTGRES_PASSWORD@127.0.0.1:$POSTGRES_A_PORT/postgres
+  export TEST_TARGET_URL=postgres://postgres:$POSTGRES_PASSWORD@127.0.0.1:$POSTGRES_B_PORT/postgres
+  TEST_NATS_A=$(service_nats_urls a)
+  TEST_NATS_B=$(service_nats_urls b)
+  # shellcheck disable=SC2031 # the one changed in nats_start's subshell is not meant
+  export TEST_NATS_A TEST_NATS_B TEST_NATS_USER=replication TEST_NATS_PASSWORD=$NATS_PASSWORD
+  TEST_BIN_DIR=$(dirname "$(service_binary any)")
+  export TEST_BIN_DIR TEST_RUN_DIR=$RUN_DIR
+  export RUST_TEST_NOCAPTURE=1 # the stories say what they saw
+}
+
+# Stops the servers and deletes all that is theirs, but for the logs.
+test_servers_end() {
+  local component
+  reverse "${SERVERS[@]}"
+  for component in "${REVERSED[@]}"; do component_stop "$component"; done
+  rm -rf "$KEPT_LOGS"
+  [[ ! -d $RUN_DIR/log ]] || mv "$RUN_DIR/log" "$KEPT_LOGS"
+  for component in "${REVERSED[@]}"; do component_purge "$component"; done
+  run_dir_tidy
+  say "The logs: $KEPT_LOGS"
+}
