@@ -126,10 +126,7 @@ begin atomic
                 end if;
                 perform set_config(pins[i], former[i], true) from generate_subscripts(pins, 1) as i;
             end if;
-            -- A transaction that has notified cannot be prepared.
-            if pg_sequence_last_value('replication.wake_wanted') = 2 and current_setting('max_prepared_transactions') = '0' then
-                perform pg_notify('replication_wake', '');
-            end if;
+            %11$s
             return null;
         end
         $capture$;
@@ -158,16 +155,18 @@ begin atomic
                 insert into replication.outbox_event (shape_id, operation) values (%3$s, 'T');
             end if;
             perform set_config(%4$L, 'yes', true);
-            if pg_sequence_last_value('replication.wake_wanted') = 2 and current_setting('max_prepared_transactions') = '0' then
-                perform pg_notify('replication_wake', '');
-            end if;
+            %11$s
             return null;
         end
         $capture$
         $format$,
         number, replication.text_settings(relation, shape.key_columns), shape.id, changed,
         'insert into replication.outbox_event (shape_id, operation, key_text, row_text)', key_text,
-        inserted_row, plainly, above_read_committed, key_columns)
+        inserted_row, plainly, above_read_committed, key_columns,
+        -- A transaction that has notified cannot be prepared.
+        $wake$if pg_sequence_last_value('replication.wake_wanted') = 2 and current_setting('max_prepared_transactions') = '0' then
+                perform pg_notify('replication_wake', '');
+            end if;$wake$)
     from reading;
 end;
 

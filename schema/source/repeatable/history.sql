@@ -20,6 +20,20 @@ language sql stable parallel safe
 set search_path = pg_catalog
 return left(md5(replication.source_id()), 14);
 
+-- Keeps outbox-publisher from running until the caller's transaction ends; refuses while it runs.
+create or replace function replication.keep_publisher_out() returns void
+language plpgsql
+set search_path = pg_catalog
+as $keep_out$
+begin
+    -- Its lock, of shared/src/leadership.rs.
+    if not pg_try_advisory_xact_lock(x'7265706c0002'::bigint) then
+        raise exception 'outbox-publisher runs on this database' using errcode = 'object_in_use',
+            hint = 'Stop it first: ./stop-replication.sh outbox-publisher';
+    end if;
+end
+$keep_out$;
+
 -- Begins a new history: forgets all ticks and events, and sends every attached table as it is now, in the
 -- caller's transaction. Returns the new name of this source, for replication.adopt_source in the target.
 --
@@ -36,11 +50,7 @@ begin
         raise exception 'replication.start_over must run in a READ COMMITTED transaction: it has to see what it waited for'
             using errcode = 'invalid_transaction_state';
     end if;
-    -- The publisher's lock, of shared/src/leadership.rs.
-    if not pg_try_advisory_xact_lock(x'7265706c0002'::bigint) then
-        raise exception 'outbox-publisher runs on this database' using errcode = 'object_in_use',
-            hint = 'Stop it first: ./stop-replication.sh outbox-publisher';
-    end if;
+    perform replication.keep_publisher_out();
     -- Tables before the outbox, as every writer takes them.
     for attached in select a.relation from replication.attached a order by a.relation loop
         execute format('lock table %s in share row exclusive mode', attached);
@@ -71,10 +81,7 @@ as $rebind$
 declare
     former text;
 begin
-    if not pg_try_advisory_xact_lock(x'7265706c0002'::bigint) then
-        raise exception 'outbox-publisher runs on this database' using errcode = 'object_in_use',
-            hint = 'Stop it first: ./stop-replication.sh outbox-publisher';
-    end if;
+    perform replication.keep_publisher_out();
     select p.target into former from replication.progress p;
     -- Where the next one stands, it says itself.
     update replication.progress set target = null;
