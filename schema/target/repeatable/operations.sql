@@ -34,26 +34,9 @@ comment on function replication.adopt_source(text) is
 
 -- What holds this target: for each source transaction of the ticks that wait, its events. Empty while nothing is held.
 create or replace view replication.hold_status as
-select p.held_since, p.held_error, e.tick, (e.event ->> 'txid')::bigint as txid, e.event ->> 'operation' as operation,
-       (e.shape ->> 'schema') || '.' || (e.shape ->> 'table') as table_name,
-       replication.row_as_json(replication.json_texts(e.shape -> 'key'), e.event ->> 'key') as key,
-       replication.row_as_json(replication.json_texts(e.shape -> 'columns'), e.event ->> 'row') as data
+select p.held_since, p.held_error, e.tick, e.txid, e.operation, e.table_name, e.key, e.data
 from replication.position p
-cross join lateral (
-    select b.tick, event.json as event,
-           (select s.json from json_array_elements(message.shapes) as s (json)
-            where s.json ->> 'id' = event.json ->> 'shape' limit 1) as shape
-    from replication.inbox_batch b
-    -- A message is parsed once, however many events it has: OFFSET 0 keeps the planner from repeating it.
-    cross join lateral (
-        select parsed.json -> 'events' as events, parsed.json -> 'shapes' as shapes,
-               (parsed.json ->> 'first')::bigint as first
-        from (select b.payload::json as json offset 0) as parsed
-        offset 0) as message
-    cross join lateral json_array_elements(message.events) with ordinality as event (json, number)
-    where b.tick > coalesce(p.applied_tick, 0)
-      and message.first + event.number - 1 between b.first_ordinal and b.last_ordinal
-) as e
+join replication.inbox_event e on e.tick > coalesce(p.applied_tick, 0)
 where p.held_since is not null;
 comment on view replication.hold_status is
     'What holds this target and what waits, event by event; txid is what replication.skip_transaction takes.';

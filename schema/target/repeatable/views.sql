@@ -2,24 +2,20 @@
 
 select replication.drop_short_name('inbox');
 select replication.drop_short_name('processed_events');
-drop view if exists replication.inbox, replication.target_status, replication.target_drift;
+drop view if exists replication.hold_status, replication.inbox, replication.inbox_event, replication.target_status, replication.target_drift;
 
--- The inbox, event by event. created_at is when the event's message was stored here. A message is
--- parsed once, however many events it has (hence OFFSET 0, which keeps the planner from repeating it).
-create view replication.inbox as
-select (e.event ->> 'event_id')::uuid as event_id,
+-- What the batches of the inbox hold, event by event. A message is parsed once, however many events it has (hence
+-- OFFSET 0, which keeps the planner from repeating it).
+create view replication.inbox_event as
+select b.tick, b.tick_id, b.received_at,
+       message.first + e.number - 1 as ordinal,
+       (e.event ->> 'event_id')::uuid as event_id,
+       (e.event ->> 'txid')::bigint as txid,
        (shape.shape ->> 'schema') || '.' || (shape.shape ->> 'table') as table_name,
        e.event ->> 'operation' as operation,
        replication.row_as_json(replication.json_texts(shape.shape -> 'key'), e.event ->> 'key') as key,
-       replication.row_as_json(replication.json_texts(shape.shape -> 'columns'), e.event ->> 'row') as data,
-       b.received_at as created_at,
-       a.tick is not null as processed,
-       a.applied_at as processed_at,
-       case when a.tick is null then (select p.held_error from replication.position p) end as error,
-       b.tick,
-       message.first + e.number - 1 as ordinal
+       replication.row_as_json(replication.json_texts(shape.shape -> 'columns'), e.event ->> 'row') as data
 from replication.inbox_batch b
-left join replication.applied_tick a on a.tick = b.tick and a.tick_id = b.tick_id
 cross join lateral (
     select parsed.json -> 'events' as events, parsed.json -> 'shapes' as shapes,
            (parsed.json ->> 'first')::bigint as first
@@ -31,6 +27,18 @@ cross join lateral (
     where s.shape ->> 'id' = e.event ->> 'shape' limit 1) as shape
 -- A batch that overlapped what was there was stored from its first new event on.
 where message.first + e.number - 1 between b.first_ordinal and b.last_ordinal;
+
+-- The inbox as people look at it. created_at is when the event's message was stored here.
+create view replication.inbox as
+select e.event_id, e.table_name, e.operation, e.key, e.data,
+       e.received_at as created_at,
+       a.tick is not null as processed,
+       a.applied_at as processed_at,
+       case when a.tick is null then (select p.held_error from replication.position p) end as error,
+       e.tick,
+       e.ordinal
+from replication.inbox_event e
+left join replication.applied_tick a on a.tick = e.tick and a.tick_id = e.tick_id;
 comment on view replication.inbox is
     'One row per event. The table behind it, replication.inbox_batch, has one row per message.';
 
