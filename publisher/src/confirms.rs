@@ -64,6 +64,7 @@ impl Confirms {
             target: None,
             speakers: Speakers::default(),
             strangers: Strangers::default(),
+            needed: None,
             resends: Resends::default(),
             complaint: Complaint::default(),
         };
@@ -113,6 +114,8 @@ struct Listener<'a> {
     target: Option<String>,
     speakers: Speakers,
     strangers: Strangers,
+    /// The tick that the target needed last.
+    needed: Option<i64>,
     resends: Resends,
     complaint: Complaint,
 }
@@ -130,11 +133,14 @@ impl Listener<'_> {
             return Ok(());
         }
         self.check_retention(&confirm)?;
-        if let Some(received) = confirm.received {
-            self.check_history(received.tick)?;
+        let received = confirm.received.map(|received| received.tick);
+        if let Some(received) = received {
+            self.check_history(received)?;
         }
         if let Some(applied) = confirm.applied {
-            self.check_history(applied)?;
+            if received != Some(applied) {
+                self.check_history(applied)?;
+            }
             self.state.confirm(applied.number);
             shared::kill_point::reached("confirmed");
         }
@@ -206,9 +212,14 @@ impl Listener<'_> {
         Ok(())
     }
 
-    /// What the target needs next must still be there.
+    /// What the target needs next must still be there. As what is not confirmed is never pruned, that is looked up
+    /// for the first confirm, and for a target that went back.
     fn check_retention(&mut self, confirm: &Confirm) -> Result<()> {
-        let (needed, oldest) = (place_after(confirm).tick, outbox::oldest_tick(&mut self.client)?);
+        let needed = place_after(confirm).tick;
+        if self.needed.replace(needed).is_some_and(|before| needed >= before) {
+            return Ok(());
+        }
+        let oldest = outbox::oldest_tick(&mut self.client)?;
         if needed > oldest { Ok(()) } else { Err(outbox::ticks_are_gone(needed, oldest)) }
     }
 
