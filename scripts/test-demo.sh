@@ -115,9 +115,12 @@ story_of_a_target_that_was_changed() {
 }
 
 story_of_a_capture_with_a_hole() {
+  # Whose audit may see the hole as well, or not: its error would be in the log for the stories behind.
+  quietly "$ROOT/stop-replication.sh" outbox-publisher
   in_a "alter table payments disable trigger replication_insert"
   check_says 2 "A does not capture every change: public.payments: its capture trigger for insert is not enabled always"
   in_a "alter table payments enable always trigger replication_insert"
+  quietly "$ROOT/start-replication.sh" outbox-publisher
   check_says 1 "data-generator: stopped on purpose"
 }
 
