@@ -90,13 +90,15 @@ nats_page() {
     "http://127.0.0.1:$(component_port "$1" MONITOR_PORT)$2" 2>&1
 }
 
-# What a zone's nodes know together.
-nats_has_leader() {
-  nats_page "$1" /jsz | tr --delete ' \n' | grep --quiet '"meta_cluster":{[^}]*"leader":"[^"]'
-}
+# What a zone's nodes know together. (Not by `| grep --quiet`, which ends at the first match: what writes to it may
+# then die of SIGPIPE, and with pipefail the answer is "no".)
+nats_has_leader() { nats_page_matches "$1" /jsz '"meta_cluster":[{][^}]*"leader":"[^"]'; }
+nats_has_gateway() { nats_page_matches "$1" /gatewayz '"outbound_gateways":[{]"'; }
 
-nats_has_gateway() {
-  nats_page "$1" /gatewayz | tr --delete ' \n' | grep --quiet '"outbound_gateways":{"'
+# Whether a page, without its spaces, has the regular expression.
+nats_page_matches() {
+  local page
+  page=$(nats_page "$1" "$2") && [[ ${page//[[:space:]]/} =~ $3 ]]
 }
 
 # A stop on purpose is remembered, so that check-replication.sh can tell it from a crash.

@@ -10,7 +10,10 @@ ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 source "$ROOT/scripts/console.sh"
 
 # Whether programs can use the locale.
-locale_is_there() { locale --all-locales | grep --quiet --line-regexp --ignore-case "$1.utf-\?8"; }
+locale_is_there() {
+  local all
+  all=$(locale --all-locales) && grep --quiet --line-regexp --ignore-case "$1.utf-\?8" <<<"$all"
+}
 
 locale_make() {
   [[ -f /usr/share/i18n/locales/$1 ]] || "$ROOT/scripts/install-packages.sh" locales

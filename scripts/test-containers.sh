@@ -146,8 +146,8 @@ story_of_a_start() {
     component_healthy "$component" >/dev/null || die "$component is not healthy: $(component_healthy "$component")"
     until_healthy_for_docker "$component"
   done
-  docker logs outbox-publisher 2>&1 | grep --quiet 'POLL_INTERVAL 0.2 s, BATCH_SIZE 50' || die "outbox-publisher has other settings"
-  docker logs data-generator 2>&1 | grep --quiet 'GENERATION_INTERVAL 0.2 s' || die "data-generator has other settings"
+  says "POLL_INTERVAL 0.2 s, BATCH_SIZE 50" 0 docker logs outbox-publisher
+  says "GENERATION_INTERVAL 0.2 s" 0 docker logs data-generator
   until_users 20
   green "eleven containers started"
   says "runs in the other way (--docker)" 1 "$ROOT/start-replication.sh" --native

@@ -6,8 +6,10 @@ readonly ERRORS_LINES_MAX=20000 # bounds the work: of a log of gigabytes only th
 
 # What every orderly start and stop writes, and what is said better elsewhere: that a server died, by the components
 # section; and that a client died or gave up a server that hung ("connection to client lost"), by the client's log.
+# A NATS node that gives up a peer which no longer answers (a cut of the gateways) says "Stale Connection": whether
+# the gateways have found each other again is in the components section too.
 readonly ERRORS_EXPECTED_POSTGRES='FATAL:  (the database system is |terminating connection due to administrator command|terminating connection due to unexpected postmaster exit|connection to client lost)'
-readonly ERRORS_EXPECTED_NATS='connection refused|Error getting IP for |Error flushing|Error (trying to connect|connecting) to (route|(explicit |implicit )?gateway)'
+readonly ERRORS_EXPECTED_NATS='connection refused|Error getting IP for |Error flushing|Error (trying to connect|connecting) to (route|(explicit |implicit )?gateway)|(Gateway|Route) Error .Stale Connection'
 
 # Prints "COUNT LAST_LINE" for one component.
 errors_of() {
