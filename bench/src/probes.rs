@@ -3,11 +3,12 @@
 //! One session commits probe transactions in A (a user and four payments, like those of the load, with ids
 //! known beforehand) at times fixed beforehand, whatever became of the probes before. The clock of a
 //! probe starts when its commit has returned. Another session asks B for the user of the oldest
-//! probe under way, again and again: without a pause for the first millisecond, then with a short one,
-//! so that the resolution suits what is measured and the processors stay with those who are measured.
-//! The clock stops when the answer has it: what is measured includes one way to B and back, and is at most
-//! one such question too long ([`Latencies::poll_ms`]). Nothing is asked while no probe is under way, and
-//! both systems are asked alike. Both apply in order, so asking for one probe at a time misses nothing.
+//! probe under way, again and again: without a pause for the first millisecond, then with one of a twentieth of
+//! the probe's age, so that the resolution suits what is measured and the processors stay with those who are
+//! measured. The clock stops when the answer has it: what is measured includes one way to B and back, and is at
+//! most one such question, or a twentieth, too long ([`Latencies::poll_ms`]). Nothing is asked while no probe is
+//! under way, and both systems are asked alike. Both apply in order, so asking for one probe at a time misses
+//! nothing.
 
 use crate::place::{Place, Zone};
 use anyhow::{Context, Result, anyhow, bail};
@@ -18,8 +19,8 @@ use uuid::Uuid;
 
 /// B is asked without a pause for so long after a commit…
 const EAGER: Duration = Duration::from_millis(1);
-/// …and then with this one (the kernel adds some 60 µs to it).
-const PAUSE: Duration = Duration::from_micros(100);
+/// …and then with a pause of its age divided by this (the kernel adds some 60 µs).
+const AGE_PER_PAUSE: u32 = 20;
 /// A probe that is not visible by then means that the system is broken.
 const DEADLINE: Duration = Duration::from_secs(300);
 
@@ -157,11 +158,12 @@ impl Looking {
             let first_poll = Instant::now();
             while self.session.query(&self.visible, &[&probe.id])?.is_empty() {
                 polls += 1;
-                if probe.at.elapsed() > DEADLINE {
+                let age = probe.at.elapsed();
+                if age > DEADLINE {
                     bail!("a transaction committed in A is not visible in B after {} s", DEADLINE.as_secs());
                 }
-                if probe.at.elapsed() > EAGER {
-                    std::thread::sleep(PAUSE);
+                if age > EAGER {
+                    std::thread::sleep(age / AGE_PER_PAUSE);
                 }
             }
             polls += 1;
