@@ -42,7 +42,7 @@ use uplink::Uplink;
 /// Workers that decode messages side by side.
 const DECODERS: usize = 2;
 /// Messages between two stages: enough to form large groups, few enough to bound memory.
-const MESSAGES_IN_FLIGHT: usize = 64;
+const MESSAGES_IN_FLIGHT: usize = 24;
 
 fn main() -> ExitCode {
     run_service("inbox-processor", Side::Target, start)
@@ -54,7 +54,7 @@ fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
     let Settings { database, broker, stream, confirm_subject, refusal_subject, group_events_max, retention } =
         settings;
 
-    let (to_decode, pulled) = bounded(MESSAGES_IN_FLIGHT);
+    let (to_decode, pulled) = bounded(DECODERS);
     let (to_apply, decoded) = bounded(MESSAGES_IN_FLIGHT);
     let uplink = Arc::new(Uplink::new(confirm_subject));
 
