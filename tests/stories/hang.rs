@@ -148,3 +148,27 @@ fn a_nats_server_that_accepts_and_never_answers_is_left_for_the_next() {
     replication.wait_until_caught_up();
     assert_eq!(assert_equal(&replication), (2, 0));
 }
+
+#[test]
+fn pulls_that_end_without_a_word_hold_up_nothing() {
+    let mut replication = Replication::prepare("lost_pulls", &[]);
+    let nodes = replication.processor.proxy("NATS_URL");
+    replication.processor.start();
+    replication.publisher.start();
+    add_user(&replication, "before");
+    replication.wait_until_caught_up();
+
+    // nats-server 2.9 forgets at times to say that a pull has expired.
+    nodes.iter().for_each(crate::harness::Proxy::withhold_expiries);
+    let begun = Instant::now();
+    let mut added = 1;
+    while begun.elapsed() < Duration::from_secs(8) {
+        add_user(&replication, &format!("user {added}"));
+        added += 1;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (added, 0));
+    let log = replication.processor.log();
+    assert!(!log.contains("does not answer a pull"), "{log}");
+}

@@ -1,7 +1,10 @@
-//! A TCP proxy whose connections can be cut, and through which nothing passes for a while.
+//! A TCP proxy whose connections can be cut, and through which nothing passes for a while, or all but one kind of
+//! answer.
 
+use std::borrow::Cow;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::Builder;
@@ -17,6 +20,7 @@ pub(crate) struct Proxy {
 #[derive(Default)]
 struct Link {
     holed: AtomicBool,
+    without_expiries: AtomicBool,
     ended: AtomicBool,
     /// Both sides of every connection.
     sockets: Mutex<Vec<TcpStream>>,
@@ -47,6 +51,11 @@ impl Proxy {
     /// are accepted and get no answer.
     pub(crate) fn black_hole(&self) {
         self.link.holed.store(true, Ordering::Release);
+    }
+
+    /// From now on a NATS server's word that a pull has expired does not pass.
+    pub(crate) fn withhold_expiries(&self) {
+        self.link.without_expiries.store(true, Ordering::Release);
     }
 
     /// Everything passes again, also what was held up.
@@ -96,7 +105,13 @@ impl Link {
         let mut bytes = vec![0; 64 * 1024];
         while let Ok(read) = from.read(&mut bytes) {
             self.wait_until_open();
-            if read == 0 || to.write_all(&bytes[..read]).is_err() {
+            let mut passing = Cow::Borrowed(&bytes[..read]);
+            if self.without_expiries.load(Ordering::Acquire) {
+                while let Some(expiry) = find_expiry(&passing) {
+                    passing.to_mut().drain(expiry);
+                }
+            }
+            if read == 0 || to.write_all(&passing).is_err() {
                 break;
             }
         }
@@ -119,6 +134,16 @@ impl Link {
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
+}
+
+/// Where a status 408 with its frame is: `HMSG <subject> <sid> <header bytes> <all bytes>\r\n…\r\n`.
+fn find_expiry(bytes: &[u8]) -> Option<Range<usize>> {
+    let find = |bytes: &[u8], what: &[u8]| bytes.windows(what.len()).position(|window| window == what);
+    let content = find(bytes, b"NATS/1.0 408")?;
+    let start = bytes[..content].windows(5).rposition(|window| window == b"HMSG ")?;
+    let head = std::str::from_utf8(&bytes[start..content]).ok()?;
+    let length: usize = head.split_whitespace().last()?.parse().ok()?;
+    Some(start..(content + length + 2).min(bytes.len()))
 }
 
 fn start_thread(body: impl FnOnce() + Send + 'static) {
