@@ -9,6 +9,7 @@ readonly SETTINGS=(
 
   POSTGRES_PASSWORD=password
   POSTGRES_MAX_CONNECTIONS=100
+  NATS_GOMAXPROCS=1
   NATS_PASSWORD=password123
   NATS_ADMIN_PASSWORD=password123
   NATS_CLUSTER_PASSWORD=password123
@@ -90,6 +91,9 @@ settings_check() {
       *_PORT)
         [[ $value =~ ^[1-9][0-9]{0,4}$ && $value -le 65535 ]] \
           || die "$name is '$value': a port is a number from 1 to 65535."
+        ;;
+      POSTGRES_MAX_CONNECTIONS | NATS_GOMAXPROCS)
+        [[ $value =~ ^[1-9][0-9]{0,4}$ ]] || die "$name is '$value': it is a number from 1 on."
         ;;
       *_PASSWORD) # they become parts of URLs and of NATS configuration
         [[ $value =~ ^[A-Za-z0-9._~-]+$ ]] \
