@@ -29,7 +29,8 @@ impl Report {
         for (kind, recoveries) in &self.recoveries {
             let mut sorted = recoveries.clone();
             sorted.sort_unstable();
-            let (median, worst) = (sorted[sorted.len() / 2], sorted[sorted.len() - 1]);
+            let (middle, last) = (sorted.len() / 2, sorted.len() - 1);
+            let (median, worst) = ((sorted[middle] + sorted[last - middle]) / 2, sorted[last]);
             println!(
                 "{kind:<36} {:>5} {:>9.1} {:>9.1}",
                 sorted.len(),
