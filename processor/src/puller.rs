@@ -102,7 +102,8 @@ impl Puller {
         while brought < PULL_MESSAGES && !stop.requested() {
             connection.check()?;
             self.hear_refusals(refusals, connection)?;
-            if brought > 0 && asked.elapsed() > PULL_RENEWED {
+            // Not while messages of this one lie here: they would pile up.
+            if brought > 0 && messages.is_empty() && asked.elapsed() > PULL_RENEWED {
                 return Ok(());
             }
             let message = match messages.recv_timeout(REST) {

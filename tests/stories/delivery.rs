@@ -5,7 +5,7 @@ use postgres::Client;
 use shared::broker::Incoming;
 use shared::wire::{Batch, events_subject};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Counts every write to the target's tables, so that a second application cannot hide behind an
 /// upsert that changes nothing.
@@ -36,6 +36,38 @@ pub(crate) fn applied_tick(target: &mut Client) -> i64 {
 
 fn audited(target: &mut Client) -> i64 {
     target.query_one("select count(*) from audit", &[]).unwrap().get(0)
+}
+
+#[test]
+fn a_processor_that_is_slow_takes_no_more_messages_than_it_can_hold() {
+    const MESSAGES: i32 = 1500;
+    let settings = [("BATCH_SIZE", "1"), ("BATCH_SIZE_MAX", "1")];
+    let replication = Replication::start_with("slow_processor", &settings);
+    replication
+        .target()
+        .batch_execute(
+            "create function take_long() returns trigger language plpgsql as $$
+             begin perform pg_sleep(0.05); return new; end $$;
+             create trigger take_long before insert on replication.inbox_batch
+                 for each row execute function take_long();
+             alter table replication.inbox_batch enable always trigger take_long",
+        )
+        .unwrap();
+    Demo::add_users(&mut replication.source(), MESSAGES);
+
+    let mut most = 0;
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(10) {
+        let taken = replication.consumer().and_then(|consumer| consumer["num_ack_pending"].as_i64());
+        most = most.max(taken.unwrap_or(0));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // One pull in the making, one taken over, and what lies between the stages.
+    println!("{most} messages were under way");
+    assert!((50..=250).contains(&most), "{most} messages were under way");
+    replication.target().batch_execute("drop trigger take_long on replication.inbox_batch").unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication).0, MESSAGES.unsigned_abs() as usize);
 }
 
 #[test]

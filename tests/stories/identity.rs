@@ -220,12 +220,8 @@ fn a_stray_processor_that_takes_the_messages_confirms_and_prunes_nothing() {
     replication.wait_until_caught_up();
     replication.processor.kill();
     replication.copy_target("stray_staging");
-    let nats = replication.nats_b();
     wait_for("no pull of the one that was killed can take a message with it", || {
-        let subject = format!("$JS.API.CONSUMER.INFO.{}.inbox-processor", replication.name());
-        let answer = nats.request(&subject, Vec::new(), Duration::from_secs(1)).ok()?;
-        let consumer: serde_json::Value = serde_json::from_slice(&answer.data).unwrap();
-        (consumer["num_waiting"] == 0).then_some(())
+        (replication.consumer()?["num_waiting"] == 0).then_some(())
     });
     let mut stray = replication.stray_processor("stray_staging");
     stray.start();

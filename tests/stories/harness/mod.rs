@@ -320,6 +320,13 @@ impl Replication {
     }
 
     /// Deletes the stream with all that is in it.
+    /// What the server says of the processor's consumer; none while nobody answers.
+    pub(crate) fn consumer(&self) -> Option<serde_json::Value> {
+        let subject = format!("$JS.API.CONSUMER.INFO.{}.inbox-processor", self.name());
+        let answer = self.nats_b().request(&subject, Vec::new(), Duration::from_secs(1)).ok()?;
+        serde_json::from_slice(&answer.data).ok()
+    }
+
     pub(crate) fn delete_stream(&self) {
         let subject = format!("$JS.API.STREAM.DELETE.{}", self.name);
         let nats = self.nats_b();
