@@ -41,8 +41,8 @@ use uplink::Uplink;
 
 /// Workers that decode messages side by side.
 const DECODERS: usize = 2;
-/// Messages between two stages: enough to form large groups, few enough to bound memory.
-const MESSAGES_IN_FLIGHT: usize = 24;
+/// Decoded messages that wait to be applied: enough to form large groups, few enough to bound memory.
+const MESSAGES_DECODED: usize = 24;
 
 fn main() -> ExitCode {
     run_service("inbox-processor", Side::Target, start)
@@ -55,7 +55,7 @@ fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
         settings;
 
     let (to_decode, pulled) = bounded(DECODERS);
-    let (to_apply, decoded) = bounded(MESSAGES_IN_FLIGHT);
+    let (to_apply, decoded) = bounded(MESSAGES_DECODED);
     let uplink = Arc::new(Uplink::new(confirm_subject));
 
     let puller = puller::Puller::new(broker, stream, refusal_subject, uplink.clone(), to_decode);

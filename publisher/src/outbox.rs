@@ -307,26 +307,6 @@ impl TickReader {
     }
 }
 
-macro_rules! events_between_snapshots {
-    ($columns:literal) => {
-        concat!(
-            "select ",
-            $columns,
-            " from replication.outbox_event
-              where txid >= pg_snapshot_xmax($1::text::pg_snapshot)
-                and txid < pg_snapshot_xmax($2::text::pg_snapshot)
-                and pg_visible_in_snapshot(txid, $2::text::pg_snapshot)
-              union all
-              select ",
-            $columns,
-            " from replication.outbox_event
-              where txid = any (array(select pg_snapshot_xip($1::text::pg_snapshot)))
-                and txid < pg_snapshot_xmax($1::text::pg_snapshot)
-                and pg_visible_in_snapshot(txid, $2::text::pg_snapshot)"
-        )
-    };
-}
-
 /// Whether the caller of [`TickReader::read`] wants more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
@@ -342,17 +322,23 @@ pub(crate) enum Next {
 /// First the transactions alone, from the index, in their order ("offset 0" keeps it); then, with the plan that
 /// [`TickReader::new`] pins, the rows of one after the other, as they are asked for: however large the tick is, rows
 /// are never sorted all together, and the first comes soon.
-const EVENTS_OF_A_TICK: &str = concat!(
-    "select n, total, id, txid, shape_id, operation, key_text, row_text
-     from (select e.*, of_tick.last_id, of_tick.total, row_number() over (order by of_tick.last_id, e.id) as n
-           from (select txid, max(id) as last_id, (sum(count(*)) over ())::bigint as total
-                 from (",
-    events_between_snapshots!("txid, id"),
-    ") ids group by txid order by last_id offset 0) of_tick
-           join replication.outbox_event e on e.txid = of_tick.txid) numbered
-     where n > $3 and (select exists (select from replication.tick where tick = $4))
-     order by last_id, id"
-);
+const EVENTS_OF_A_TICK: &str = "
+    select n, total, id, txid, shape_id, operation, key_text, row_text
+    from (select e.*, of_tick.last_id, of_tick.total, row_number() over (order by of_tick.last_id, e.id) as n
+          from (select txid, max(id) as last_id, (sum(count(*)) over ())::bigint as total
+                from (select txid, id from replication.outbox_event
+                      where txid >= pg_snapshot_xmax($1::text::pg_snapshot)
+                        and txid < pg_snapshot_xmax($2::text::pg_snapshot)
+                        and pg_visible_in_snapshot(txid, $2::text::pg_snapshot)
+                      union all
+                      select txid, id from replication.outbox_event
+                      where txid = any (array(select pg_snapshot_xip($1::text::pg_snapshot)))
+                        and txid < pg_snapshot_xmax($1::text::pg_snapshot)
+                        and pg_visible_in_snapshot(txid, $2::text::pg_snapshot)) ids
+                group by txid order by last_id offset 0) of_tick
+          join replication.outbox_event e on e.txid = of_tick.txid) numbered
+    where n > $3 and (select exists (select from replication.tick where tick = $4))
+    order by last_id, id";
 
 /// Why there is nothing to go on with: the target needs ticks from `first` on, and those up to `last` are gone.
 pub(crate) fn ticks_are_gone(first: i64, last: i64) -> anyhow::Error {

@@ -55,10 +55,11 @@ fn a_processor_that_is_slow_takes_no_more_messages_than_it_can_hold() {
         .unwrap();
     Demo::add_users(&mut replication.source(), MESSAGES);
 
+    let nats = replication.nats_b();
     let mut most = 0;
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(10) {
-        let taken = replication.consumer().and_then(|consumer| consumer["num_ack_pending"].as_i64());
+        let taken = replication.consumer(&nats).and_then(|consumer| consumer["num_ack_pending"].as_i64());
         most = most.max(taken.unwrap_or(0));
         std::thread::sleep(Duration::from_millis(100));
     }

@@ -220,8 +220,9 @@ fn a_stray_processor_that_takes_the_messages_confirms_and_prunes_nothing() {
     replication.wait_until_caught_up();
     replication.processor.kill();
     replication.copy_target("stray_staging");
+    let nats = replication.nats_b();
     wait_for("no pull of the one that was killed can take a message with it", || {
-        (replication.consumer()?["num_waiting"] == 0).then_some(())
+        (replication.consumer(&nats)?["num_waiting"] == 0).then_some(())
     });
     let mut stray = replication.stray_processor("stray_staging");
     stray.start();

@@ -319,14 +319,14 @@ impl Replication {
         wait_for("a server of cluster B takes connections", || broker.connect().ok())
     }
 
-    /// Deletes the stream with all that is in it.
-    /// What the server says of the processor's consumer; none while nobody answers.
-    pub(crate) fn consumer(&self) -> Option<serde_json::Value> {
-        let subject = format!("$JS.API.CONSUMER.INFO.{}.inbox-processor", self.name());
-        let answer = self.nats_b().request(&subject, Vec::new(), Duration::from_secs(1)).ok()?;
+    /// What cluster B says of the processor's consumer; none while nobody answers.
+    pub(crate) fn consumer(&self, nats: &Connection) -> Option<serde_json::Value> {
+        let subject = format!("$JS.API.CONSUMER.INFO.{}.inbox-processor", self.name);
+        let answer = nats.request(&subject, Vec::new(), Duration::from_secs(1)).ok()?;
         serde_json::from_slice(&answer.data).ok()
     }
 
+    /// Deletes the stream with all that is in it.
     pub(crate) fn delete_stream(&self) {
         let subject = format!("$JS.API.STREAM.DELETE.{}", self.name);
         let nats = self.nats_b();
