@@ -34,7 +34,13 @@ fn ordinary_roles_need_no_rights_on_the_outbox_and_no_search_path_deceives() {
              create function hostile.pg_notify(text, text) returns void language sql as 'select 1/0';
              create function hostile.no(int, int) returns bool language sql as 'select false';
              create operator hostile.= (leftarg = int, rightarg = int, function = hostile.no);
-             create table hostile.items (id int); create table hostile.outbox_event (id int)",
+             create function hostile.no(text, text) returns bool language sql as 'select false';
+             create operator hostile.<> (leftarg = text, rightarg = text, function = hostile.no);
+             create operator hostile.~~ (leftarg = text, rightarg = text, function = hostile.no);
+             create function hostile.current_setting(text, bool) returns text language sql as 'select 1/0';
+             create function hostile.current_setting(text) returns text language sql as 'select 1/0';
+             create domain hostile.text as int; create domain hostile.bool as int;
+             create table hostile.items (id int); create table hostile.new_rows (id int); create table hostile.outbox_event (id int)",
         )
         .unwrap();
     let sizes = run(
@@ -55,6 +61,29 @@ fn ordinary_roles_need_no_rights_on_the_outbox_and_no_search_path_deceives() {
     assert!(denied.unwrap_err().to_string().contains("db error"));
     let cleaned = "drop owned by capture_writer cascade; drop role if exists capture_writer";
     replication.source().batch_execute(cleaned).unwrap();
+}
+
+#[test]
+fn dates_arrive_as_they_are_in_whatever_style_a_session_writes_them() {
+    let replication = start_with_tables(
+        "capture_dates",
+        "create table dated (id int primary key, day date, at timestamptz, days date[]); alter table dated add gone date; alter table dated drop gone",
+        &["dated"],
+    );
+    // One session, so that one set of plans sees all of them.
+    let mut source = replication.source();
+    for (number, style) in
+        ["ISO, YMD", "German, DMY", "SQL, DMY", "ISO, MDY", "Postgres, MDY"].into_iter().enumerate()
+    {
+        let insert = format!(
+            "set datestyle = '{style}';
+             insert into dated values ({number}, make_date(2026, 2, 3), make_timestamptz(2026, 4, 5, 6, 7, 8), array[make_date(2026, 11, 12)])"
+        );
+        for sql in [&*insert, "update dated set day = day + 1"] {
+            assert_eq!(run_in(&mut source, &replication, &["dated"], sql), [number + 1]);
+        }
+        assert_eq!(source.query_one("show datestyle", &[]).unwrap().get::<_, String>(0), style);
+    }
 }
 
 #[test]
