@@ -26,7 +26,7 @@ const LARGE_TICK_EVENTS: i64 = 10_000;
 /// Nor is one of which so many bytes of rows wait.
 const LARGE_TICK_BYTES: usize = 32 * 1024 * 1024;
 /// Batches that wait to be applied; more, and receiving slows down.
-const BATCHES_WAITING: usize = 8;
+const BATCHES_WAITING: usize = 4;
 /// A transaction that gets nothing for so long holds up others for nothing.
 const BATCH_DEADLINE: Duration = Duration::from_secs(60);
 /// How often a wait looks whether a stop is requested.

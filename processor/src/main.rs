@@ -42,7 +42,7 @@ use uplink::Uplink;
 /// Workers that decode messages side by side.
 const DECODERS: usize = 2;
 /// Decoded messages that wait to be applied: enough to form large groups, few enough to bound memory.
-const MESSAGES_DECODED: usize = 24;
+const MESSAGES_DECODED: usize = 12;
 
 fn main() -> ExitCode {
     run_service("inbox-processor", Side::Target, start)

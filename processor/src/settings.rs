@@ -35,7 +35,7 @@ impl Settings {
     pub(crate) fn from_env(environment: &Environment) -> Result<Settings> {
         let prefix = environment.nats_name("NATS_SUBJECT_PREFIX", "replication")?;
         Ok(Settings {
-            group_events_max: environment.count("BATCH_SIZE_MAX", 1000, 1..=10_000)?,
+            group_events_max: environment.count("BATCH_SIZE_MAX", 2000, 1..=10_000)?,
             stream: Stream {
                 name: environment.nats_name("NATS_STREAM", "EVENTS")?,
                 subject: events_subject(&prefix),

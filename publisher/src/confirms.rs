@@ -65,6 +65,7 @@ impl Confirms {
             speakers: Speakers::default(),
             strangers: Strangers::default(),
             needed: None,
+            matched: Vec::new(),
             resends: Resends::default(),
             complaint: Complaint::default(),
         };
@@ -116,6 +117,8 @@ struct Listener<'a> {
     strangers: Strangers,
     /// The tick that the target needed last.
     needed: Option<i64>,
+    /// The ticks that the target claimed last, which this source has: it claims those of a large one with each batch.
+    matched: Vec<TickRef>,
     resends: Resends,
     complaint: Complaint,
 }
@@ -133,14 +136,8 @@ impl Listener<'_> {
             return Ok(());
         }
         self.check_retention(&confirm)?;
-        let received = confirm.received.map(|received| received.tick);
-        if let Some(received) = received {
-            self.check_history(received)?;
-        }
+        self.check_history(&confirm)?;
         if let Some(applied) = confirm.applied {
-            if received != Some(applied) {
-                self.check_history(applied)?;
-            }
             self.state.confirm(applied.number);
             shared::kill_point::reached("confirmed");
         }
@@ -223,8 +220,21 @@ impl Listener<'_> {
         if needed > oldest { Ok(()) } else { Err(outbox::ticks_are_gone(needed, oldest)) }
     }
 
-    /// A tick that the target knows must be one that this source took.
-    fn check_history(&mut self, claimed: TickRef) -> Result<()> {
+    /// The ticks that the target knows must be such that this source took.
+    fn check_history(&mut self, confirm: &Confirm) -> Result<()> {
+        let mut claimed: Vec<TickRef> =
+            confirm.received.map(|received| received.tick).into_iter().chain(confirm.applied).collect();
+        claimed.dedup();
+        if claimed != self.matched {
+            for tick in &claimed {
+                self.check_tick(*tick)?;
+            }
+            self.matched = claimed;
+        }
+        Ok(())
+    }
+
+    fn check_tick(&mut self, claimed: TickRef) -> Result<()> {
         match outbox::tick_id(&mut self.client, claimed.number)? {
             Some(id) if id == claimed.id => Ok(()),
             known => Err(anyhow!(

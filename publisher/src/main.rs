@@ -38,7 +38,7 @@ use std::sync::Arc;
 /// Workers that encode batches side by side.
 const ENCODERS: usize = 2;
 /// Batches between two stages: enough to keep both busy, few enough to bound memory.
-const BATCHES_IN_FLIGHT: usize = 16;
+const BATCHES_IN_FLIGHT: usize = 8;
 
 fn main() -> ExitCode {
     run_service("outbox-publisher", Side::Source, start)

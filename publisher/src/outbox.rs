@@ -317,7 +317,7 @@ pub(crate) enum Next {
 /// The events visible in snapshot $2 and not in $1, by PgQ's rule: two ranges of the index, never one
 /// condition with OR. Transactions in the order of their highest id, so that one that waited for
 /// another comes after it; events of a transaction by id. Nothing where tick $4, the one before, is gone:
-/// pruning deletes it together with the first of these events.
+/// pruning deletes it together with the first of these events. (A snapshot in a subquery is read once, not for each row.)
 ///
 /// First the transactions alone, from the index, in their order ("offset 0" keeps it); then, with the plan that
 /// [`TickReader::new`] pins, the rows of one after the other, as they are asked for: however large the tick is, rows
@@ -329,12 +329,12 @@ const EVENTS_OF_A_TICK: &str = "
                 from (select txid, id from replication.outbox_event
                       where txid >= pg_snapshot_xmax($1::text::pg_snapshot)
                         and txid < pg_snapshot_xmax($2::text::pg_snapshot)
-                        and pg_visible_in_snapshot(txid, $2::text::pg_snapshot)
+                        and pg_visible_in_snapshot(txid, (select $2::text::pg_snapshot))
                       union all
                       select txid, id from replication.outbox_event
                       where txid = any (array(select pg_snapshot_xip($1::text::pg_snapshot)))
                         and txid < pg_snapshot_xmax($1::text::pg_snapshot)
-                        and pg_visible_in_snapshot(txid, $2::text::pg_snapshot)) ids
+                        and pg_visible_in_snapshot(txid, (select $2::text::pg_snapshot))) ids
                 group by txid order by last_id offset 0) of_tick
           join replication.outbox_event e on e.txid = of_tick.txid) numbered
     where n > $3 and (select exists (select from replication.tick where tick = $4))

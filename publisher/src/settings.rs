@@ -36,7 +36,7 @@ impl Settings {
     pub(crate) fn from_env(environment: &Environment) -> Result<Settings> {
         let batch_sizes = BatchSizes {
             caught_up: environment.count("BATCH_SIZE", 25, 1..=10_000)?,
-            max: environment.count("BATCH_SIZE_MAX", 1000, 1..=10_000)?,
+            max: environment.count("BATCH_SIZE_MAX", 2000, 1..=10_000)?,
         };
         if batch_sizes.caught_up > batch_sizes.max {
             bail!(

@@ -6,7 +6,7 @@ use crate::harness::{Replication, assert_equal, count, wait_for};
 fn a_bad_setting_stops_the_service_at_start_with_what_is_allowed() {
     for (name, value, allowed) in [
         ("BATCH_SIZE", "0", "it takes a whole number from 1 to 10000"),
-        ("BATCH_SIZE", "2000", "it takes at most BATCH_SIZE_MAX, which is 1000"),
+        ("BATCH_SIZE", "3000", "it takes at most BATCH_SIZE_MAX, which is 2000"),
         ("GENERATION_INTERVAL", "0", "it takes seconds from 0.01 to 3600, fractions included"),
         ("POLL_INTERVAL", "soon", "it takes seconds from 0.01 to 60, fractions included"),
         ("NATS_URL", "http://127.0.0.1", "it takes nats://host:port"),
