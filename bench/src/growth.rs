@@ -1,17 +1,17 @@
 //! `--growth`: whether this system stays as fast and as small when there is more of something: a larger
-//! backlog, a large retained outbox, 20 tables, one very large transaction.
+//! backlog (beside native behind the same), a large retained outbox, 20 tables, one very large transaction.
 
 use crate::equality;
 use crate::load::{Amount, Load};
 use crate::machine::Machine;
 use crate::measure::EVENTS_PER_TRANSACTION;
-use crate::measure::catch_up::catch_up;
+use crate::measure::catch_up::{CatchUp, catch_up};
 use crate::options::Options;
 use crate::ours::Ours;
 use crate::picture::thousands;
 use crate::place::{Place, Zone};
 use crate::processes::memory_mib;
-use crate::system::{System, wait_until_caught_up};
+use crate::system::{Kind, System, wait_until_caught_up};
 use anyhow::{Context, Result, bail};
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 const BACKLOGS: [u64; 5] = [10_000, 100_000, 1_000_000, 5_000_000, 10_000_000];
 /// Behind which the other things are measured.
 const BACKLOG: u64 = 100_000;
+/// The retained outbox has so many times the events of the largest backlog.
+const RETAINED_PER_BACKLOG: u64 = 2;
 const TABLES: usize = 20;
 /// Of those, written by one transaction.
 const TABLES_PER_TRANSACTION: usize = 5;
@@ -27,6 +29,8 @@ struct Outcome {
     what: String,
     events: u64,
     took: Duration,
+    /// Events per second of native behind the same backlog.
+    native: Option<f64>,
     publisher_mib: f64,
     processor_mib: f64,
 }
@@ -45,7 +49,7 @@ pub(crate) fn run(place: &Place, options: &Options) -> Result<()> {
     for events in backlogs {
         note(backlog(place, events).context("a backlog")?);
     }
-    note(retained(place, most).context("a retained outbox")?);
+    note(retained(place, most * RETAINED_PER_BACKLOG).context("a retained outbox")?);
     note(many_tables(place).context("many tables")?);
     note(large_transaction(place, most.min(1_000_000)).context("a large transaction")?);
 
@@ -58,11 +62,27 @@ pub(crate) fn run(place: &Place, options: &Options) -> Result<()> {
 }
 
 fn backlog(place: &Place, events: u64) -> Result<Outcome> {
+    let native = behind_native(place, events).context("native")?;
     let mut ours = Ours::create(place)?;
     warm_up(place, &ours)?;
     ours.pause()?;
     let load = load_of(ours.database(), events);
-    follow(place, ours, format!("a backlog of {}", thousands(events as f64)), &load)
+    let outcome = follow(place, ours, format!("a backlog of {}", thousands(events as f64)), &load)?;
+    Ok(Outcome { native: Some(native.events_per_s()), ..outcome })
+}
+
+fn behind_native(place: &Place, events: u64) -> Result<CatchUp> {
+    let mut native = Kind::Native.create(place)?;
+    warm_up(place, &*native)?;
+    native.pause()?;
+    let load = load_of(native.database(), events);
+    let done = catch_up(place, &mut *native, &load)?;
+    wait_until_caught_up(place, &*native)?;
+    if let Some(difference) = equality::difference(place, &*native)? {
+        bail!("A DOES NOT EQUAL B: {difference}");
+    }
+    native.remove()?;
+    Ok(done)
 }
 
 fn retained(place: &Place, rows: u64) -> Result<Outcome> {
@@ -160,9 +180,9 @@ fn load_of(database: &str, events: u64) -> Load<'_> {
     Load::new(database, Amount::Transactions(transactions), 1).unflushed()
 }
 
-fn warm_up(place: &Place, ours: &Ours) -> Result<()> {
-    Load::new(ours.database(), Amount::Transactions(1000), 0).run(place)?;
-    wait_until_caught_up(place, ours)
+fn warm_up(place: &Place, system: &dyn System) -> Result<()> {
+    Load::new(system.database(), Amount::Transactions(1000), 0).run(place)?;
+    wait_until_caught_up(place, system)
 }
 
 /// Puts the load behind the paused system and lets it catch up.
@@ -182,17 +202,21 @@ fn finish(place: &Place, mut ours: Ours, what: String, events: u64, took: Durati
         bail!("A DOES NOT EQUAL B after {what}: {difference}");
     }
     ours.remove()?;
-    Ok(Outcome { what, events, took, publisher_mib: most[0], processor_mib: most[1] })
+    Ok(Outcome { what, events, took, native: None, publisher_mib: most[0], processor_mib: most[1] })
 }
 
 impl Outcome {
     fn line(&self) -> String {
         let seconds = self.took.as_secs_f64();
+        let rate = self.events as f64 / seconds;
+        let beside = self.native.map_or_else(
+            || " | ".to_owned(),
+            |native| format!("{} | {:.2}", thousands(native), rate / native),
+        );
         format!(
-            "{} | {:.2} | {} | {:.1} | {:.1}",
+            "{} | {seconds:.2} | {} | {beside} | {:.1} | {:.1}",
             self.what,
-            seconds,
-            thousands(self.events as f64 / seconds),
+            thousands(rate),
             self.publisher_mib,
             self.processor_mib
         )
@@ -205,7 +229,8 @@ fn report(place: &Place, outcomes: &[Outcome]) -> Result<String> {
         "# Results of bench-replication.sh --growth\n\n\
          Revision {}; {} cores, {:.1} GiB; PostgreSQL {}, nats-server {}. Each row in fresh databases; publisher and \
          processor begin together behind the backlog. **A equalled B** after each.\n\n\
-         | events | seconds | events/s | outbox-publisher, most MiB | inbox-processor, most MiB |\n|---|---|---|---|---|\n",
+         | events | seconds | events/s | native's events/s | against native | outbox-publisher, most MiB | inbox-processor, most MiB |\n\
+         |---|---|---|---|---|---|---|\n",
         machine.revision, machine.cores, machine.memory_gib, machine.postgres, machine.nats
     );
     for outcome in outcomes {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Messages and bytes of one pull.
-const PULL_MESSAGES: usize = 64;
+const PULL_MESSAGES: usize = 32;
 const PULL_BYTES: usize = 32 * 1024 * 1024;
 /// A pull ends after this time; one that brought nothing means that the stream is drained.
 const PULL_EXPIRES: Duration = Duration::from_secs(1);
