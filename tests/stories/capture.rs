@@ -47,6 +47,7 @@ fn ordinary_roles_need_no_rights_on_the_outbox_and_no_search_path_deceives() {
         &replication,
         &["public.items"],
         "set role capture_writer; set search_path = hostile, public, pg_catalog; set row_security = off;
+         create domain pg_temp.text as int4; create domain pg_temp.bool as int4; create temporary table new_rows (id int4);
          insert into public.items values (1, 1, 'a'), (2, 2, 'b'); update public.items set v = 'c' where id operator(pg_catalog.=) 1;
          delete from public.items where id operator(pg_catalog.=) 2",
     );
@@ -59,7 +60,16 @@ fn ordinary_roles_need_no_rights_on_the_outbox_and_no_search_path_deceives() {
     let denied =
         replication.source().batch_execute("set role capture_writer; select * from replication.outbox_event");
     assert!(denied.unwrap_err().to_string().contains("db error"));
-    let cleaned = "drop owned by capture_writer cascade; drop role if exists capture_writer";
+    // What the system does in the name of its owner takes nothing from a schema that others can write to.
+    replication.source().batch_execute("alter table items owner to capture_writer").unwrap();
+    replication.target().batch_execute("alter table items add w int").unwrap();
+    run(
+        &replication,
+        &["public.items"],
+        "set role capture_writer; create domain pg_temp.text as pg_catalog.text check (1 / 0 = 1);
+         alter table public.items add w int; insert into public.items values (10, 1, 'a', 1); update public.items set w = 2",
+    );
+    let cleaned = "alter table items owner to current_user; drop owned by capture_writer cascade; drop role if exists capture_writer";
     replication.source().batch_execute(cleaned).unwrap();
 }
 

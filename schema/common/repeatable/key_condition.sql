@@ -6,7 +6,7 @@
 create or replace function replication.key_condition(relation regclass, key_columns text[], left_alias text, right_alias text)
 returns text
 language sql stable
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 return (
     select string_agg(
                format('%s.%I operator(%I.%s) %s.%I', left_alias, a.attname, n.nspname, o.oprname, right_alias, a.attname),

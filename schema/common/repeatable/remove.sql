@@ -3,7 +3,7 @@
 -- Makes public.<name> as a view of replication.<name>, unless the application has something of that name.
 create or replace function replication.make_short_name(name text) returns void
 language plpgsql
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $make$
 begin
     if to_regclass(format('public.%I', name)) is null then
@@ -20,7 +20,7 @@ $make$;
 -- Drops public.<name> where it is ours: a view of the one in this schema.
 create or replace function replication.drop_short_name(name text) returns void
 language plpgsql
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $drop$
 begin
     if exists (select from pg_depend d join pg_rewrite r on r.oid = d.objid
@@ -36,7 +36,7 @@ $drop$;
 -- received stays there. Refuses while a service runs here.
 create or replace function replication.remove() returns void
 language plpgsql
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $remove$
 declare
     running text;

@@ -8,7 +8,7 @@
 -- transactions that are writing to it.
 create or replace function replication.attach(relation regclass) returns void
 language plpgsql
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $attach$
 declare
     shape replication.shape;
@@ -48,7 +48,7 @@ comment on function replication.attach(regclass) is
 -- Touches replication.attached and the triggers of the table. Takes the oid of a table that is gone, too.
 create or replace function replication.detach(relation regclass) returns void
 language plpgsql
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $detach$
 begin
     delete from replication.attached a where a.relation = detach.relation;

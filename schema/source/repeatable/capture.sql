@@ -4,7 +4,7 @@
 -- (it drops it in a row, and keeps it when it is cast).
 create or replace function replication.row_text(relation regclass, alias text) returns text
 language sql stable
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 return (
     select format('row(%s)::pg_catalog.text',
                   string_agg(format(case when 'xml'::regtype in (t.oid, t.typbasetype) then '%s.%I::pg_catalog.text' else '%s.%I' end,
@@ -17,7 +17,7 @@ return (
 -- the row as a whole, where no column is xml.
 create or replace function replication.inserted_row_text(relation regclass, alias text) returns text
 language sql stable
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 return (
     select case when bool_or('xml'::regtype in (t.oid, t.typbasetype)) then replication.row_text(relation, alias)
                 else format('(%s.*)::pg_catalog.text', alias) end
@@ -28,13 +28,13 @@ return (
 -- An older version had another form.
 drop function if exists replication.capture_functions(regclass, replication.shape), replication.text_settings(regclass, text[]);
 
--- The settings that decide how values of the table's types are written as text, and what they must be; all of them
--- for a type that is not known here.
+-- The settings that decide how values of the table's types are written as text, and the clauses that make them what they
+-- must be; all of them for a type that is not known here.
 -- The zone does not change which moment a text means; in a key the text must be the same as well.
 create or replace function replication.text_settings(relation regclass, key_columns text[])
-returns table (name text, value text)
+returns table (name text, clause text)
 language sql stable
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 begin atomic
     with recursive part (type, in_key) as (
         select a.atttypid, a.attname = any (key_columns)
@@ -64,7 +64,7 @@ begin atomic
             ('{bool,int2,int4,int8,numeric,oid,text,varchar,bpchar,char,name,uuid,json,jsonb,xml,inet,cidr,macaddr,macaddr8,bit,
                varbit,tsvector,tsquery,xid,xid8,pg_lsn}'::text[], null, null, false),
             ('{regclass,regproc,regprocedure,regoper,regoperator,regtype,regrole,regnamespace,regconfig,regdictionary,
-               regcollation}', 'search_path', 'pg_catalog', false),
+               regcollation}', 'search_path', null, false),
             ('{date,time,timetz,timestamp,timestamptz}', 'datestyle', 'ISO, YMD', false),
             ('{timestamptz}', 'timezone', 'UTC', true),
             ('{interval}', 'intervalstyle', 'postgres', false),
@@ -72,7 +72,9 @@ begin atomic
             ('{bytea}', 'bytea_output', 'hex', false),
             ('{money}', 'lc_monetary', 'C', false)
     )
-    select known.setting, known.value
+    select known.setting,
+           case known.setting when 'search_path' then 'set search_path = pg_catalog, pg_temp'
+                else format('set %I = %L', known.setting, known.value) end
     from known
     where known.setting is not null
       and exists (
@@ -105,7 +107,7 @@ end;
 -- and did not write is younger than its own id, so its age tells).
 create or replace function replication.capture_functions(relation regclass, shape replication.shape) returns text
 language sql stable
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 begin atomic
     with part as (
         select relation::oid as number,
@@ -117,10 +119,10 @@ begin atomic
                replication.inserted_row_text(relation, 'k') as inserted_row,
                replication.key_condition(relation, shape.key_columns, 't', 'k') as is_it,
                replication.key_condition(relation, shape.key_columns, 'own', 'k') as is_own,
-               (select coalesce(string_agg(format('set %I = %L', name, value), ' '), '')
+               (select coalesce(string_agg(clause, ' ') filter (where name <> 'search_path'), '')
                 from replication.text_settings(relation, shape.key_columns)) as text_settings,
                -- The style of dates, which almost every table has, is looked at instead: it is what it must be almost always.
-               (select coalesce(string_agg(format('set %I = %L', name, value), ' ') filter (where name <> 'datestyle'), '')
+               (select coalesce(string_agg(clause, ' ') filter (where name <> 'datestyle'), '')
                 from replication.text_settings(relation, shape.key_columns)) as rare_text_settings
     ),
     reading as (
@@ -165,7 +167,7 @@ begin atomic
 
         create or replace function replication.capture_%1$s() returns trigger
         language plpgsql security definer
-        set search_path = pg_catalog
+        set search_path = pg_catalog, pg_temp
         -- Better an error than rows that a policy hides from the capture.
         set row_security = off
         set enable_seqscan = off
@@ -174,7 +176,7 @@ begin atomic
         as $capture$
         declare
             above_read_committed constant boolean := current_setting('transaction_isolation') in ('repeatable read', 'serializable');
-            call_stack text;
+            call_stack pg_catalog.text;
         begin
             if tg_op = 'UPDATE' and above_read_committed then
                 %5$s select %3$s, 'U', %6$s, %9$s from (select %10$s from old_rows union select %10$s from new_rows) k;
@@ -204,7 +206,7 @@ begin atomic
                     and pg_catalog.current_setting('max_prepared_transactions') operator(pg_catalog.=) '0' then
                 perform pg_catalog.pg_notify('replication_wake', '');
             end if;$wake$,
-        $pins$(1, 'search_path', 'pg_catalog'), (2, 'datestyle', 'ISO, YMD'), (3, 'row_security', 'off'),
+        $pins$(1, 'search_path', 'pg_catalog, pg_temp'), (2, 'datestyle', 'ISO, YMD'), (3, 'row_security', 'off'),
                 (4, 'enable_seqscan', 'off'), (5, 'jit', 'off')$pins$,
         rare_text_settings,
         format($usual$coalesce(pg_catalog.current_setting(%L, true), '') operator(pg_catalog.<>) 'yes'
@@ -217,7 +219,7 @@ drop function if exists replication.capture_function(regclass, replication.shape
 -- The statement that creates one of a table's four capture triggers.
 create or replace function replication.capture_trigger(relation regclass, event text) returns text
 language sql stable
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 return format(
     'create or replace trigger %I after %s on %s %s for each statement execute function replication.%I()',
     'replication_' || event, event, relation,

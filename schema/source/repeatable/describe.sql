@@ -3,7 +3,7 @@
 -- Why rows of the table cannot be captured in full, with the remedy; null where they can.
 create or replace function replication.refusal(relation regclass, out reason text, out remedy text)
 language sql stable
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 begin atomic
     select case
                when c.oid is null then 'there is no such table'
@@ -37,7 +37,7 @@ end;
 -- What an attached table looks like; refuses what cannot be carried.
 create or replace function replication.describe(relation regclass) returns replication.shape
 language plpgsql stable
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $describe$
 declare
     shape replication.shape;

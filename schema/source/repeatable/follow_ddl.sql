@@ -6,7 +6,7 @@
 -- finds nothing changed.
 create or replace function replication.follow_ddl() returns event_trigger
 language plpgsql security definer
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $follow$
 declare
     changed regclass;

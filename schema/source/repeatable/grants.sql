@@ -2,7 +2,7 @@
 
 create or replace function replication.grant_to_publisher(role regrole) returns void
 language plpgsql
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $grant$
 begin
     execute format('grant usage on schema replication to %s', role);

@@ -3,27 +3,27 @@
 
 create or replace function replication.source_id() returns text
 language sql stable security definer   -- who may look at the outbox need not see the marks
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 return (select c.system_identifier || '/' || current_database() || coalesce('/' || p.history, '')
         from pg_control_system() c, replication.progress p);
 
 -- The WAL timeline that this server writes now: another one after each promotion. Null on a standby.
 create or replace function replication.wal_timeline() returns bigint
 language sql volatile
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 return case when not pg_is_in_recovery()
             then ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint end;
 
 -- The source's part of every event id: 14 hexadecimal digits that differ from source to source.
 create or replace function replication.source_digits() returns text
 language sql stable parallel safe
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 return left(md5(replication.source_id()), 14);
 
 -- Keeps outbox-publisher from running until the caller's transaction ends; refuses while it runs.
 create or replace function replication.keep_publisher_out() returns void
 language plpgsql
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $keep_out$
 begin
     -- Its lock, of shared/src/leadership.rs.
@@ -41,7 +41,7 @@ $keep_out$;
 -- tables, and lets none write until the caller's ends. Refuses while outbox-publisher runs.
 create or replace function replication.start_over() returns text
 language plpgsql
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $start_over$
 declare
     attached regclass;
@@ -76,7 +76,7 @@ comment on function replication.start_over() is
 -- started again. Returns the target so far.
 create or replace function replication.rebind_target() returns text
 language plpgsql
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $rebind$
 declare
     former text;

@@ -7,7 +7,7 @@
 -- number of rows.
 create or replace function replication.resend(relation regclass) returns bigint
 language plpgsql
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 set extra_float_digits = 3
 set datestyle = 'ISO, YMD'
 set intervalstyle = 'postgres'

@@ -10,7 +10,7 @@
 -- measured with 2 million rows, 1 s for 20,000 rows instead of 0.05 s.
 create or replace function replication.prune_outbox(keep interval, rows_max int) returns bigint
 language plpgsql
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $prune$
 declare
     boundary replication.tick;

@@ -5,7 +5,7 @@
 -- wrong and what to run.
 create or replace function replication.accept(relation regclass, role regrole default null) returns void
 language plpgsql
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $accept$
 declare
     kind "char";

@@ -5,7 +5,7 @@
 -- (replication.start_over at the source sends all of them).
 create or replace function replication.adopt_source(source text) returns void
 language plpgsql
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $adopt$
 declare
     former replication.position;
@@ -44,7 +44,7 @@ comment on view replication.hold_status is
 -- Tries again within a second; by itself the processor does so every few seconds.
 create or replace function replication.retry_hold() returns void
 language sql
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 begin atomic
     select nextval('replication.retry_wanted');
 end;
@@ -53,7 +53,7 @@ end;
 -- rows are sent again (replication.resend at the source). Only of what waits while the target is held.
 create or replace function replication.skip_transaction(txid bigint, reason text) returns void
 language plpgsql
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $skip$
 begin
     if not exists (select from replication.hold_status h where h.txid = skip_transaction.txid) then
@@ -73,7 +73,7 @@ comment on function replication.skip_transaction(bigint, text) is
 -- That loses nothing of ours: an event leaves the outbox only once it is applied here.
 create or replace function replication.set_aside(reason text, payload bytea) returns void
 language plpgsql
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $set_aside$
 declare
     kept_max constant int := 1000;
@@ -99,7 +99,7 @@ comment on view replication.quarantine_status is
 -- Marks all messages in quarantine as seen; returns how many were new.
 create or replace function replication.quarantine_acknowledge() returns bigint
 language plpgsql
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $acknowledge$
 declare
     standing replication.quarantine_status;

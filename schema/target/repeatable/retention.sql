@@ -10,7 +10,7 @@
 -- long as there are some to delete among them.
 create or replace function replication.prune_inbox(keep interval, keep_ticks interval, rows_max int) returns bigint
 language plpgsql
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $prune$
 declare
     oldest bigint := coalesce((select min(b.tick) from replication.inbox_batch b),
