@@ -5,7 +5,7 @@ use crate::equality;
 use crate::load::{Amount, Load};
 use crate::machine::Machine;
 use crate::measure::EVENTS_PER_TRANSACTION;
-use crate::measure::catch_up::{CatchUp, catch_up};
+use crate::measure::catch_up::catch_up;
 use crate::options::Options;
 use crate::ours::Ours;
 use crate::picture::thousands;
@@ -62,27 +62,18 @@ pub(crate) fn run(place: &Place, options: &Options) -> Result<()> {
 }
 
 fn backlog(place: &Place, events: u64) -> Result<Outcome> {
-    let native = behind_native(place, events).context("native")?;
-    let mut ours = Ours::create(place)?;
-    warm_up(place, &ours)?;
-    ours.pause()?;
-    let load = load_of(ours.database(), events);
-    let outcome = follow(place, ours, format!("a backlog of {}", thousands(events as f64)), &load)?;
-    Ok(Outcome { native: Some(native.events_per_s()), ..outcome })
+    let native = behind(place, Kind::Native, events)?;
+    let ours = behind(place, Kind::Ours, events)?;
+    Ok(Outcome { native: Some(native.events_per_s()), ..ours })
 }
 
-fn behind_native(place: &Place, events: u64) -> Result<CatchUp> {
-    let mut native = Kind::Native.create(place)?;
-    warm_up(place, &*native)?;
-    native.pause()?;
-    let load = load_of(native.database(), events);
-    let done = catch_up(place, &mut *native, &load)?;
-    wait_until_caught_up(place, &*native)?;
-    if let Some(difference) = equality::difference(place, &*native)? {
-        bail!("A DOES NOT EQUAL B: {difference}");
-    }
-    native.remove()?;
-    Ok(done)
+fn behind(place: &Place, kind: Kind, events: u64) -> Result<Outcome> {
+    let mut system = kind.create(place)?;
+    warm_up(place, &*system)?;
+    system.pause()?;
+    let load = load_of(system.database(), events);
+    follow(place, &mut *system, format!("a backlog of {}", thousands(events as f64)), &load)
+        .with_context(|| kind.label())
 }
 
 fn retained(place: &Place, rows: u64) -> Result<Outcome> {
@@ -104,7 +95,7 @@ fn retained(place: &Place, rows: u64) -> Result<Outcome> {
     let what =
         format!("{} beside an outbox that retains {}", thousands(BACKLOG as f64), thousands(rows as f64));
     let load = load_of(ours.database(), BACKLOG);
-    follow(place, ours, what, &load)
+    follow(place, &mut ours, what, &load)
 }
 
 fn many_tables(place: &Place) -> Result<Outcome> {
@@ -131,7 +122,7 @@ fn many_tables(place: &Place) -> Result<Outcome> {
         "{} in {TABLES} tables, {TABLES_PER_TRANSACTION} in a transaction",
         thousands(BACKLOG as f64)
     );
-    let mut outcome = follow(place, ours, what, &load)?;
+    let mut outcome = follow(place, &mut ours, what, &load)?;
     outcome.events = transactions * TABLES_PER_TRANSACTION as u64 + 1;
     Ok(outcome)
 }
@@ -170,7 +161,13 @@ fn large_transaction(place: &Place, rows: u64) -> Result<Outcome> {
     let committed = Instant::now();
     wait_until_caught_up(place, &ours)?;
     println!("  the large transaction itself took {:.1} s in A", (committed - begun).as_secs_f64());
-    finish(place, ours, format!("one transaction of {}", thousands(rows as f64)), rows, committed.elapsed())
+    finish(
+        place,
+        &mut ours,
+        format!("one transaction of {}", thousands(rows as f64)),
+        rows,
+        committed.elapsed(),
+    )
 }
 
 /// About so many events.
@@ -186,36 +183,46 @@ fn warm_up(place: &Place, system: &dyn System) -> Result<()> {
 }
 
 /// Puts the load behind the paused system and lets it catch up.
-fn follow(place: &Place, mut ours: Ours, what: String, load: &Load) -> Result<Outcome> {
-    let done = catch_up(place, &mut ours, load)?;
-    finish(place, ours, what, done.events, done.took)
+fn follow(place: &Place, system: &mut dyn System, what: String, load: &Load) -> Result<Outcome> {
+    let done = catch_up(place, system, load)?;
+    finish(place, system, what, done.events, done.took)
 }
 
 /// Looks at the memory of the services, compares A and B, and removes all.
-fn finish(place: &Place, mut ours: Ours, what: String, events: u64, took: Duration) -> Result<Outcome> {
+fn finish(
+    place: &Place,
+    system: &mut dyn System,
+    what: String,
+    events: u64,
+    took: Duration,
+) -> Result<Outcome> {
     let mut most = [0.0; 2];
-    for (service, pid) in ours.processes() {
+    for (service, pid) in system.processes() {
         most[usize::from(service == "inbox-processor")] = memory_mib(pid)?.1;
     }
-    wait_until_caught_up(place, &ours)?;
-    if let Some(difference) = equality::difference(place, &ours)? {
+    wait_until_caught_up(place, system)?;
+    if let Some(difference) = equality::difference(place, system)? {
         bail!("A DOES NOT EQUAL B after {what}: {difference}");
     }
-    ours.remove()?;
+    system.remove()?;
     Ok(Outcome { what, events, took, native: None, publisher_mib: most[0], processor_mib: most[1] })
 }
 
 impl Outcome {
+    fn events_per_s(&self) -> f64 {
+        self.events as f64 / self.took.as_secs_f64()
+    }
+
     fn line(&self) -> String {
-        let seconds = self.took.as_secs_f64();
-        let rate = self.events as f64 / seconds;
+        let rate = self.events_per_s();
         let beside = self.native.map_or_else(
             || " | ".to_owned(),
             |native| format!("{} | {:.2}", thousands(native), rate / native),
         );
         format!(
-            "{} | {seconds:.2} | {} | {beside} | {:.1} | {:.1}",
+            "{} | {:.2} | {} | {beside} | {:.1} | {:.1}",
             self.what,
+            self.took.as_secs_f64(),
             thousands(rate),
             self.publisher_mib,
             self.processor_mib

@@ -54,12 +54,11 @@ impl Reader {
     }
 
     fn session(&self, context: &ThreadContext) -> Result<()> {
-        // Beforehand, so that nothing waits for it then.
-        let mut client = self.database.session()?;
         context.healthy();
         if !self.state.wait_to_lead(context.stop()) {
             return Ok(());
         }
+        let mut client = self.database.session()?;
         let mut session = Session {
             reader: TickReader::new(&mut client)?,
             shapes: load_shapes(&mut client)?,

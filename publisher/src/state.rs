@@ -10,9 +10,6 @@ use std::time::Duration;
 /// The smallest `max_payload` that servers are commonly run with; holds until one has told its own.
 const DEFAULT_MAX_PAYLOAD: usize = 1024 * 1024;
 
-/// How often a thread that waits to lead looks.
-const LEAD_CHECK: Duration = Duration::from_millis(5);
-
 /// Shared by all threads; but for the cursor, each field has one writer.
 pub(crate) struct State {
     /// The next event to publish.
@@ -80,7 +77,7 @@ impl State {
     /// Waits until this process leads; returns false when a stop is requested instead.
     pub(crate) fn wait_to_lead(&self, stop: &Stop) -> bool {
         while !self.is_leading() {
-            if stop.wait(LEAD_CHECK) {
+            if stop.wait(Duration::from_millis(20)) {
                 return false;
             }
         }

@@ -13,8 +13,8 @@ return (
     where a.attrelid = relation and a.attnum > 0 and not a.attisdropped
 );
 
--- The expression for the text form of a row as it was just inserted: the same text, for a third of the price, from
--- the row as a whole, where no column is xml.
+-- The expression for the text form of a row as it was just inserted: the same text from the row as a whole, which costs
+-- less, where no column is xml.
 create or replace function replication.inserted_row_text(relation regclass, alias text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -98,7 +98,7 @@ end;
 -- rest of its transaction: its call stack, which PG_CONTEXT tells, has more than one line. Only then they are read again.
 --
 -- The usual way costs little more than the INSERT itself. It sets nothing (search_path and datestyle alone took an eighth
--- of the time), looks at all that it depends on in one expression (plpgsql prepares each one anew in every
+-- of capture's instructions), looks at all that it depends on in one expression (plpgsql prepares each one anew in every
 -- transaction), and names everything with its schema, since the application's search_path holds; its plan is made anew
 -- where that changes. NEW, which is null in a statement's trigger, is returned because it is no expression.
 --
@@ -119,11 +119,11 @@ begin atomic
                replication.inserted_row_text(relation, 'k') as inserted_row,
                replication.key_condition(relation, shape.key_columns, 't', 'k') as is_it,
                replication.key_condition(relation, shape.key_columns, 'own', 'k') as is_own,
-               (select coalesce(string_agg(clause, ' ') filter (where name <> 'search_path'), '')
-                from replication.text_settings(relation, shape.key_columns)) as text_settings,
-               -- The style of dates, which almost every table has, is looked at instead: it is what it must be almost always.
-               (select coalesce(string_agg(clause, ' ') filter (where name <> 'datestyle'), '')
-                from replication.text_settings(relation, shape.key_columns)) as rare_text_settings
+               settings.*
+        from (select coalesce(string_agg(clause, ' ') filter (where name <> 'search_path'), '') as text_settings,
+                     -- The style of dates, which almost every table has, is looked at instead: it is what it must be almost always.
+                     coalesce(string_agg(clause, ' ') filter (where name <> 'datestyle'), '') as rare_text_settings
+              from replication.text_settings(relation, shape.key_columns)) settings
     ),
     reading as (
         select part.*,
@@ -149,8 +149,8 @@ begin atomic
             if %14$s then
                 %5$s select %3$s, 'I', %6$s, %7$s from new_rows k;
             else
-                former := array(select pg_catalog.current_setting(pin.name) from (values %12$s) as pin (number, name, value));
-                perform pg_catalog.set_config(pin.name, pin.value, true) from (values %12$s) as pin (number, name, value);
+                former := array(select pg_catalog.current_setting(pin.name) from %12$s);
+                perform pg_catalog.set_config(pin.name, pin.value, true) from %12$s;
                 if current_setting(%4$L, true) is distinct from 'yes' then
                     %5$s select %3$s, 'I', %6$s, %7$s from new_rows k;
                 elsif current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
@@ -158,7 +158,7 @@ begin atomic
                 else
                     %5$s select %3$s, 'I', %6$s, %8$s from new_rows k;
                 end if;
-                perform set_config(pin.name, former[pin.number], true) from (values %12$s) as pin (number, name, value);
+                perform set_config(pin.name, former[pin.number], true) from %12$s;
             end if;
             %11$s
             return new;
@@ -206,8 +206,8 @@ begin atomic
                     and pg_catalog.current_setting('max_prepared_transactions') operator(pg_catalog.=) '0' then
                 perform pg_catalog.pg_notify('replication_wake', '');
             end if;$wake$,
-        $pins$(1, 'search_path', 'pg_catalog, pg_temp'), (2, 'datestyle', 'ISO, YMD'), (3, 'row_security', 'off'),
-                (4, 'enable_seqscan', 'off'), (5, 'jit', 'off')$pins$,
+        $pins$(values (1, 'search_path', 'pg_catalog, pg_temp'), (2, 'datestyle', 'ISO, YMD'), (3, 'row_security', 'off'),
+                    (4, 'enable_seqscan', 'off'), (5, 'jit', 'off')) as pin (number, name, value)$pins$,
         rare_text_settings,
         format($usual$coalesce(pg_catalog.current_setting(%L, true), '') operator(pg_catalog.<>) 'yes'
                     and pg_catalog.current_setting('datestyle') operator(pg_catalog.~~) 'ISO%%'$usual$, changed))
