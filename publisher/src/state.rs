@@ -4,13 +4,17 @@ use crate::cursor::{Cursor, Epoch, Place};
 use crate::outbox::Term;
 use crossbeam_channel::Sender;
 use shared::supervisor::Stop;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The smallest `max_payload` that servers are commonly run with; holds until one has told its own.
 const DEFAULT_MAX_PAYLOAD: usize = 1024 * 1024;
 
-/// Shared by all threads; but for the cursor, each field has one writer.
+/// One tick counts no more than this for the time that ticks take to be published.
+const TIME_TO_PUBLISH_MAX: Duration = Duration::from_millis(500);
+
+/// Shared by all threads; but for the cursor and the tick under way, each field has one writer.
 pub(crate) struct State {
     /// The next event to publish.
     pub(crate) cursor: Cursor,
@@ -29,6 +33,10 @@ pub(crate) struct State {
     max_payload: AtomicUsize,
     /// How many events the last tick that was read has. Written by the reader.
     tick_events: AtomicI64,
+    /// A tick on its way, and when it was begun. Set by the ticker, taken by the publishing step.
+    tick_under_way: Mutex<Option<(i64, Instant)>>,
+    /// How long a tick takes from its beginning until it is published, in µs, smoothed. Written by the publishing step.
+    time_to_publish_us: AtomicU64,
     marks_wanted: Sender<()>,
 }
 
@@ -50,6 +58,8 @@ impl State {
             matched_timeline: AtomicI64::new(0),
             max_payload: AtomicUsize::new(DEFAULT_MAX_PAYLOAD),
             tick_events: AtomicI64::new(0),
+            tick_under_way: Mutex::new(None),
+            time_to_publish_us: AtomicU64::new(0),
             marks_wanted,
         }
     }
@@ -61,6 +71,7 @@ impl State {
         self.published_tick.store(marks.published_tick, Ordering::Release);
         self.confirmed_tick.store(marks.confirmed_tick, Ordering::Release);
         self.cursor.turn_to(Place::start_of(marks.published_tick + 1));
+        *lock(&self.tick_under_way) = None;
         self.term.store(term.number, Ordering::Release);
         self.leading.store(true, Ordering::Release);
     }
@@ -101,8 +112,30 @@ impl State {
         if self.cursor.acknowledge(epoch, place)
             && self.published_tick.fetch_max(whole_tick, Ordering::AcqRel) < whole_tick
         {
+            self.tick_published(whole_tick);
             self.wake_marks();
         }
+    }
+
+    /// A tick was taken, begun at `begun`.
+    pub(crate) fn tick_taken(&self, tick: i64, begun: Instant) {
+        lock(&self.tick_under_way).get_or_insert((tick, begun));
+    }
+
+    fn tick_published(&self, tick: i64) {
+        let mut under_way = lock(&self.tick_under_way);
+        let Some((_, begun)) = under_way.take_if(|(number, _)| *number <= tick) else { return };
+        // An outage says nothing about the time that follows.
+        let took = begun.elapsed().min(TIME_TO_PUBLISH_MAX).as_micros();
+        let took = u64::try_from(took).unwrap_or(u64::MAX);
+        let before = self.time_to_publish_us.load(Ordering::Acquire);
+        // Smoothed as TCP does its round-trip time.
+        self.time_to_publish_us.store(before - before / 8 + took / 8, Ordering::Release);
+    }
+
+    /// How long a tick takes lately from its beginning until it is published.
+    pub(crate) fn time_to_publish(&self) -> Duration {
+        Duration::from_micros(self.time_to_publish_us.load(Ordering::Acquire))
     }
 
     /// The target has committed everything up to `tick`.
@@ -143,4 +176,8 @@ impl State {
         // A full channel already holds the wish.
         let _ = self.marks_wanted.try_send(());
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

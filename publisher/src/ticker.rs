@@ -16,10 +16,9 @@ use std::time::{Duration, Instant};
 
 /// The least time between ticks.
 const TICK_INTERVAL: Duration = Duration::from_millis(1);
-/// The next tick comes so much later for each event of the last one, up to [`PACED_INTERVAL_MAX`]. A tick costs the
-/// same however few events it has. Below 5,000 events per second the pauses die away and a commit is carried
-/// at once; above, they grow to the bound.
-const INTERVAL_PER_EVENT: Duration = Duration::from_micros(200);
+/// While fewer events than these arrive in the time that a tick takes to be published, ticks are taken at once.
+const EVENTS_IN_TIME_TO_PUBLISH: u32 = 10;
+/// Where more arrive, ticks are taken this far apart.
 const PACED_INTERVAL_MAX: Duration = Duration::from_millis(40);
 /// With more ticks than these on their way, the next one waits for one of them to be published: it is
 /// larger then, and costs less for each of its events.
@@ -95,6 +94,7 @@ impl Ticker {
         while !context.stop().requested() {
             let begun = Instant::now();
             if taker.take(client)? {
+                self.state.tick_taken(taker.last_tick(), begun);
                 shared::kill_point::reached("tick_stored");
                 // A full channel already holds the news.
                 let _ = self.new_tick.try_send(());
@@ -109,14 +109,24 @@ impl Ticker {
 
     /// Waits until the next tick may be taken after the one that was taken at `begun`.
     fn wait_for_turn(&self, taker: &TickTaker, begun: Instant, context: &ThreadContext) {
-        let events = u32::try_from(self.state.tick_events()).unwrap_or(u32::MAX);
-        let paced = INTERVAL_PER_EVENT.saturating_mul(events).clamp(TICK_INTERVAL, PACED_INTERVAL_MAX);
-        context.stop().wait(paced.saturating_sub(begun.elapsed()));
+        let interval = paced_interval(self.state.tick_events(), self.state.time_to_publish());
+        context.stop().wait(interval.saturating_sub(begun.elapsed()));
         while taker.last_tick() - self.state.marks().published_tick > TICKS_ON_THEIR_WAY
             && begun.elapsed() < TICK_INTERVAL_MAX
             && !context.stop().wait(PUBLISHED_CHECK)
         {}
     }
+}
+
+/// The time from one tick to the next.
+///
+/// A tick costs the same however few events it has. So it is worth waiting the longer for, the more events come in the
+/// time that it takes. That time grows where the machine has no more to give: ticks at once, small ones, would then take from
+/// the application what it needs, and stay small for ever.
+fn paced_interval(tick_events: i64, time_to_publish: Duration) -> Duration {
+    let events = u32::try_from(tick_events).unwrap_or(u32::MAX);
+    let paced = (time_to_publish / EVENTS_IN_TIME_TO_PUBLISH).saturating_mul(events);
+    paced.clamp(TICK_INTERVAL, PACED_INTERVAL_MAX)
 }
 
 /// The pauses while there is no work.
@@ -186,5 +196,31 @@ fn wait_for_notification(client: &mut Client, pause: Duration, context: &ThreadC
         if woken {
             return Ok(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUICK: Duration = Duration::from_millis(2);
+    const SLOW: Duration = Duration::from_millis(20);
+
+    #[test]
+    fn a_transaction_now_and_then_is_carried_at_once() {
+        assert_eq!(paced_interval(5, QUICK), TICK_INTERVAL);
+        assert_eq!(paced_interval(5, Duration::ZERO), TICK_INTERVAL);
+    }
+
+    #[test]
+    fn ticks_grow_where_events_are_many() {
+        assert_eq!(paced_interval(100, QUICK), Duration::from_millis(20));
+        assert_eq!(paced_interval(i64::MAX, QUICK), PACED_INTERVAL_MAX);
+    }
+
+    #[test]
+    fn ticks_grow_where_they_take_long() {
+        assert_eq!(paced_interval(5, SLOW), Duration::from_millis(10));
+        assert_eq!(paced_interval(25, SLOW), PACED_INTERVAL_MAX);
     }
 }
