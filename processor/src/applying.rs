@@ -1,6 +1,6 @@
 //! The one ordered step of the processor. In ONE transaction it locks the position, stores what
 //! follows it, applies every tick that is complete by then, records it and moves the position; only
-//! then are the messages acknowledged and is the publisher told.
+//! then may the stream let go of the messages, and is the publisher told.
 //!
 //! One thread, because order is what it is for: two transactions that move one position would wait
 //! for each other anyway.
@@ -11,7 +11,6 @@ use crate::session::{Session, prepare_session};
 use crate::uplink::Uplink;
 use anyhow::Result;
 use crossbeam_channel::Receiver;
-use shared::broker::jetstream::ACK;
 use shared::database::{Database, identity};
 use shared::leadership::{Role, begin_term, wait_for_role};
 use shared::schema::{Side, migrate};
@@ -96,8 +95,8 @@ impl Applying {
             shared::kill_point::reached("committed");
             self.uplink.set_held(session.is_held());
             self.uplink.set_standing(Some(session.standing(&target)));
-            self.acknowledge();
-            shared::kill_point::reached("message_acked");
+            self.uplink.settled(self.group.len());
+            self.group.clear();
             self.uplink.confirm();
             shared::kill_point::reached("confirm_sent");
             self.report_health(&session, context);
@@ -136,18 +135,6 @@ impl Applying {
                 self.early.insert(decoded.pulled.number, decoded);
             } else {
                 return;
-            }
-        }
-    }
-
-    /// Acknowledges the group: its fate is committed.
-    fn acknowledge(&mut self) {
-        self.uplink.settled(self.group.len());
-        for decoded in self.group.drain(..) {
-            let Some(reply) = &decoded.pulled.message.reply else { continue };
-            if let Err(error) = decoded.pulled.connection.publish(reply, None, ACK.to_vec()) {
-                // It comes again, and is then known.
-                log::debug!("message {} not acknowledged: {error:#}", decoded.pulled.number);
             }
         }
     }

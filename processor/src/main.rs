@@ -4,7 +4,7 @@
 //! ```text
 //! NATS ──► puller ──► decoders ──► applying ──► tables, inbox, position: one transaction
 //!   ▲                                 │  └────► large-ticks: tables, while the rest arrives
-//!   └── acks, confirms ◄──────────────┘ then
+//!   └── releases, confirms ◄──────────┘ then
 //! ```
 //!
 //! The applying thread holds the advisory lock that makes this the one processor of the target; the

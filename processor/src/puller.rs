@@ -1,13 +1,14 @@
-//! Creates the stream where it is missing and pulls its messages, a bounded number at a time. Hears, too, when
-//! the source cannot go on with this target.
+//! Creates the stream where it is missing, pulls its messages, a bounded number at a time, and releases those whose fate is
+//! committed. Hears, too, when the source cannot go on with this target.
 
 use crate::uplink::Uplink;
 use anyhow::{Context, Result, anyhow, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use shared::broker::jetstream::{ACK, Stream};
+use shared::broker::jetstream::{ACK, Consumer, Stream, released, sequence};
 use shared::broker::{Broker, Connection, Incoming, status, status_reason};
 use shared::supervisor::{Stop, ThreadContext};
 use shared::wire::Refusal;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,15 +24,48 @@ const PULL_RENEWED: Duration = Duration::from_millis(800);
 const PULL_GRACE: Duration = Duration::from_millis(250);
 /// …but so many in a row mean that nobody answers.
 const LOST_PULLS: u32 = 3;
+/// Messages are released this often, all that are settled by then at once: to remove one costs the stream as much.
+const RELEASE_INTERVAL: Duration = Duration::from_secs(1);
 /// While there is nothing to pull for, look this often whether that has changed.
 const REST: Duration = Duration::from_millis(50);
 
-/// A message as pulled, with the connection on which it is to be acknowledged.
+/// A message as pulled.
 pub(crate) struct Pulled {
     /// Counted from 0 over the life of the process: the order in which messages came.
     pub(crate) number: u64,
     pub(crate) message: Incoming,
-    pub(crate) connection: Arc<Connection>,
+}
+
+/// What came through one consumer, and is to be released once it is settled. Sequences are the stream's: all messages
+/// before one.
+struct Unreleased {
+    /// Number and sequence of each message, in order.
+    messages: VecDeque<(u64, u64)>,
+    settled: u64,
+    asked: u64,
+    asked_at: Instant,
+    released: u64,
+}
+
+impl Unreleased {
+    fn new() -> Unreleased {
+        Unreleased { messages: VecDeque::new(), settled: 0, asked: 0, asked_at: Instant::now(), released: 0 }
+    }
+
+    /// Up to where the stream is to be asked to release, now that the messages before `number` are settled; none where
+    /// that is not due. What was not answered is asked again.
+    fn due(&mut self, number: u64) -> Option<u64> {
+        if self.asked_at.elapsed() < RELEASE_INTERVAL {
+            return None;
+        }
+        self.asked_at = Instant::now();
+        while self.messages.front().is_some_and(|(first, _)| *first < number) {
+            let (_, sequence) = self.messages.pop_front()?;
+            self.settled = sequence + 1;
+        }
+        self.asked = self.settled;
+        (self.asked > self.released).then_some(self.asked)
+    }
 }
 
 pub(crate) struct Puller {
@@ -40,6 +74,9 @@ pub(crate) struct Puller {
     refusal_subject: String,
     uplink: Arc<Uplink>,
     output: Sender<Pulled>,
+    /// Made anew after every rest and on every connection; with it, what is to be released.
+    consumer: Option<Consumer>,
+    unreleased: Unreleased,
     pulled: u64,
     pulls: u64,
     /// Of the last pulls, how many were lost.
@@ -54,7 +91,18 @@ impl Puller {
         uplink: Arc<Uplink>,
         output: Sender<Pulled>,
     ) -> Puller {
-        Puller { broker, stream, refusal_subject, uplink, output, pulled: 0, pulls: 0, lost_pulls: 0 }
+        Puller {
+            broker,
+            stream,
+            refusal_subject,
+            uplink,
+            output,
+            consumer: None,
+            unreleased: Unreleased::new(),
+            pulled: 0,
+            pulls: 0,
+            lost_pulls: 0,
+        }
     }
 
     pub(crate) fn run(mut self, context: &ThreadContext) -> Result<()> {
@@ -72,12 +120,14 @@ impl Puller {
         let refusals = connection.subscribe(&self.refusal_subject)?;
         self.stream.ensure(&connection)?;
         self.uplink.set_connection(Some(connection.clone()));
+        self.consumer = None;
         self.lost_pulls = 0;
         context.healthy();
         while !context.stop().requested() {
             if self.uplink.is_leading() && !self.uplink.is_held() {
                 self.pull(&connection, &inbox, (&messages, &refusals), context.stop())?;
             } else {
+                self.consumer = None;
                 self.hear_refusals(&refusals, &connection)?;
                 connection.check()?;
                 context.stop().wait(REST);
@@ -95,13 +145,22 @@ impl Puller {
         stop: &Stop,
     ) -> Result<()> {
         self.pulls += 1;
+        let releases = format!("{inbox}.released");
         let inbox = format!("{inbox}.{}", self.pulls);
-        self.stream.pull(connection, &inbox, PULL_MESSAGES, PULL_BYTES, PULL_EXPIRES)?;
+        let consumer = match &mut self.consumer {
+            Some(consumer) => consumer,
+            none => {
+                self.unreleased = Unreleased::new();
+                none.insert(self.stream.consume(connection)?)
+            }
+        };
+        consumer.pull(connection, &inbox, PULL_MESSAGES, PULL_BYTES, PULL_EXPIRES)?;
         let asked = Instant::now();
         let mut brought = 0;
         while brought < PULL_MESSAGES && !stop.requested() {
             connection.check()?;
             self.hear_refusals(refusals, connection)?;
+            self.release(connection, &releases)?;
             // Not while messages of this one lie here: they would pile up.
             if brought > 0 && messages.is_empty() && asked.elapsed() > PULL_RENEWED {
                 return Ok(());
@@ -112,10 +171,15 @@ impl Puller {
                 Err(RecvTimeoutError::Timeout) => return self.lost(),
                 Err(RecvTimeoutError::Disconnected) => bail!("the connection is gone"),
             };
+            if message.subject == releases {
+                released(&message).context("release what is settled")?;
+                self.unreleased.released = self.unreleased.asked;
+                continue;
+            }
             self.lost_pulls = 0;
             let Some(status) = status(&message) else {
                 brought += 1;
-                self.hand_on(message, connection, stop)?;
+                self.hand_on(message, stop)?;
                 continue;
             };
             // A late word about an earlier pull is passed over.
@@ -170,9 +234,19 @@ impl Puller {
         .context("the consumer may be gone or moving to another node")
     }
 
+    /// Lets the stream remove what is settled.
+    fn release(&mut self, connection: &Connection, inbox: &str) -> Result<()> {
+        if let Some(before) = self.unreleased.due(self.pulled - self.uplink.in_work()) {
+            self.stream.release(connection, inbox, before)?;
+            shared::kill_point::reached("messages_released");
+        }
+        Ok(())
+    }
+
     /// Waits for room behind this stage.
-    fn hand_on(&mut self, message: Incoming, connection: &Arc<Connection>, stop: &Stop) -> Result<()> {
-        let pulled = Pulled { number: self.pulled, message, connection: connection.clone() };
+    fn hand_on(&mut self, message: Incoming, stop: &Stop) -> Result<()> {
+        self.unreleased.messages.push_back((self.pulled, sequence(&message)?));
+        let pulled = Pulled { number: self.pulled, message };
         self.uplink.pulled();
         self.pulled += 1;
         crossbeam_channel::select! {

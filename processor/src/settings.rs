@@ -13,10 +13,6 @@ use std::time::Duration;
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(300);
 /// The applying sessions are their own; the pool is for the pruner.
 const POOLED_CONNECTIONS: u32 = 1;
-/// Messages that may be in work at once: what is pulled, decoded and stored before it is
-/// acknowledged, and what a process that was killed left behind.
-const MAX_ACK_PENDING: u32 = 2048;
-
 /// The settings of inbox-processor.
 pub(crate) struct Settings {
     pub(crate) database: Database,
@@ -39,10 +35,8 @@ impl Settings {
             stream: Stream {
                 name: environment.nats_name("NATS_STREAM", "EVENTS")?,
                 subject: events_subject(&prefix),
-                consumer: "inbox-processor".to_owned(),
                 replicas: environment.count("NATS_STREAM_REPLICAS", 3, 1..=5)?,
                 max_bytes: environment.count("NATS_STREAM_MAX_BYTES", 1 << 30, 1 << 20..=i64::MAX)?,
-                max_ack_pending: MAX_ACK_PENDING,
             },
             confirm_subject: confirm_subject(&prefix),
             refusal_subject: refusal_subject(&prefix),

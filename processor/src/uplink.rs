@@ -122,6 +122,11 @@ impl Uplink {
         self.in_work.fetch_sub(messages as u64, Ordering::AcqRel);
     }
 
+    /// Messages pulled and not yet settled.
+    pub(crate) fn in_work(&self) -> u64 {
+        self.in_work.load(Ordering::Acquire)
+    }
+
     pub(crate) fn drained(&self) {
         self.drained.store(true, Ordering::Release);
     }
@@ -131,9 +136,7 @@ impl Uplink {
     pub(crate) fn confirm(&self) {
         let Some(standing) = lock(&self.standing).clone() else { return };
         let Some(connection) = lock(&self.connection).clone() else { return };
-        let idle = self.drained.load(Ordering::Acquire)
-            && self.in_work.load(Ordering::Acquire) == 0
-            && !self.is_held();
+        let idle = self.drained.load(Ordering::Acquire) && self.in_work() == 0 && !self.is_held();
         let confirm = Confirm {
             format: FORMAT,
             target: standing.target,

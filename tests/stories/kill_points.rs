@@ -104,8 +104,8 @@ fn a_processor_that_dies_once_a_tick_is_committed_goes_on() {
 }
 
 #[test]
-fn a_processor_that_dies_once_the_messages_are_acknowledged_goes_on() {
-    dies_at("message_acked", processor);
+fn a_processor_that_dies_once_messages_are_released_goes_on() {
+    dies_at("messages_released", processor);
 }
 
 #[test]

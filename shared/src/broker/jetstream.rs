@@ -1,4 +1,4 @@
-//! JetStream by its JSON API: creating the stream and its consumer, pulling, and reading
+//! JetStream by its JSON API: creating the stream and consumers, pulling, releasing, and reading
 //! acknowledgements. By hand, because the crate's own calls lack fields, block without a deadline,
 //! or report rejections as success.
 
@@ -16,32 +16,36 @@ const API_TRIES: u32 = 3;
 /// A stream may take so long to listen after an election.
 const LISTENING_TRIES: u32 = 10;
 const LISTENING_PAUSE: Duration = Duration::from_millis(500);
-/// A message that is not acknowledged for so long is delivered again.
-const ACK_WAIT: Duration = Duration::from_secs(30);
+/// A message stays until it is released (by a purge), whoever has read it.
+const RETENTION: &str = "limits";
+/// A consumer from which nothing was pulled for so long is removed by its server.
+const CONSUMER_ABANDONED: Duration = Duration::from_secs(600);
 
-/// The stream and the one durable consumer on it.
+/// The stream. It keeps every message until that is released.
 #[derive(Clone, Debug)]
 pub struct Stream {
     /// Name of the stream.
     pub name: String,
     /// The one subject that it stores.
     pub subject: String,
-    /// Name of the durable pull consumer.
-    pub consumer: String,
     /// Copies, each on a node of its own.
     pub replicas: u32,
     /// A full stream refuses messages, which then wait in the outbox.
     pub max_bytes: i64,
-    /// Messages that may be in work at once.
-    pub max_ack_pending: u32,
+}
+
+/// A reader of the stream, from the first message that it keeps. It is nothing but a place to read from, kept by one
+/// server in memory: what was read is in the target's position, and what it loses is read again by the next consumer.
+#[derive(Debug)]
+pub struct Consumer {
+    stream: String,
+    name: String,
 }
 
 impl Stream {
-    /// Creates the stream and the consumer where they are missing; leaves them as they are where
-    /// they exist.
+    /// Creates the stream where it is missing; leaves it as it is where it exists.
     pub fn ensure(&self, connection: &Connection) -> Result<()> {
         self.ensure_stream(connection).with_context(|| format!("create the stream {}", self.name))?;
-        self.ensure_consumer(connection).with_context(|| format!("create the consumer {}", self.consumer))?;
         self.ensure_it_listens(connection)
     }
 
@@ -69,31 +73,40 @@ impl Stream {
 
     fn ensure_stream(&self, connection: &Connection) -> Result<()> {
         match api(connection, &format!("STREAM.INFO.{}", self.name), &Value::Null) {
-            Ok(info) => self.check_stream(&info),
-            Err(error) if is_not_found(&error) => {
-                let config = json!({
-                    "name": self.name,
-                    "subjects": [self.subject],
-                    "retention": "workqueue",
-                    "storage": "file",
-                    "discard": "new",
-                    "max_bytes": self.max_bytes,
-                    "num_replicas": self.replicas,
-                });
-                api(connection, &format!("STREAM.CREATE.{}", self.name), &config)?;
-                log::info!(
-                    "created the stream {} (subject {}, {} replicas)",
-                    self.name,
-                    self.subject,
-                    self.replicas
+            Ok(info) => {
+                self.check_subject(&info)?;
+                if info["config"]["retention"] == RETENTION {
+                    return Ok(());
+                }
+                log::warn!(
+                    "the stream {} was made by an older version, for one consumer that acknowledges: making it anew; what it \
+                     holds is sent again from the outbox",
+                    self.name
                 );
-                Ok(())
+                api(connection, &format!("STREAM.DELETE.{}", self.name), &Value::Null)?;
+                self.create_stream(connection)
             }
+            Err(error) if is_not_found(&error) => self.create_stream(connection),
             Err(error) => Err(error),
         }
     }
 
-    fn check_stream(&self, info: &Value) -> Result<()> {
+    fn create_stream(&self, connection: &Connection) -> Result<()> {
+        let config = json!({
+            "name": self.name,
+            "subjects": [self.subject],
+            "retention": RETENTION,
+            "storage": "file",
+            "discard": "new",
+            "max_bytes": self.max_bytes,
+            "num_replicas": self.replicas,
+        });
+        api(connection, &format!("STREAM.CREATE.{}", self.name), &config)?;
+        log::info!("created the stream {} (subject {}, {} replicas)", self.name, self.subject, self.replicas);
+        Ok(())
+    }
+
+    fn check_subject(&self, info: &Value) -> Result<()> {
         let subjects = &info["config"]["subjects"];
         if *subjects != json!([self.subject]) {
             bail!("it exists and stores {subjects} instead of {}: choose another NATS_STREAM", self.subject);
@@ -101,24 +114,39 @@ impl Stream {
         Ok(())
     }
 
-    fn ensure_consumer(&self, connection: &Connection) -> Result<()> {
-        let nanoseconds = u64::try_from(ACK_WAIT.as_nanos())?;
-        let config = json!({
+    /// Makes a consumer.
+    pub fn consume(&self, connection: &Connection) -> Result<Consumer> {
+        let request = json!({
             "stream_name": self.name,
             "config": {
-                "durable_name": self.consumer,
                 "deliver_policy": "all",
-                "ack_policy": "explicit",
-                "ack_wait": nanoseconds,
-                "max_deliver": -1,
-                "max_ack_pending": self.max_ack_pending,
+                "ack_policy": "none",
                 "replay_policy": "instant",
+                "inactive_threshold": u64::try_from(CONSUMER_ABANDONED.as_nanos())?,
+                "num_replicas": 1,
+                "mem_storage": true,
             },
         });
-        api(connection, &format!("CONSUMER.DURABLE.CREATE.{}.{}", self.name, self.consumer), &config)
-            .map(drop)
+        let made = api(connection, &format!("CONSUMER.CREATE.{}", self.name), &request)
+            .with_context(|| format!("create a consumer of the stream {}", self.name))?;
+        let name = made["name"].as_str().context("the consumer has no name")?;
+        Ok(Consumer { stream: self.name.clone(), name: name.to_owned() })
     }
 
+    /// Asks the stream to remove every message before `sequence`. The answer comes to `inbox`; [`released`] reads it.
+    pub fn release(&self, connection: &Connection, inbox: &str, sequence: u64) -> Result<()> {
+        let subject = format!("$JS.API.STREAM.PURGE.{}", self.name);
+        let request = json!({ "seq": sequence });
+        connection.publish(&subject, Some(inbox), serde_json::to_vec(&request)?)
+    }
+}
+
+/// Reads the answer to [`Stream::release`].
+pub fn released(answer: &Incoming) -> Result<()> {
+    api_answer("STREAM.PURGE", answer).map(drop)
+}
+
+impl Consumer {
     /// Asks for up to `messages` messages of `max_bytes` in all, to be sent to `inbox` as they
     /// come. The request ends after `expires`.
     pub fn pull(
@@ -129,7 +157,7 @@ impl Stream {
         max_bytes: usize,
         expires: Duration,
     ) -> Result<()> {
-        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.name, self.consumer);
+        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.stream, self.name);
         let request = json!({
             "batch": messages,
             "max_bytes": max_bytes,
@@ -137,6 +165,19 @@ impl Stream {
         });
         connection.publish(&subject, Some(inbox), serde_json::to_vec(&request)?)
     }
+}
+
+/// The sequence under which the stream holds a message that was pulled: told in its reply subject, which is
+/// `$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.…`, or the same with domain and account behind `ACK`.
+pub fn sequence(message: &Incoming) -> Result<u64> {
+    let reply = message.reply.as_deref().unwrap_or_default();
+    let words: Vec<&str> = reply.split('.').collect();
+    let place = if words.len() == 9 { 5 } else { 7 };
+    words
+        .get(place)
+        .filter(|_| reply.starts_with("$JS.ACK."))
+        .and_then(|word| word.parse().ok())
+        .with_context(|| format!("a message with the reply subject '{reply}', which tells no sequence"))
 }
 
 /// The bytes that acknowledge a message, to be published to its reply subject.
@@ -170,8 +211,11 @@ fn api(connection: &Connection, call: &str, request: &Value) -> Result<Value> {
             answer = connection.request(&subject, payload.clone(), API_TIMEOUT);
         }
     }
-    let answer = answer?;
-    if let Some(status) = status(&answer) {
+    api_answer(call, &answer?)
+}
+
+fn api_answer(call: &str, answer: &Incoming) -> Result<Value> {
+    if let Some(status) = status(answer) {
         bail!(
             "JetStream does not answer {call} (status {status}): is it enabled for this account, and is there a leader?"
         );
@@ -218,6 +262,19 @@ mod tests {
 
     fn answer(data: &str) -> Incoming {
         Incoming::new("_INBOX.1", None, data, None)
+    }
+
+    #[test]
+    fn a_message_tells_its_sequence() {
+        let told = |reply| sequence(&Incoming::new("_INBOX.1", Some(reply), "", None)).ok();
+        assert_eq!(told("$JS.ACK.EVENTS.qZ3kT.1.4711.12.1700000000000000000.0"), Some(4711));
+        assert_eq!(told("$JS.ACK.ZONE_B.hash.EVENTS.qZ3kT.1.4711.12.1700000000000000000.0"), Some(4711));
+        assert_eq!(
+            told("$JS.ACK.ZONE_B.hash.EVENTS.qZ3kT.1.4711.12.1700000000000000000.0.token"),
+            Some(4711)
+        );
+        assert_eq!(told("_INBOX.1"), None);
+        assert_eq!(told("of.somebody.who.publishes.to.an.inbox.1.2.3"), None);
     }
 
     #[test]

@@ -290,7 +290,7 @@ impl Replication {
         self.processor.set("DATABASE_URL", &self.target_url);
     }
 
-    /// A processor of another database at the target's server, which shares the stream and its consumer.
+    /// A processor of another database at the target's server, which shares the stream.
     pub(crate) fn stray_processor(&self, database: &str) -> Service {
         let mut stray = self.processor.twin();
         stray.set("DATABASE_URL", &beside(&self.servers.target, database));
@@ -319,11 +319,16 @@ impl Replication {
         wait_for("a server of cluster B takes connections", || broker.connect().ok())
     }
 
-    /// What cluster B says of the processor's consumer; none while nobody answers.
-    pub(crate) fn consumer(&self, nats: &Connection) -> Option<serde_json::Value> {
-        let subject = format!("$JS.API.CONSUMER.INFO.{}.inbox-processor", self.name);
+    /// How many messages cluster B has handed to the processor; none while nobody answers.
+    pub(crate) fn delivered(&self, nats: &Connection) -> Option<u64> {
+        let subject = format!("$JS.API.CONSUMER.LIST.{}", self.name);
         let answer = nats.request(&subject, Vec::new(), Duration::from_secs(1)).ok()?;
-        serde_json::from_slice(&answer.data).ok()
+        let answer: serde_json::Value = serde_json::from_slice(&answer.data).ok()?;
+        answer["consumers"]
+            .as_array()?
+            .iter()
+            .filter_map(|each| each["delivered"]["stream_seq"].as_u64())
+            .max()
     }
 
     /// Deletes the stream with all that is in it.

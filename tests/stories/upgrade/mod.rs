@@ -1,7 +1,9 @@
 //! Databases that an older version has made are taken over as they are.
 
-use crate::harness::{Replication, assert_equal, count};
+use crate::harness::{Demo, Replication, assert_equal, count, wait_for};
 use shared::schema::{DEMO_ATTACH, DEMO_TABLES, Side};
+use shared::wire::events_subject;
+use std::time::Duration;
 
 #[test]
 fn databases_of_the_first_version_go_on_with_their_data() {
@@ -37,6 +39,41 @@ fn databases_of_the_first_version_go_on_with_their_data() {
     replication.publisher.start();
     assert_eq!(replication.publisher.wait_for_end().code(), Some(1));
     assert!(replication.publisher.log().contains("run the newer program"));
+}
+
+#[test]
+fn a_stream_of_an_older_version_is_made_anew_and_loses_nothing() {
+    let mut replication = Replication::prepare("old_stream", &[]);
+    let nats = replication.nats_b();
+    let (stream, subject) = (replication.name(), events_subject(replication.name()));
+    let call = |call: &str, request: &str| {
+        let subject = format!("$JS.API.{call}");
+        wait_for(call, || nats.request(&subject, request.as_bytes().to_vec(), Duration::from_secs(2)).ok())
+    };
+    call(
+        &format!("STREAM.CREATE.{stream}"),
+        &format!(
+            r#"{{"name":"{stream}","subjects":["{subject}"],"retention":"workqueue","storage":"file","num_replicas":3}}"#
+        ),
+    );
+    call(
+        &format!("CONSUMER.DURABLE.CREATE.{stream}.inbox-processor"),
+        &format!(
+            r#"{{"stream_name":"{stream}","config":{{"durable_name":"inbox-processor","deliver_policy":"all","ack_policy":"explicit"}}}}"#
+        ),
+    );
+    let mut source = replication.source();
+    replication.publisher.start();
+    let demo = Demo::add_users(&mut source, 3);
+    let unpublished = "select count(*) from outbox where not processed";
+    wait_for("the old stream holds it", || (count(&mut source, unpublished) == 0).then_some(()));
+    replication.processor.start();
+    replication.wait_until_caught_up();
+    demo.move_money(&mut source);
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (3, 3));
+    let log = replication.processor.log();
+    assert_eq!(log.matches("was made by an older version").count(), 1, "{log}");
 }
 
 #[test]
