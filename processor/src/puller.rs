@@ -52,19 +52,23 @@ impl Unreleased {
         Unreleased { messages: VecDeque::new(), settled: 0, asked: 0, asked_at: Instant::now(), released: 0 }
     }
 
-    /// Up to where the stream is to be asked to release, now that the messages before `number` are settled; none where
-    /// that is not due. What was not answered is asked again.
+    /// Up to where the stream can release, now that the messages before `number` are settled; none where it has.
+    fn settled(&mut self, number: u64) -> Option<u64> {
+        while self.messages.front().is_some_and(|(first, _)| *first < number) {
+            let (_, sequence) = self.messages.pop_front()?;
+            self.settled = sequence + 1;
+        }
+        (self.settled > self.released).then_some(self.settled)
+    }
+
+    /// The same, where it is time to ask the stream. What was not answered is asked again.
     fn due(&mut self, number: u64) -> Option<u64> {
         if self.asked_at.elapsed() < RELEASE_INTERVAL {
             return None;
         }
         self.asked_at = Instant::now();
-        while self.messages.front().is_some_and(|(first, _)| *first < number) {
-            let (_, sequence) = self.messages.pop_front()?;
-            self.settled = sequence + 1;
-        }
-        self.asked = self.settled;
-        (self.asked > self.released).then_some(self.asked)
+        self.asked = self.settled(number)?;
+        Some(self.asked)
     }
 }
 
@@ -132,6 +136,11 @@ impl Puller {
                 connection.check()?;
                 context.stop().wait(REST);
             }
+        }
+        if let Some(before) = self.unreleased.settled(self.pulled - self.uplink.in_work())
+            && let Err(error) = self.stream.release_now(&connection, before)
+        {
+            log::info!("the last messages stay in the stream, and come again: {error:#}");
         }
         Ok(())
     }

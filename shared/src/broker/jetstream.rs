@@ -135,9 +135,19 @@ impl Stream {
 
     /// Asks the stream to remove every message before `sequence`. The answer comes to `inbox`; [`released`] reads it.
     pub fn release(&self, connection: &Connection, inbox: &str, sequence: u64) -> Result<()> {
-        let subject = format!("$JS.API.STREAM.PURGE.{}", self.name);
-        let request = json!({ "seq": sequence });
-        connection.publish(&subject, Some(inbox), serde_json::to_vec(&request)?)
+        let (subject, request) = self.release_request(sequence)?;
+        connection.publish(&subject, Some(inbox), request)
+    }
+
+    /// The same, and waits for the answer, at most [`API_TIMEOUT`].
+    pub fn release_now(&self, connection: &Connection, sequence: u64) -> Result<()> {
+        let (subject, request) = self.release_request(sequence)?;
+        released(&connection.request(&subject, request, API_TIMEOUT)?)
+    }
+
+    fn release_request(&self, sequence: u64) -> Result<(String, Vec<u8>)> {
+        let request = serde_json::to_vec(&json!({ "seq": sequence }))?;
+        Ok((format!("$JS.API.STREAM.PURGE.{}", self.name), request))
     }
 }
 
