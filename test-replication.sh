@@ -67,6 +67,8 @@ check_tools() {
   if ! { cargo fmt --version && cargo clippy --version; }; then
     die "rustfmt or clippy is missing: rustup component add rustfmt clippy"
   fi
+  # The demo in containers is built without a network, from what was downloaded by then.
+  cargo fetch --locked
 }
 
 check_shell() {
@@ -98,7 +100,7 @@ servers_end() {
   fi
 }
 
-# The demo in containers takes long, and mostly waits: it runs beside the other tests.
+# The demo in containers takes longest, and mostly waits: it begins first, and runs beside all others.
 containers_begin() {
   CONTAINERS_LOG=$(mktemp)
   scripts/test-containers.sh >"$CONTAINERS_LOG" 2>&1 &
@@ -132,6 +134,8 @@ main() {
   run_dir_lock
   step "Tools" check_tools
   if ! $ONLY_RUST; then
+    trap containers_abandon EXIT
+    containers_begin
     step "Format" cargo fmt --all --check
     step "Clippy" cargo clippy --workspace --all-targets --locked --release -- --deny warnings
     step "Shell scripts" check_shell
@@ -141,8 +145,6 @@ main() {
   step "Build, with kill points" build_kill_points
   step "Build" cargo build --release --locked --workspace
   if ! $ONLY_RUST; then
-    trap containers_abandon EXIT
-    containers_begin
     step "The demo, as an operator runs it" scripts/test-demo.sh
     step "A database of one's own, as docs/adopting.md says" scripts/test-adopting.sh
     step "Faults, shortly" scripts/test-faults.sh

@@ -3,10 +3,10 @@
 //! One session commits probe transactions in A (a user and four payments, like those of the load, with ids
 //! known beforehand) at times fixed beforehand, whatever became of the probes before. The clock of a
 //! probe starts when its commit has returned. Another session asks B for the user of the oldest
-//! probe under way, again and again: without a pause for the first millisecond, then with one of a twentieth of
+//! probe under way, again and again: without a pause for the first millisecond, then with one of a small part of
 //! the probe's age, so that the resolution suits what is measured and the processors stay with those who are
 //! measured. The clock stops when the answer has it: what is measured includes one way to B and back, and is at
-//! most one such question, or a twentieth, too long ([`Latencies::poll_ms`]). Nothing is asked while no probe is
+//! most one such question, or that part, too long ([`Latencies::poll_ms`]). Nothing is asked while no probe is
 //! under way, and both systems are asked alike. Both apply in order, so asking for one probe at a time misses
 //! nothing.
 
@@ -20,7 +20,13 @@ use uuid::Uuid;
 /// B is asked without a pause for so long after a commit…
 const EAGER: Duration = Duration::from_millis(1);
 /// …and then with a pause of its age divided by this (the kernel adds some 60 µs).
-const AGE_PER_PAUSE: u32 = 20;
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AgePerPause(pub(crate) u32);
+
+/// For what is measured while the processors have time.
+pub(crate) const FINE: AgePerPause = AgePerPause(20);
+/// For what is measured while they are taken: what the questions need, the system that is measured lacks.
+pub(crate) const COARSE: AgePerPause = AgePerPause(10);
 /// A probe that is not visible by then means that the system is broken.
 const DEADLINE: Duration = Duration::from_secs(300);
 
@@ -50,10 +56,10 @@ struct Committed {
 }
 
 impl Probes {
-    pub(crate) fn connect(place: &Place, database: &str) -> Result<Probes> {
+    pub(crate) fn connect(place: &Place, database: &str, resolution: AgePerPause) -> Result<Probes> {
         Ok(Probes {
             committing: Committing::new(place.session(Zone::A, database)?)?,
-            looking: Looking::new(place.session(Zone::B, database)?)?,
+            looking: Looking::new(place.session(Zone::B, database)?, resolution)?,
         })
     }
 
@@ -144,11 +150,12 @@ impl Committing {
 struct Looking {
     session: Client,
     visible: Statement,
+    resolution: AgePerPause,
 }
 
 impl Looking {
-    fn new(mut session: Client) -> Result<Looking> {
-        Ok(Looking { visible: session.prepare("select from users where id = $1")?, session })
+    fn new(mut session: Client, resolution: AgePerPause) -> Result<Looking> {
+        Ok(Looking { visible: session.prepare("select from users where id = $1")?, session, resolution })
     }
 
     fn run(&mut self, begun: Instant, committed: &Receiver<Committed>) -> Result<Latencies> {
@@ -163,7 +170,7 @@ impl Looking {
                     bail!("a transaction committed in A is not visible in B after {} s", DEADLINE.as_secs());
                 }
                 if age > EAGER {
-                    std::thread::sleep(age / AGE_PER_PAUSE);
+                    std::thread::sleep(age / self.resolution.0);
                 }
             }
             polls += 1;

@@ -2,7 +2,7 @@
 
 use super::Subject;
 use crate::load::{Amount, Load};
-use crate::probes::Probes;
+use crate::probes::{FINE, Probes};
 use crate::samples::{Quantity, Samples};
 use crate::statistics::percentile;
 use anyhow::{Context, Result};
@@ -17,7 +17,7 @@ const MARGIN: Duration = Duration::from_secs(1);
 pub(crate) fn run(subject: &mut Subject, samples: &mut Samples) -> Result<()> {
     let (place, kind) = (subject.place, subject.kind);
     place.checkpoint()?;
-    let mut probes = Probes::connect(place, subject.system.database())?;
+    let mut probes = Probes::connect(place, subject.system.database(), FINE)?;
     let at_rest = probes.run_at_rest(subject.sizes.idle_probes)?.ms();
 
     let duration = subject.sizes.latency;

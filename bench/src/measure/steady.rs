@@ -6,7 +6,7 @@
 use super::{EVENTS_PER_TRANSACTION, Subject};
 use crate::load::{Amount, Load};
 use crate::place::{Place, Zone};
-use crate::probes::Probes;
+use crate::probes::{COARSE, Probes};
 use crate::samples::{Quantity, Samples};
 use crate::statistics::{percentile, slope};
 use crate::system::{Kind, wait_until_caught_up};
@@ -21,7 +21,7 @@ pub(crate) fn run(subject: &mut Subject, samples: &mut Samples) -> Result<()> {
     let (place, kind, window) = (subject.place, subject.kind, subject.sizes.steady);
     let database = subject.system.database();
     place.checkpoint()?;
-    let mut probes = Probes::connect(place, database)?;
+    let mut probes = Probes::connect(place, database, COARSE)?;
     let mut counters =
         [Counter::connect(place, Zone::A, database)?, Counter::connect(place, Zone::B, database)?];
 
