@@ -67,8 +67,6 @@ check_tools() {
   if ! { cargo fmt --version && cargo clippy --version; }; then
     die "rustfmt or clippy is missing: rustup component add rustfmt clippy"
   fi
-  # The demo in containers is built without a network, from what was downloaded by then.
-  cargo fetch --locked
 }
 
 check_shell() {
@@ -100,7 +98,8 @@ servers_end() {
   fi
 }
 
-# The demo in containers takes longest, and mostly waits: it begins first, and runs beside all others.
+# The demo in containers takes longest, and mostly waits: it begins as soon as there is something to run, and
+# runs beside all others.
 containers_begin() {
   CONTAINERS_LOG=$(mktemp)
   scripts/test-containers.sh >"$CONTAINERS_LOG" 2>&1 &
@@ -134,17 +133,17 @@ main() {
   run_dir_lock
   step "Tools" check_tools
   if ! $ONLY_RUST; then
-    trap containers_abandon EXIT
-    containers_begin
     step "Format" cargo fmt --all --check
-    step "Clippy" cargo clippy --workspace --all-targets --locked --release -- --deny warnings
-    step "Shell scripts" check_shell
     step "What the scripts say" scripts/test-scripts.sh
     step "Mutations still fit" scripts/test-mutations.sh --check
   fi
   step "Build, with kill points" build_kill_points
   step "Build" cargo build --release --locked --workspace
   if ! $ONLY_RUST; then
+    trap containers_abandon EXIT
+    containers_begin
+    step "Clippy" cargo clippy --workspace --all-targets --locked --release -- --deny warnings
+    step "Shell scripts" check_shell
     step "The demo, as an operator runs it" scripts/test-demo.sh
     step "A database of one's own, as docs/adopting.md says" scripts/test-adopting.sh
     step "Faults, shortly" scripts/test-faults.sh
@@ -152,6 +151,8 @@ main() {
   step "Servers for the tests" servers_start
   trap 'servers_end; containers_abandon' EXIT
   trap 'exit 130' INT TERM HUP
+  # The stories mostly wait, too.
+  export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) + 1))}
   step "Rust tests" cargo test --release --locked --workspace "${CARGO_TEST_ARGUMENTS[@]}"
   $ONLY_RUST || step "The demo in containers, beside the steps above" containers_end
   heading "${GREEN}All is well${PLAIN}, after $(seconds_since "$begun_ms") s."

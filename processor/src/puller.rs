@@ -42,14 +42,13 @@ struct Unreleased {
     /// Number and sequence of each message, in order.
     messages: VecDeque<(u64, u64)>,
     settled: u64,
-    asked: u64,
     asked_at: Instant,
     released: u64,
 }
 
 impl Unreleased {
     fn new() -> Unreleased {
-        Unreleased { messages: VecDeque::new(), settled: 0, asked: 0, asked_at: Instant::now(), released: 0 }
+        Unreleased { messages: VecDeque::new(), settled: 0, asked_at: Instant::now(), released: 0 }
     }
 
     /// Up to where the stream can release, now that the messages before `number` are settled; none where it has.
@@ -67,8 +66,7 @@ impl Unreleased {
             return None;
         }
         self.asked_at = Instant::now();
-        self.asked = self.settled(number)?;
-        Some(self.asked)
+        self.settled(number)
     }
 }
 
@@ -78,7 +76,7 @@ pub(crate) struct Puller {
     refusal_subject: String,
     uplink: Arc<Uplink>,
     output: Sender<Pulled>,
-    /// Made anew after every rest and on every connection; with it, what is to be released.
+    /// Made anew on every connection and after every rest; with it, what is to be released.
     consumer: Option<Consumer>,
     unreleased: Unreleased,
     pulled: u64,
@@ -125,6 +123,7 @@ impl Puller {
         self.stream.ensure(&connection)?;
         self.uplink.set_connection(Some(connection.clone()));
         self.consumer = None;
+        self.unreleased = Unreleased::new();
         self.lost_pulls = 0;
         context.healthy();
         while !context.stop().requested() {
@@ -154,7 +153,7 @@ impl Puller {
         stop: &Stop,
     ) -> Result<()> {
         self.pulls += 1;
-        let releases = format!("{inbox}.released");
+        let releases = format!("{inbox}.before-");
         let inbox = format!("{inbox}.{}", self.pulls);
         let consumer = match &mut self.consumer {
             Some(consumer) => consumer,
@@ -180,9 +179,9 @@ impl Puller {
                 Err(RecvTimeoutError::Timeout) => return self.lost(),
                 Err(RecvTimeoutError::Disconnected) => bail!("the connection is gone"),
             };
-            if message.subject == releases {
+            if let Some(before) = message.subject.strip_prefix(&releases) {
                 released(&message).context("release what is settled")?;
-                self.unreleased.released = self.unreleased.asked;
+                self.unreleased.released = before.parse().context("read an answer to a release")?;
                 continue;
             }
             self.lost_pulls = 0;
@@ -243,10 +242,10 @@ impl Puller {
         .context("the consumer may be gone or moving to another node")
     }
 
-    /// Lets the stream remove what is settled.
+    /// Lets the stream remove what is settled; the answer comes to `inbox` and the sequence.
     fn release(&mut self, connection: &Connection, inbox: &str) -> Result<()> {
         if let Some(before) = self.unreleased.due(self.pulled - self.uplink.in_work()) {
-            self.stream.release(connection, inbox, before)?;
+            self.stream.release(connection, &format!("{inbox}{before}"), before)?;
             shared::kill_point::reached("messages_released");
         }
         Ok(())
