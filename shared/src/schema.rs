@@ -65,7 +65,7 @@ impl Side {
     fn revision(self) -> i32 {
         match self {
             Side::Common => 2,
-            Side::Source => 52,
+            Side::Source => 53,
             Side::Target => 43,
         }
     }
@@ -326,7 +326,7 @@ mod tests {
     fn a_changed_file_is_a_new_version() {
         let known = [
             (Side::Common, 2, 0x0a32_a5af_3f6d_2095),
-            (Side::Source, 52, 0x80c0_0d8a_5ee3_dd4b),
+            (Side::Source, 53, 0x4470_1222_3f9e_4ded),
             (Side::Target, 43, 0xbc4b_2fdc_8aea_61a2),
         ];
         for (side, version, expected) in known {

@@ -79,6 +79,34 @@ fn a_source_that_lost_ticks_is_refused_and_both_sides_start_over() {
 }
 
 #[test]
+fn starting_over_sends_all_whoever_commits_meanwhile() {
+    let mut replication = Replication::start("start_over_busy");
+    Demo::add_users(&mut replication.source(), 5);
+    replication.wait_until_caught_up();
+    replication.publisher.kill();
+    let (mut source, mut other, mut target) =
+        (replication.source(), replication.source(), replication.target());
+    let mut starting_over = source.transaction().unwrap();
+    let begin_to_write = "select pg_current_xact_id()::text::bigint";
+    let own: i64 = starting_over.query_one(begin_to_write, &[]).unwrap().get(0);
+    // A younger transaction ends first: the older one counts as ended in every snapshot of its own.
+    let younger: i64 = other.query_one(begin_to_write, &[]).unwrap().get(0);
+    assert!(own < younger);
+    let name: String = starting_over.query_one("select replication.start_over()", &[]).unwrap().get(0);
+    starting_over.commit().unwrap();
+    target.execute("select replication.adopt_source($1)", &[&name]).unwrap();
+    // Only what is sent again can bring them back.
+    target.batch_execute("delete from payments").unwrap();
+    replication.processor.kill();
+    start_both(&mut replication);
+    wait_for("the target has what the source has", || {
+        (count(&mut target, "select count(*) from payments") == 5).then_some(())
+    });
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (5, 5));
+}
+
+#[test]
 fn a_transaction_is_skipped_on_record_and_the_rest_goes_on() {
     let replication = Replication::start("skipped");
     let (mut source, mut target) = (replication.source(), replication.target());

@@ -56,9 +56,11 @@ begin
         execute format('lock table %s in share row exclusive mode', attached);
     end loop;
     truncate replication.outbox_event;
-    -- What this transaction sends is behind the snapshot, which it is not visible in.
+    -- Tick 0 has nothing: whatever is in the outbox from here on comes after it. Not pg_current_snapshot(): a
+    -- transaction counts as ended in its own snapshot once a younger one has ended, and what is sent below would
+    -- belong to no tick.
     insert into replication.tick as t (tick, previous_id, snapshot)
-    values (0, '00000000-0000-0000-0000-000000000000', pg_current_snapshot())
+    values (0, '00000000-0000-0000-0000-000000000000', '3:3:')   -- 3: the first transaction there can be
     on conflict (tick) do update set tick_id = gen_random_uuid(), snapshot = excluded.snapshot,
         taken_at = clock_timestamp();
     update replication.progress
