@@ -1,10 +1,11 @@
 //! What the target says about itself: confirms, after each commit and once a second.
 
+use parking_lot::Mutex;
 use shared::broker::Connection;
 use shared::supervisor::ThreadContext;
 use shared::wire::{Confirm, FORMAT, Position, Refusal, TickRef};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -63,7 +64,7 @@ impl Uplink {
 
     /// The connection over which confirms go; none while there is none.
     pub(crate) fn set_connection(&self, connection: Option<Arc<Connection>>) {
-        *lock(&self.connection) = connection;
+        *self.connection.lock() = connection;
     }
 
     /// To be called before the first standing of the term.
@@ -72,11 +73,11 @@ impl Uplink {
     }
 
     pub(crate) fn set_standing(&self, standing: Option<Standing>) {
-        let mut current = lock(&self.standing);
+        let mut current = self.standing.lock();
         if let (Some(before), Some(after)) = (&*current, &standing) {
             // Whatever the source said, it goes on.
             if before.received != after.received {
-                *lock(&self.refused) = None;
+                *self.refused.lock() = None;
             }
         }
         *current = standing;
@@ -85,24 +86,25 @@ impl Uplink {
     /// Takes what the source says of this target, loudly; false where another one is meant.
     pub(crate) fn refuse(&self, refusal: &Refusal) -> bool {
         let Refusal { source, target, reason, .. } = refusal;
-        if lock(&self.standing).as_ref().is_none_or(|standing| standing.target != *target) {
+        if self.standing.lock().as_ref().is_none_or(|standing| standing.target != *target) {
             return false;
         }
         log::error!("the source {source} does not go on with this target: {reason}");
-        *lock(&self.refused) = Some((reason.clone(), Instant::now()));
+        *self.refused.lock() = Some((reason.clone(), Instant::now()));
         true
     }
 
     /// Why the source does not go on with this target, if it said so lately.
     pub(crate) fn refused(&self) -> Option<String> {
-        lock(&self.refused)
+        self.refused
+            .lock()
             .as_ref()
             .filter(|(_, said_at)| said_at.elapsed() < REFUSED_FOR)
             .map(|(reason, _)| reason.clone())
     }
 
     pub(crate) fn is_leading(&self) -> bool {
-        lock(&self.standing).is_some()
+        self.standing.lock().is_some()
     }
 
     pub(crate) fn set_held(&self, held: bool) {
@@ -134,8 +136,8 @@ impl Uplink {
     /// Publishes a confirm where there is something to say and a connection to say it over. A lost
     /// one is made up for by the next.
     pub(crate) fn confirm(&self) {
-        let Some(standing) = lock(&self.standing).clone() else { return };
-        let Some(connection) = lock(&self.connection).clone() else { return };
+        let Some(standing) = self.standing.lock().clone() else { return };
+        let Some(connection) = self.connection.lock().clone() else { return };
         let idle = self.drained.load(Ordering::Acquire) && self.in_work() == 0 && !self.is_held();
         let confirm = Confirm {
             format: FORMAT,
@@ -154,10 +156,6 @@ impl Uplink {
             log::debug!("confirm not sent: {error:#}");
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Confirms once a second until a stop is requested.

@@ -1,9 +1,9 @@
 //! Where the next event to publish is. Whoever finds that something has to be sent again turns the
 //! cursor back; what is in flight is then of an older epoch and is dropped on sight.
 
+use parking_lot::Mutex;
 use shared::wire::Position;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The event after `ordinal` of `tick`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,33 +58,33 @@ impl Cursor {
 
     /// The next event to read, and the epoch to which it belongs.
     pub(crate) fn next(&self) -> (Epoch, Place) {
-        let inner = self.inner();
+        let inner = self.0.lock();
         (inner.epoch, inner.next)
     }
 
     pub(crate) fn epoch(&self) -> Epoch {
-        self.inner().epoch
+        self.0.lock().epoch
     }
 
     pub(crate) fn acknowledged(&self) -> Place {
-        self.inner().acknowledged
+        self.0.lock().acknowledged
     }
 
     /// Sends everything from `place` on (again), whatever was acknowledged.
     pub(crate) fn turn_to(&self, place: Place) {
-        let mut inner = self.inner();
+        let mut inner = self.0.lock();
         *inner = Inner { epoch: inner.epoch + 1, next: place, acknowledged: place };
     }
 
     /// Sends everything again that is not acknowledged.
     pub(crate) fn turn_to_acknowledged(&self) {
-        let mut inner = self.inner();
+        let mut inner = self.0.lock();
         *inner = Inner { epoch: inner.epoch + 1, next: inner.acknowledged, acknowledged: inner.acknowledged };
     }
 
     /// Moves on to `place`, unless the cursor was turned since `epoch`.
     pub(crate) fn advance(&self, epoch: Epoch, place: Place) {
-        let mut inner = self.inner();
+        let mut inner = self.0.lock();
         if inner.epoch == epoch {
             inner.next = place;
         }
@@ -93,16 +93,12 @@ impl Cursor {
     /// Notes that everything before `place` is acknowledged, unless the cursor was turned since
     /// `epoch`; returns whether it did.
     pub(crate) fn acknowledge(&self, epoch: Epoch, place: Place) -> bool {
-        let mut inner = self.inner();
+        let mut inner = self.0.lock();
         let current = inner.epoch == epoch;
         if current {
             inner.acknowledged = place;
         }
         current
-    }
-
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

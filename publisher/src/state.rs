@@ -3,9 +3,9 @@
 use crate::cursor::{Cursor, Epoch, Place};
 use crate::outbox::Term;
 use crossbeam_channel::Sender;
+use parking_lot::Mutex;
 use shared::supervisor::Stop;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The smallest `max_payload` that servers are commonly run with; holds until one has told its own.
@@ -71,7 +71,7 @@ impl State {
         self.published_tick.store(marks.published_tick, Ordering::Release);
         self.confirmed_tick.store(marks.confirmed_tick, Ordering::Release);
         self.cursor.turn_to(Place::start_of(marks.published_tick + 1));
-        *lock(&self.tick_under_way) = None;
+        *self.tick_under_way.lock() = None;
         self.term.store(term.number, Ordering::Release);
         self.leading.store(true, Ordering::Release);
     }
@@ -119,11 +119,11 @@ impl State {
 
     /// A tick was taken, begun at `begun`.
     pub(crate) fn tick_taken(&self, tick: i64, begun: Instant) {
-        lock(&self.tick_under_way).get_or_insert((tick, begun));
+        self.tick_under_way.lock().get_or_insert((tick, begun));
     }
 
     fn tick_published(&self, tick: i64) {
-        let mut under_way = lock(&self.tick_under_way);
+        let mut under_way = self.tick_under_way.lock();
         let Some((_, begun)) = under_way.take_if(|(number, _)| *number <= tick) else { return };
         // An outage says nothing about the time that follows.
         let took = begun.elapsed().min(TIME_TO_PUBLISH_MAX).as_micros();
@@ -176,8 +176,4 @@ impl State {
         // A full channel already holds the wish.
         let _ = self.marks_wanted.try_send(());
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -13,12 +13,13 @@ use crate::schema::{Side, migrate};
 use crate::stopping;
 use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -305,7 +306,7 @@ struct Health(Arc<Mutex<BTreeMap<String, String>>>);
 
 impl Health {
     fn set(&self, thread: &str, trouble: Option<&str>) {
-        let mut troubles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut troubles = self.0.lock();
         match trouble {
             None => troubles.remove(thread),
             Some(trouble) => troubles.insert(thread.to_owned(), trouble.to_owned()),
@@ -313,7 +314,7 @@ impl Health {
     }
 
     fn summary(&self) -> String {
-        let troubles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let troubles = self.0.lock();
         if troubles.is_empty() {
             return "ok\n".to_owned();
         }
@@ -367,7 +368,7 @@ impl ThreadContext {
                 log::debug!("{what}: {error:#}");
                 break;
             }
-            if self.health.0.lock().unwrap_or_else(PoisonError::into_inner).get(&self.name).is_none() {
+            if self.health.0.lock().get(&self.name).is_none() {
                 backoff = Backoff::default();
             }
             let text = format!("{what}: {error:#}");

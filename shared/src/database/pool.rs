@@ -4,9 +4,10 @@
 use super::connecting::Connector;
 use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, Sender, bounded};
+use parking_lot::Mutex;
 use postgres::Client;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long to wait for a connection that another thread has.
@@ -48,18 +49,14 @@ impl Pool {
     }
 
     fn take_idle(&self) -> Option<Client> {
-        let mut client = self.idle().pop()?;
+        let mut client = self.idle.lock().pop()?;
         if client.batch_execute("").is_ok() {
             return Some(client);
         }
         // What ended this one most likely ended all.
-        let gone = std::mem::take(&mut *self.idle());
+        let gone = std::mem::take(&mut *self.idle.lock());
         drop(gone);
         None
-    }
-
-    fn idle(&self) -> MutexGuard<'_, Vec<Client>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -93,7 +90,7 @@ impl DerefMut for Pooled {
 impl Drop for Pooled {
     fn drop(&mut self) {
         if let Some(client) = self.client.take().filter(|client| !client.is_closed()) {
-            self.pool.idle().push(client);
+            self.pool.idle.lock().push(client);
         }
         if let Some(permit) = self.permit.take() {
             // There is room for all.

@@ -1,6 +1,7 @@
 //! Databases that an older version has made are taken over as they are.
 
 use crate::harness::{Demo, Replication, assert_equal, count, wait_for};
+use serde_json::json;
 use shared::schema::{DEMO_ATTACH, DEMO_TABLES, Side};
 use shared::wire::events_subject;
 use std::time::Duration;
@@ -46,21 +47,22 @@ fn a_stream_of_an_older_version_is_made_anew_and_loses_nothing() {
     let mut replication = Replication::prepare("old_stream", &[]);
     let nats = replication.nats_b();
     let (stream, subject) = (replication.name(), events_subject(replication.name()));
-    let call = |call: &str, request: &str| {
-        let subject = format!("$JS.API.{call}");
-        wait_for(call, || nats.request(&subject, request.as_bytes().to_vec(), Duration::from_secs(2)).ok())
+    let call = |call: &str, request: &serde_json::Value| {
+        let (subject, request) = (format!("$JS.API.{call}"), request.to_string().into_bytes());
+        wait_for(call, || nats.request(&subject, request.clone(), Duration::from_secs(2)).ok())
     };
     call(
         &format!("STREAM.CREATE.{stream}"),
-        &format!(
-            r#"{{"name":"{stream}","subjects":["{subject}"],"retention":"workqueue","storage":"file","num_replicas":3}}"#
-        ),
+        &json!({
+            "name": stream, "subjects": [subject], "retention": "workqueue", "storage": "file", "num_replicas": 3
+        }),
     );
+    let durable = json!({
+        "durable_name": "inbox-processor", "deliver_policy": "all", "ack_policy": "explicit"
+    });
     call(
         &format!("CONSUMER.DURABLE.CREATE.{stream}.inbox-processor"),
-        &format!(
-            r#"{{"stream_name":"{stream}","config":{{"durable_name":"inbox-processor","deliver_policy":"all","ack_policy":"explicit"}}}}"#
-        ),
+        &json!({ "stream_name": stream, "config": durable }),
     );
     let mut source = replication.source();
     replication.publisher.start();
