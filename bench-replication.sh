@@ -15,7 +15,7 @@
 #   --keep           leave the servers running, so that the next run is quicker. End them:
 #                    RUN_DIR=.run/bench ./stop-replication.sh --purge
 #
-# BENCH_PORT_OFFSET (600) is added to every default port of .env.example; .env is not read. Settings of
+# BENCH_PORT_OFFSET (1500) is added to every default port of .env.example; .env is not read. Settings of
 # the services that are set in the environment as BENCH_SERVICE_<name> reach them as <name>.
 # Exit status: 0 measured, and A equals B; 1 not; 2 usage.
 set -euo pipefail
@@ -55,7 +55,7 @@ parse_arguments() {
 
 bench_settings_load() {
   export RUN_DIR=$ROOT/.run/bench ENV_FILE=/dev/null
-  settings_move_ports "${BENCH_PORT_OFFSET:-600}"
+  settings_move_ports "${BENCH_PORT_OFFSET:-1500}"
   settings_load
 }
 
@@ -102,7 +102,10 @@ servers_start() {
 driver_run() {
   "$(service_binary bench-driver)" "${DRIVER_ARGUMENTS[@]}" &
   DRIVER=$!
-  wait "$DRIVER"
+  local status=0
+  wait "$DRIVER" || status=$?
+  DRIVER=''
+  return "$status"
 }
 
 bench_end() {

@@ -5,7 +5,7 @@
 # says what to do next. When something looks off it looks again after 5 seconds: what is only a
 # moment of load is not reported.
 #
-# Exit status: 0 all is well; 1 warning; 2 critical, or wrong usage.
+# Exit status: 0 all is well; 1 warning; 2 critical, wrong usage, or it could not look.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
@@ -17,6 +17,12 @@ source "$ROOT/scripts/check/errors.sh"
 source "$ROOT/scripts/check/components.sh"
 source "$ROOT/scripts/check/sample.sh"
 source "$ROOT/scripts/check/databases.sh"
+
+# What keeps it from looking is no mere warning.
+die() {
+  error "$@"
+  exit 2
+}
 
 parse_arguments() {
   case ${1:-} in

@@ -45,10 +45,13 @@ parse_arguments() {
 }
 
 print_summary() {
+  # The demo's password everybody knows; one of somebody's own is asked for.
+  local user=postgres
+  [[ $POSTGRES_PASSWORD != password ]] || user=postgres:password
   heading "Running. Where everything is"
   printf '  %s\n' \
-    "PostgreSQL A   psql postgres://postgres:$POSTGRES_PASSWORD@localhost:$POSTGRES_A_PORT/transactions" \
-    "PostgreSQL B   psql postgres://postgres:$POSTGRES_PASSWORD@localhost:$POSTGRES_B_PORT/transactions" \
+    "PostgreSQL A   psql postgres://$user@localhost:$POSTGRES_A_PORT/transactions" \
+    "PostgreSQL B   psql postgres://$user@localhost:$POSTGRES_B_PORT/transactions" \
     "NATS A         nats://localhost:$NATS_A_1_PORT   pages: http://localhost:$NATS_A_1_MONITOR_PORT" \
     "NATS B         nats://localhost:$NATS_B_1_PORT   pages: http://localhost:$NATS_B_1_MONITOR_PORT   (the stream EVENTS is here)" \
     "logs           $(layer_log_hint '<component>')"

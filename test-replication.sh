@@ -47,7 +47,7 @@ parse_arguments() {
   done
 }
 
-# step TITLE COMMAND…
+# step TITLE COMMAND…: a function as well, whose status counts (bash's errexit is off inside).
 step() {
   local title=$1 begun_ms
   shift
@@ -58,11 +58,11 @@ step() {
 }
 
 check_tools() {
-  prepare_packages "postgres nats service"
-  type -P shellcheck >/dev/null || packages_install shellcheck
+  prepare_packages "postgres nats service" || return
+  type -P shellcheck >/dev/null || packages_install shellcheck || return
   # Where money is written otherwise than in the C locale: tests/stories/values.rs.
-  scripts/install-locales.sh de_DE ja_JP
-  compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || packages_install libfaketime
+  scripts/install-locales.sh de_DE ja_JP || return
+  compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || packages_install libfaketime || return
   require_cargo
   if ! { cargo fmt --version && cargo clippy --version; }; then
     die "rustfmt or clippy is missing: rustup component add rustfmt clippy"
@@ -71,23 +71,30 @@ check_tools() {
 
 check_shell() {
   local files
-  mapfile -t files < <(git ls-files --cached --others --exclude-standard '*.sh' .ci/run)
+  files=$(git ls-files --cached --others --exclude-standard '*.sh' .ci/run) || return
+  mapfile -t files <<<"$files"
   shellcheck "${files[@]}"
 }
 
+build() {
+  cargo build --release --locked --workspace
+}
+
 # Services that can be made to die between two steps, beside those that cannot: only what the feature
-# touches is compiled for them.
+# touches is compiled for them. The others take their place again.
 build_kill_points() {
   local services=(outbox-publisher inbox-processor)
   cargo build --release --locked --workspace "${services[@]/#/--bin=}" \
-    --features outbox-publisher/kill-points,inbox-processor/kill-points
-  mkdir -p "$TEST_KILL_POINTS_DIR"
-  cp "${services[@]/#/$TEST_BIN_DIR/}" "$TEST_KILL_POINTS_DIR/"
+    --features outbox-publisher/kill-points,inbox-processor/kill-points \
+    && mkdir -p "$TEST_KILL_POINTS_DIR" \
+    && cp "${services[@]/#/$TEST_BIN_DIR/}" "$TEST_KILL_POINTS_DIR/" \
+    && build
 }
 
 servers_start() {
+  STARTED=()
   ports_check "${SERVERS[@]}"
-  components_start_or_undo "${SERVERS[@]}"
+  components_start_in_order "${SERVERS[@]}"
 }
 
 servers_end() {
@@ -101,8 +108,10 @@ servers_end() {
 # The demo in containers takes longest, and mostly waits: it begins as soon as there is something to run, and
 # runs beside all others.
 containers_begin() {
-  CONTAINERS_LOG=$(mktemp)
-  scripts/test-containers.sh >"$CONTAINERS_LOG" 2>&1 &
+  CONTAINERS_DIR=$(mktemp --directory)
+  # The next step builds them otherwise, for a while.
+  cp "${SERVICE_COMPONENTS[@]/#/$TEST_BIN_DIR/}" "$CONTAINERS_DIR/"
+  timeout --kill-after=30 1000 scripts/test-containers.sh --older-services "$CONTAINERS_DIR" >"$CONTAINERS_DIR/log" 2>&1 &
   CONTAINERS_PID=$!
 }
 
@@ -110,8 +119,8 @@ containers_end() {
   local status=0
   wait "$CONTAINERS_PID" || status=$?
   CONTAINERS_PID=''
-  cat "$CONTAINERS_LOG"
-  rm -f "$CONTAINERS_LOG"
+  cat "$CONTAINERS_DIR/log"
+  rm -rf "$CONTAINERS_DIR"
   return "$status"
 }
 
@@ -119,7 +128,7 @@ containers_abandon() {
   [[ -n ${CONTAINERS_PID:-} ]] || return 0
   kill "$CONTAINERS_PID" 2>/dev/null || true
   wait "$CONTAINERS_PID" || true
-  cat "$CONTAINERS_LOG"
+  cat "$CONTAINERS_DIR/log"
 }
 
 main() {
@@ -137,20 +146,22 @@ main() {
     step "What the scripts say" scripts/test-scripts.sh
     step "Mutations still fit" scripts/test-mutations.sh --check
   fi
-  step "Build, with kill points" build_kill_points
-  step "Build" cargo build --release --locked --workspace
+  step "Build" build
   if ! $ONLY_RUST; then
     trap containers_abandon EXIT
     containers_begin
+  fi
+  step "Build, with kill points" build_kill_points
+  if ! $ONLY_RUST; then
     step "Clippy" cargo clippy --workspace --all-targets --locked --release -- --deny warnings
     step "Shell scripts" check_shell
     step "The demo, as an operator runs it" scripts/test-demo.sh
     step "A database of one's own, as docs/adopting.md says" scripts/test-adopting.sh
     step "Faults, shortly" scripts/test-faults.sh
   fi
-  step "Servers for the tests" servers_start
   trap 'servers_end; containers_abandon' EXIT
   trap 'exit 130' INT TERM HUP
+  step "Servers for the tests" servers_start
   # The stories mostly wait, too.
   export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) + 1))}
   step "Rust tests" cargo test --release --locked --workspace "${CARGO_TEST_ARGUMENTS[@]}"

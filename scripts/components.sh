@@ -109,12 +109,23 @@ was_stopped_on_purpose() { [[ -e $RUN_DIR/$1.stopped ]]; }
 # One start or stop at a time, or restart of what died, which is soon over. The lock ends with the
 # script; components do not inherit it.
 run_dir_lock() {
+  local begun_s=$SECONDS
+  until run_dir_lock_take; do
+    ((SECONDS - begun_s < 25)) || die "Another start, stop or test is at work in $RUN_DIR. Wait until it has ended."
+  done
+}
+
+# False where another has it, or had it and deleted it (run_dir_tidy): then what is locked is no longer there.
+run_dir_lock_take() {
   mkdir -p "$RUN_DIR"
   exec {RUN_DIR_LOCK}>"$RUN_DIR/lock"
-  flock --nonblock "$RUN_DIR_LOCK" && return
-  say "Waiting for another start, stop or restart to end"
-  flock --timeout 25 "$RUN_DIR_LOCK" \
-    || die "Another start, stop or test is at work in $RUN_DIR. Wait until it has ended."
+  if ! flock --nonblock "$RUN_DIR_LOCK"; then
+    say "Waiting for another start, stop or restart to end"
+    flock --timeout 25 "$RUN_DIR_LOCK" || return 1
+  fi
+  [[ /proc/self/fd/$RUN_DIR_LOCK -ef $RUN_DIR/lock ]] && return
+  exec {RUN_DIR_LOCK}>&-
+  return 1
 }
 
 # The layer in use is noted in RUN_DIR/mode, for the scripts that come later.

@@ -38,7 +38,7 @@ service_disable() {
 }
 
 install() {
-  DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$@" </dev/null
+  DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends --option DPkg::Lock::Timeout=120 "$@" </dev/null
 }
 
 main() {

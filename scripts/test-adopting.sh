@@ -50,9 +50,9 @@ document_run() {
   local directory=$RUN_DIR/reader
   mkdir -p "$directory"
   ln -sfn "$ROOT/examples" "$directory/examples"
-  (cd "$directory" && document_commands | bash -eu /dev/stdin) >"$directory/output" 2>&1 || {
+  (cd "$directory" && document_commands | timeout 300 bash -eu /dev/stdin) >"$directory/output" 2>&1 || {
     tail -n 40 "$directory/output" "$directory"/*.log >&2 || true
-    die "a command of docs/adopting.md failed: its output is above."
+    die "a command of docs/adopting.md failed, or did not end within 300 s: its output is above."
   }
 }
 
@@ -68,6 +68,7 @@ clean_up() {
 main() {
   local output
   own_settings_load
+  rm -rf "$RUN_DIR/reader" # of a run that was killed; its process ids mean others now
   trap clean_up EXIT
   output=$("$ROOT/start-replication.sh" --native "${SERVERS[@]}" 2>&1) || die "the servers did not start:"$'\n'"$output"
   reader_has

@@ -104,6 +104,24 @@ story_of_an_outbox_that_nobody_takes() {
   check_says 0 "B is what A was a moment ago"
 }
 
+story_of_a_target_that_is_away() {
+  # What B has confirmed has left A by then.
+  in_a "select replication.prune_outbox(interval '0', 1000000)" >/dev/null
+  quietly "$ROOT/stop-replication.sh" postgres-b
+  check_says 1 "postgres-b: stopped on purpose"
+  quietly "$ROOT/start-replication.sh" postgres-b
+  check_says 0 "B is what A was a moment ago"
+}
+
+# A row that goes while B follows is put back as it was, unless A has changed and so brought it back since.
+story_of_a_target_that_was_changed_under_load() {
+  in_b "create table kept as select * from payments order by created_at limit 3;
+        delete from payments where id in (select id from kept)"
+  check_says 2 "payments: A and B differ by 3, as they did"
+  in_b "insert into payments select * from kept on conflict do nothing; drop table kept"
+  check_says 0 "B is what A was a moment ago"
+}
+
 story_of_a_target_that_was_changed() {
   quietly "$ROOT/stop-replication.sh" data-generator
   check_says 1 "data-generator: stopped on purpose"
@@ -190,6 +208,8 @@ main() {
   story_of_a_watcher_that_died
   story_of_a_node_that_is_stopped
   story_of_an_outbox_that_nobody_takes
+  story_of_a_target_that_is_away
+  story_of_a_target_that_was_changed_under_load
   story_of_a_target_that_was_changed
   story_of_a_capture_with_a_hole
   story_of_a_stop_and_a_start

@@ -66,8 +66,9 @@ main() {
   trap servers_end EXIT
   trap 'exit 130' INT TERM HUP
   say "Seed $SEED, $MINUTES minutes. Once more: ./test-replication.sh --faults --seed $SEED --minutes $MINUTES"
-  # The suite itself starts the servers: with its proxies before the gateways.
-  cargo test --release --locked --package tests --test stories -- "$TEST" --ignored --test-threads 1
+  # The suite itself starts the servers: with its proxies before the gateways. (Of the whole workspace, as
+  # everywhere: the features of what is shared, and so what is compiled, depend on what is asked for.)
+  cargo test --release --locked --workspace --test stories -- "$TEST" --ignored --test-threads 1
 }
 
 main "$@"

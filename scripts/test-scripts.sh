@@ -136,23 +136,59 @@ test_compose_file() {
 }
 
 # growth_says TEXT RATE_BYTES_PER_S FREE_BYTES LAG_MS: what the check makes of these; an empty TEXT: nothing.
-growth_says() (
+# judges FUNCTION EXPECTED NAME=VALUE…: what the check finds where these values were read, twice those named
+# before "later", and those behind it the second time. EXPECTED is a pattern of level and finding, or empty.
+judges() (
+  local function=$1 expected=$2 pair earlier=true
+  shift 2
   source "$ROOT/scripts/check/findings.sh"
   source "$ROOT/scripts/check/sample.sh"
   source "$ROOT/scripts/check/databases.sh"
-  NOW=([outbox_bytes_per_s]=$2 [disk_free_a]=$3 [lag_ms]=$4)
-  outbox_growth_judge
-  [[ "$EXIT_STATUS ${FINDINGS[*]-}" == ${1:-0 }* && (-z $1 || ${#FINDINGS[@]} == 1) ]] || die "expected \"$1\" of an outbox growing by $2 B/s, got: $EXIT_STATUS ${FINDINGS[*]-}"
+  # shellcheck disable=SC2317 # lag_print calls it
+  component_is_up() { :; }
+  for pair in "$@"; do
+    if [[ $pair == later ]]; then
+      earlier=false
+      continue
+    fi
+    ! $earlier || BEFORE[${pair%%=*}]=${pair#*=}
+    NOW[${pair%%=*}]=${pair#*=}
+  done
+  $function >/dev/null
+  [[ "$EXIT_STATUS ${FINDINGS[*]-}" == ${expected:-0 }* && (-z $expected || ${#FINDINGS[@]} == 1) ]] \
+    || die "expected \"$expected\" of $function with $*, got: $EXIT_STATUS ${FINDINGS[*]-}"
 )
+
+growth_says() { judges outbox_growth_judge "$1" "outbox_bytes_per_s=$2" "disk_free_a=$3" "unconfirmed_age_ms=$4"; }
 
 test_outbox_growth() {
   local gigabyte=$((1 << 30))
-  growth_says '2 *grows by 1024 KB/s while B is 60.0 s behind, and the disk of A lasts 17 minutes*' 1048576 "$gigabyte" 60000
+  growth_says '2 *grows by 1024 KB/s, nothing of the last 60.0 s is confirmed, and the disk of A lasts 17 minutes*' 1048576 "$gigabyte" 60000
   growth_says '1 *lasts 29 hours*' 10240 "$gigabyte" 60000
   growth_says '' 10240 "$((gigabyte * 1000))" 60000
   growth_says '' 1048576 "$gigabyte" 500
   growth_says '' 0 "$gigabyte" 60000
   growth_says '' 1048576 '' 60000
+}
+
+test_standing_still() {
+  local behind=(lag_ms=70000 events_pending=3 last_tick=9 applied_tick=5 inbox_total=7)
+  judges lag_print '2 *70.0 s behind A (3 events) and stands still*' "${behind[@]}"
+  judges lag_print '1 *70.0 s behind A (3 events)*' "${behind[@]}" later applied_tick=6
+  judges lag_print '1 *70.0 s behind A (3 events)*' "${behind[@]}" later inbox_total=8 # a large tick arrives
+  judges lag_print '' lag_ms=900 events_pending=3 last_tick=9 applied_tick=5 inbox_total=7
+  judges confirms_judge '1 *not confirmed in A for 70.0 s*' unconfirmed_age_ms=70000 confirmed_tick=5 lag_ms=9
+  judges confirms_judge '' unconfirmed_age_ms=70000 confirmed_tick=5 lag_ms=9 later confirmed_tick=6
+  judges confirms_judge '' unconfirmed_age_ms=70000 confirmed_tick=5 # B was not read: its own finding says so
+}
+
+test_comparison() {
+  local counts=(a_users=9 b_users=7 users_pending=1)
+  judges 'table_compare users' '' a_users=9 b_users=8 users_pending=1 users_difference=0
+  judges 'table_compare users' '1 *differ by 1, and B is moving*' "${counts[@]}" applied_tick=5 later users_difference=1 applied_tick=6
+  judges 'table_compare users' '2 *differ by 1, as they did*' "${counts[@]}" users_difference=1 applied_tick=5 later applied_tick=6
+  judges 'table_compare users' '2 *differ by 1, and B?s position stands still*' "${counts[@]}" users_difference=1 applied_tick=5
+  judges 'table_compare users' '1 *users cannot be compared*' a_users=9 users_pending=1
 }
 
 main() {
@@ -170,6 +206,8 @@ main() {
   test_compose_defaults
   test_compose_file
   test_outbox_growth
+  test_standing_still
+  test_comparison
 }
 
 main "$@"

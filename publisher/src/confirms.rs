@@ -21,6 +21,8 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// After a resend, what was in flight before it still causes reports of the same gap; they are
 /// not answered again for this long.
 const RESEND_GRACE: Duration = Duration::from_secs(3);
+/// A target confirms every second; a zone that was down as a whole is back sooner than this.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// The target has this long to answer that it has heard why nothing more comes.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -57,11 +59,13 @@ impl Confirms {
         let connection = self.broker.connect()?;
         let messages = connection.subscribe(&self.subject)?;
         let mut listener = Listener {
+            subject: &self.subject,
             timeline: outbox::wal_timeline(&mut client)?,
             client,
             source,
             state: &self.state,
             target: None,
+            heard_at: Instant::now(),
             speakers: Speakers::default(),
             strangers: Strangers::default(),
             needed: None,
@@ -70,7 +74,7 @@ impl Confirms {
             complaint: Complaint::default(),
         };
         while !context.stop().requested() && self.state.is_leading() {
-            match listener.strangers.trouble(Instant::now()) {
+            match listener.trouble(Instant::now()) {
                 None => context.healthy(),
                 Some(trouble) => context.unhealthy(&trouble),
             }
@@ -106,6 +110,7 @@ impl Confirms {
 }
 
 struct Listener<'a> {
+    subject: &'a str,
     client: Pooled,
     source: String,
     /// That the server of `client` writes.
@@ -113,6 +118,8 @@ struct Listener<'a> {
     state: &'a State,
     /// The one target whose confirms count, once known.
     target: Option<String>,
+    /// When it was heard last.
+    heard_at: Instant,
     speakers: Speakers,
     strangers: Strangers,
     /// The tick that the target needed last.
@@ -124,6 +131,21 @@ struct Listener<'a> {
 }
 
 impl Listener<'_> {
+    /// What is wrong with those who confirm, or that nobody does.
+    fn trouble(&mut self, now: Instant) -> Option<String> {
+        let silence = now.duration_since(self.heard_at);
+        self.strangers.trouble(now).or_else(|| {
+            (silence > SILENCE_MAX).then(|| {
+                format!(
+                    "no target has confirmed for {} s, and nothing leaves the outbox: is inbox-processor at work, and may both \
+                     use the subject {}?",
+                    silence.as_secs(),
+                    self.subject
+                )
+            })
+        })
+    }
+
     fn hear(&mut self, message: &Incoming) -> Result<()> {
         let confirm = match Confirm::decode(&message.data) {
             Ok(confirm) => confirm,
@@ -135,6 +157,7 @@ impl Listener<'_> {
         if !self.is_for_us(&confirm)? {
             return Ok(());
         }
+        self.heard_at = Instant::now();
         self.check_retention(&confirm)?;
         self.check_history(&confirm)?;
         if let Some(applied) = confirm.applied {

@@ -1,6 +1,9 @@
 # shellcheck shell=bash
 # Sections 2 to 5: what the two databases say.
 
+# No more a moment of load, however heavy.
+readonly STANDSTILL_MS=60000
+
 # While B is away: time enough to bring it back, and time to do it at once.
 readonly DISK_WARNING_S=$((3 * 86400))
 readonly DISK_CRITICAL_S=$((12 * 3600))
@@ -53,13 +56,21 @@ duration() {
   fi
 }
 
-# B is away, or does not keep up: then nothing leaves the outbox.
+# B is away, does not keep up, or is not heard: then nothing leaves the outbox.
 outbox_growth_judge() {
   local lasts_s level=1
-  above lag_ms "$LAG_WARNING_MS" && lasts_s=$(disk_lasts_s) && ((lasts_s < DISK_WARNING_S)) || return 0
+  above unconfirmed_age_ms "$LAG_WARNING_MS" && lasts_s=$(disk_lasts_s) && ((lasts_s < DISK_WARNING_S)) || return 0
   ((lasts_s >= DISK_CRITICAL_S)) || level=2
-  finding "$level" "the outbox grows by $(outbox_kilobytes_per_s) KB/s while B is $(seconds lag_ms) s behind, and the disk of A lasts $(duration "$lasts_s")" \
+  finding "$level" "the outbox grows by $(outbox_kilobytes_per_s) KB/s, nothing of the last $(seconds unconfirmed_age_ms) s is confirmed, and the disk of A lasts $(duration "$lasts_s")" \
     "bring B back, or make room; the last way out: docs/operations.md, The outbox grows"
+}
+
+# B has it, and A is not told.
+confirms_judge() {
+  above unconfirmed_age_ms "$STANDSTILL_MS" && stood_still confirmed_tick || return 0
+  known lag_ms && ! above lag_ms "$LAG_WARNING_MS" || return 0
+  finding 1 "what B has committed is not confirmed in A for $(seconds unconfirmed_age_ms) s: nothing leaves the outbox" \
+    "./logs.sh outbox-publisher and ./logs.sh inbox-processor: may both use the subject <NATS_SUBJECT_PREFIX>.confirm?"
 }
 
 # A value as people see it; "?" if it could not be read (a count: in time).
@@ -74,13 +85,13 @@ databases_judge() {
     finding 2 "A was promoted or restored (timeline $(now timeline_unmatched)), and nothing is published until B confirms a tick of A's history" \
       "./logs.sh inbox-processor and ./logs.sh outbox-publisher: when B confirms, it goes on by itself"
   fi
-  if known a_users && ! known last_tick; then
+  if [[ $(now a_has_schema) == f ]]; then
     finding 2 "A has no outbox: outbox-publisher creates it" "./start-replication.sh outbox-publisher"
   elif known attached && [[ $(now attached) != 2 ]]; then
     finding 2 "A: users and payments are not both captured" \
       "in A: select replication.attach('public.users'), replication.attach('public.payments')"
   fi
-  if known b_users && ! known inbox_total; then
+  if [[ $(now b_has_schema) == f ]]; then
     finding 2 "B has no inbox: inbox-processor creates it" "./start-replication.sh inbox-processor"
   fi
   if above outbox_unprocessed "$BACKLOG_NORMAL_MAX" && ((${BEFORE[outbox_unprocessed]:-0} > BACKLOG_NORMAL_MAX)) \
@@ -89,6 +100,7 @@ databases_judge() {
       "./logs.sh outbox-publisher; then NATS: ./logs.sh nats-a-1"
   fi
   outbox_growth_judge
+  confirms_judge
   if known capture_problem; then
     finding 2 "A does not capture every change: $(now capture_problem)" "in A: select * from replication.capture_problem"
   fi
@@ -119,31 +131,35 @@ database_next() {
 }
 
 comparison_print() {
-  heading "Comparison: A without what is on its way, and B"
+  heading "Comparison by number of rows: A without what is on its way, and B"
   table_compare users
   table_compare payments
+  ! known skipped || say "on an operator's order B is without $(now skipped) transactions: select * from replication.skipped_transaction"
+  ! known drifted || say "others have written to B, which changed what $(now drifted) rows met: select * from replication.target_drift"
   if target_is_empty && ((SAMPLES > 1)); then
     finding 2 "B has no data, and A has" "./logs.sh outbox-publisher and ./logs.sh inbox-processor"
   fi
 }
 
 table_compare() {
-  local table=$1 off level=1
+  local table=$1 off level=1 next
   if ! comparable "$table"; then
     say "$(printf '%-10s' "$table") ${YELLOW}cannot be compared now${PLAIN}"
     comparison_explain "$table"
     return
   fi
-  off=$(difference "$table")
+  off=$(now "${table}_difference")
   if [[ $off == 0 ]]; then
     say "$(printf '%-10s' "$table") ${GREEN}equal${PLAIN}: $(now "b_$table") rows ($(now "a_$table") in A, net $(now "${table}_pending") on their way)"
     return
   fi
   ((${off#-} <= 5)) || level=2
   say "$(printf '%-10s' "$table") $(level_colour "$level")differs by ${off#-}${PLAIN}: $(now "a_$table") in A, net $(now "${table}_pending") on their way, $(now "b_$table") in B"
+  next="if outbox-publisher and inbox-processor run, rows were changed in B itself, or in A before its tables were attached; to send all of A's again: in A, select replication.resend('public.$table')"
   if stood_still applied_tick; then
-    finding 2 "$table: A and B differ by ${off#-}, and B's position stands still" \
-      "if outbox-publisher and inbox-processor run, rows were changed in B itself, or in A before its tables were attached"
+    finding 2 "$table: A and B differ by ${off#-}, and B's position stands still" "$next"
+  elif stood_still "${table}_difference"; then
+    finding 2 "$table: A and B differ by ${off#-}, as they did $SAMPLE_PAUSE_S s ago, while B follows" "$next"
   else
     finding 1 "$table: A and B differ by ${off#-}, and B is moving" "run this again in a minute"
   fi
@@ -153,6 +169,9 @@ table_compare() {
 comparison_explain() {
   if known events_pending attached && [[ $(now attached) == 2 ]] && ! known "$1_pending"; then
     finding 1 "$1: a TRUNCATE has been on its way for $(seconds lag_ms) s, so the rows cannot be counted" "run this again in a minute"
+  elif ((EXIT_STATUS == 0)); then
+    finding 1 "$1 cannot be compared: counting took longer than 20 s, or waits for a lock" \
+      "in A and in B: select pid, pg_blocking_pids(pid), query from pg_stat_activity where wait_event_type = 'Lock'"
   fi
 }
 
@@ -163,7 +182,7 @@ latest_print() {
     for number in 1 2 3; do
       ! known "${side}_latest_$number" || say "${side^^}  $(now "${side}_latest_$number")"
     done
-    known "${side}_latest_1" || say "${side^^}  none"
+    known "${side}_latest_1" || say "${side^^}  $(if known "${side}_users"; then printf none; else printf '?'; fi)"
   done
 }
 
@@ -178,8 +197,13 @@ lag_print() {
   fi
   ! above lag_ms "$LAG_NORMAL_MS" || colour=$YELLOW
   say "replication lag            $colour$(seconds lag_ms) s${PLAIN}, $(now events_pending) events, $(ticks_behind) ticks (normal: below 1 s)"
-  ! above lag_ms "$LAG_WARNING_MS" || finding 1 "B is $(seconds lag_ms) s behind A ($(now events_pending) events)" \
-    "./logs.sh outbox-publisher and ./logs.sh inbox-processor say what they wait for"
+  if above lag_ms "$STANDSTILL_MS" && stood_still applied_tick && stood_still inbox_total && component_is_up outbox-publisher && component_is_up inbox-processor; then
+    finding 2 "B is $(seconds lag_ms) s behind A ($(now events_pending) events) and stands still" \
+      "./logs.sh outbox-publisher and ./logs.sh inbox-processor; who holds B up: select pid, pg_blocking_pids(pid), query from pg_stat_activity where wait_event_type = 'Lock'"
+  elif above lag_ms "$LAG_WARNING_MS"; then
+    finding 1 "B is $(seconds lag_ms) s behind A ($(now events_pending) events)" \
+      "./logs.sh outbox-publisher and ./logs.sh inbox-processor say what they wait for"
+  fi
 }
 
 age() { if known "$1"; then printf '%s s ago' "$(seconds "$1")"; else printf 'none'; fi; }

@@ -28,13 +28,16 @@ sample_until_certain() {
 }
 
 sample_take() {
+  local table b_is_known=false
   NOW=()
   sample_read postgres-b "$ROOT/scripts/check/target.sql"
+  ! known b_users || b_is_known=true
   sample_read postgres-a "$ROOT/scripts/check/source.sql" \
-    --set=tick="$(now applied_tick)" --set=tick_id="$(now applied_tick_id)"
+    --set=b_is_known="$b_is_known" --set=tick="$(now applied_tick)" --set=tick_id="$(now applied_tick_id)"
   ! component_is_up postgres-a || NOW[disk_free_a]=$(component_disk_free postgres-a)
-  # Without B's position, what A calls pending is all that it ever had.
-  known b_users || unset 'NOW[lag_ms]' 'NOW[events_pending]' 'NOW[users_pending]' 'NOW[payments_pending]'
+  for table in users payments; do
+    ! comparable "$table" || NOW[${table}_difference]=$(difference "$table")
+  done
 }
 
 # sample_read COMPONENT SQL_FILE [PSQL_ARGUMENT…]
@@ -75,7 +78,7 @@ difference() {
   printf '%s' "$((in_a - on_their_way - in_b))"
 }
 comparable() { known "a_$1" "b_$1" "$1_pending"; }
-differs() { comparable "$1" && [[ $(difference "$1") != 0 ]]; }
+differs() { known "$1_difference" && [[ $(now "$1_difference") != 0 ]]; }
 target_is_empty() { above a_users 0 && [[ $(now b_users) == 0 ]]; }
 
 # Sets SUSPICION to what needs a second look.
@@ -89,6 +92,7 @@ sample_needs_another() {
       if known timeline_unmatched; then SUSPICION="A is on a timeline that B has not confirmed"; fi
       if above outbox_unprocessed "$BACKLOG_NORMAL_MAX"; then SUSPICION="there is a backlog in the outbox"; fi
       if above inbox_unprocessed "$BACKLOG_NORMAL_MAX"; then SUSPICION="there is a backlog in the inbox"; fi
+      if above unconfirmed_age_ms "$LAG_WARNING_MS"; then SUSPICION="what A has committed is not confirmed for $(seconds unconfirmed_age_ms) s"; fi
       if above lag_ms "$LAG_WARNING_MS"; then SUSPICION="B is $(seconds lag_ms) s behind"; fi
       ;;
     2)

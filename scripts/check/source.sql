@@ -1,12 +1,19 @@
--- What check-replication.sh reads in A. Variables: tick, tick_id, the position that was read in B
--- (empty before B's first). Each column becomes one line "name=value".
+-- What check-replication.sh reads in A. Variables: b_is_known, whether B was read; tick, tick_id, the position
+-- that was read there (empty before B's first). Each column becomes one line "name=value".
 
 -- What this session runs into (a timeout, a missing schema) is no error of the system's.
 set log_min_messages = panic;
 set statement_timeout = '20s';
 
 select to_regclass('replication.source_status') is not null as has_schema \gset
-\if :has_schema
+\echo a_has_schema=:has_schema
+\if :b_is_known
+    \set compares :has_schema
+\else
+    -- Without B's position, what A would call pending is all that it ever had.
+    \set compares false
+\endif
+\if :compares
     -- One statement, one snapshot: the counts, and the events that B's position does not contain.
     select (select count(*) from public.users) as a_users,
            (select count(*) from public.payments) as a_payments,
@@ -20,13 +27,19 @@ select to_regclass('replication.source_status') is not null as has_schema \gset
         from replication.pending_after(nullif(:'tick', '')::bigint, nullif(:'tick_id', '')::uuid)
     ) pending;
     \if :ERROR
-        select count(*) as a_users, (select count(*) from public.payments) as a_payments from public.users;
+        \set compares false
     \endif
+\endif
+\if :compares
+\else
+    select count(*) as a_users, (select count(*) from public.payments) as a_payments from public.users;
+\endif
 
+\if :has_schema
     select last_tick, published_tick, confirmed_tick, target,
            case when wal_timeline <> matched_timeline then wal_timeline end as timeline_unmatched,
            (select count(*) from outbox where processed = false) as outbox_unprocessed,
-           (select count(*) from outbox where confirmed = false) as outbox_unconfirmed,
+           unconfirmed.*,
            (select (extract(epoch from clock_timestamp() - created_at) * 1000)::bigint
             from replication.outbox_event order by txid desc, id desc limit 1) as outbox_age_ms,
            (select string_agg(table_name || ': ' || problem, '; ')
@@ -37,13 +50,14 @@ select to_regclass('replication.source_status') is not null as has_schema \gset
            (select coalesce((sum(e.bytes + 100) / greatest(extract(epoch from clock_timestamp() - min(e.created_at)), 1))::bigint, 0)
             from (select coalesce(pg_column_size(o.row_text), 0) + coalesce(pg_column_size(o.key_text), 0) as bytes, o.created_at
                   from replication.outbox_event o order by o.txid desc, o.id desc limit 10000) e) as outbox_bytes_per_s
-    from replication.source_status;
+    from replication.source_status,
+         (select count(*) as outbox_unconfirmed,
+                 (extract(epoch from clock_timestamp() - min(created_at)) * 1000)::bigint as unconfirmed_age_ms
+          from outbox where confirmed = false) unconfirmed;
 
     -- A scan: on a large outbox it may take longer than it is worth.
     set statement_timeout = '1s';
     select count(*) as outbox_total from replication.outbox_event;
-\else
-    select count(*) as a_users, (select count(*) from public.payments) as a_payments from public.users;
 \endif
 
 \pset expanded off

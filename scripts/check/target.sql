@@ -5,6 +5,7 @@ set log_min_messages = panic;
 set statement_timeout = '20s';
 
 select to_regclass('replication.target_status') is not null as has_schema \gset
+\echo b_has_schema=:has_schema
 \if :has_schema
     -- One statement, one snapshot: the counts, and the position that they belong to.
     select (select count(*) from public.users) as b_users,
@@ -14,7 +15,9 @@ select to_regclass('replication.target_status') is not null as has_schema \gset
            (extract(epoch from clock_timestamp() - last_received_at) * 1000)::bigint as inbox_age_ms,
            to_char(held_since, 'YYYY-MM-DD HH24:MI:SS') as held_since,
            replace(held_error, E'\n', ' ') as held_error,
-           (select unseen from replication.quarantine_status) as quarantine_new
+           (select unseen from replication.quarantine_status) as quarantine_new,
+           nullif((select count(*) from replication.skipped_transaction where applied_tick is not null), 0) as skipped,
+           nullif((select deletes_missing + inserts_overwritten from replication.target_drift), 0) as drifted
     from (select) always left join replication.target_status on true;
 
     -- A scan: on a large table it may take longer than it is worth.

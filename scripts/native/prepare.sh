@@ -8,6 +8,8 @@ prepare_packages() {
   [[ $kinds != *service* ]] || type -P cc >/dev/null || packages+=(gcc libc6-dev)
   type -P curl >/dev/null || packages+=(curl)
   packages_install "${packages[@]}"
+  [[ $kinds != *postgres* ]] || postgres_bin any >/dev/null \
+    || die "PostgreSQL 15 or newer is needed, and this system's package is older. Add the packages of the PostgreSQL project (apt.postgresql.org), install postgresql-15 or newer, then run this again."
 }
 
 # Installs packages as root; otherwise prints the command that does, and ends the script.

@@ -246,6 +246,16 @@ fn a_stray_processor_that_takes_the_messages_confirms_and_prunes_nothing() {
 }
 
 #[test]
+fn a_publisher_that_nobody_confirms_says_so_until_somebody_does() {
+    let mut replication = Replication::start("silence");
+    replication.processor.kill();
+    wait_for_health(&replication.publisher, "no target has confirmed for 3");
+    assert!(replication.publisher.health().contains("silence.confirm"), "{}", replication.publisher.health());
+    replication.processor.start();
+    wait_for_health(&replication.publisher, "ok");
+}
+
+#[test]
 fn of_two_databases_with_one_identity_neither_confirms() {
     let replication = Replication::start("one_identity");
     let (mut source, mut target) = (replication.source(), replication.target());
