@@ -2,7 +2,7 @@
 //! has failed: step by step, to find out whether other rows were in the way for the moment, whether
 //! events were processed before, or whether the target cannot take them.
 
-use crate::changes::{TableChanges, reduce};
+use crate::changes::{Stretch, reduce};
 use crate::inbox;
 use crate::refusal::{describe, is_refusal, may_be_replaced};
 use crate::tables::{Drift, Tables, Way};
@@ -52,7 +52,9 @@ pub(crate) fn apply(
     let equal = tables.equal_keys(transaction, batches)?;
     let changes = reduce(batches, &done, &equal);
     let mut attempt = transaction.savepoint("write").context("set a savepoint")?;
-    match write(&mut attempt, tables, &changes) {
+    match write(&mut attempt, tables, &changes)
+        .and_then(|drift| tables.require_unaltered(&mut attempt, &changes).map(|()| drift))
+    {
         Ok(drift) => {
             attempt.commit().context("release the savepoint")?;
             inbox::record_drift(transaction, drift)
@@ -68,7 +70,7 @@ pub(crate) fn apply(
     }
 }
 
-fn write(transaction: &mut Transaction<'_>, tables: &Tables, changes: &[TableChanges<'_>]) -> Result<Drift> {
+fn write(transaction: &mut Transaction<'_>, tables: &Tables, changes: &[Stretch<'_>]) -> Result<Drift> {
     let mut attempt = transaction.savepoint("upsert").context("set a savepoint")?;
     match tables.write(&mut attempt, changes, Way::Upsert) {
         Ok(drift) => attempt.commit().context("release the savepoint").map(|()| drift),

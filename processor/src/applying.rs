@@ -78,6 +78,8 @@ impl Applying {
         let target = identity(&mut client)?;
         let mut session = Session::new(client, self.large_ticks.clone())?;
         log::info!("this is the processor of {}: {}", self.database.address(), session.describe());
+        // Whatever held the session before.
+        self.uplink.set_held(false);
         self.uplink.set_standing(Some(session.standing(&target)));
         while !context.stop().requested() {
             if !session.is_resuming() {
@@ -86,17 +88,20 @@ impl Applying {
                 context.stop().wait(RESUME_CHECK);
             }
             session.heed_operator()?;
-            if self.group.is_empty() && !session.has_work() {
+            // What an earlier session stored comes before what it had only taken.
+            let group = if session.is_resuming() { &[] } else { &self.group[..] };
+            if group.is_empty() && !session.has_work() {
                 self.report_health(&session, context);
                 session.check_connection()?;
                 continue;
             }
-            session.settle(&self.group, context.stop())?;
+            session.settle(group, context.stop())?;
+            let settled = group.len();
             shared::kill_point::reached("committed");
             self.uplink.set_held(session.is_held());
             self.uplink.set_standing(Some(session.standing(&target)));
-            self.uplink.settled(self.group.len());
-            self.group.clear();
+            self.uplink.settled(settled);
+            self.group.drain(..settled);
             self.uplink.confirm();
             shared::kill_point::reached("confirm_sent");
             self.report_health(&session, context);

@@ -41,6 +41,10 @@ impl<'a> TableChanges<'a> {
     }
 }
 
+/// The changes of a stretch of events within which each table has one shape. A stretch is written before the next
+/// begins: a key that is changed, and gone once the table was altered, is gone.
+pub(crate) type Stretch<'a> = Vec<TableChanges<'a>>;
+
 /// Keys of some tables whose text differs although they are equal.
 #[derive(Default)]
 pub(crate) struct EqualKeys<'a>(HashMap<&'a Shape, HashMap<&'a str, &'a str>>);
@@ -52,23 +56,35 @@ impl<'a> EqualKeys<'a> {
     }
 }
 
-/// The last state of each key of each table, without the events in `done`.
+/// The last state of each key of each table, without the events in `done`; stretch by stretch, usually one.
 pub(crate) fn reduce<'a>(
     batches: &'a [Arc<Batch>],
     done: &HashSet<Uuid>,
     equal: &EqualKeys<'a>,
-) -> Vec<TableChanges<'a>> {
+) -> Vec<Stretch<'a>> {
+    let mut stretches = Vec::new();
     let mut tables = Tables::default();
     for batch in batches {
-        let numbers: HashMap<i32, usize> =
-            batch.shapes.iter().map(|shape| (shape.id, tables.number(shape))).collect();
+        // Within the stretch.
+        let mut numbers: HashMap<i32, usize> = HashMap::new();
         for event in &batch.events {
             if !done.is_empty() && done.contains(&event.event_id) {
                 continue;
             }
-            let Some(number) = numbers.get(&event.shape) else { continue };
-            let representatives = equal.0.get(tables.shapes[*number]);
-            let states = &mut tables.states[*number];
+            let number = if let Some(number) = numbers.get(&event.shape) {
+                *number
+            } else {
+                let Some(shape) = batch.shapes.iter().find(|shape| shape.id == event.shape) else {
+                    continue;
+                };
+                if tables.has_other_shape(shape) {
+                    stretches.push(std::mem::take(&mut tables).into_changes());
+                    numbers.clear();
+                }
+                *numbers.entry(shape.id).or_insert(tables.number(shape))
+            };
+            let representatives = equal.0.get(tables.shapes[number]);
+            let states = &mut tables.states[number];
             match (&event.key, event.operation) {
                 (Some(key), operation) => {
                     let same = representatives.and_then(|keys| keys.get(key.as_str())).copied();
@@ -81,10 +97,11 @@ pub(crate) fn reduce<'a>(
             }
         }
     }
-    tables.into_changes()
+    stretches.push(tables.into_changes());
+    stretches
 }
 
-/// The tables met so far. The ids of shapes mean something within one batch only.
+/// The tables met so far in a stretch. The ids of shapes mean something within one batch only.
 #[derive(Default)]
 struct Tables<'a> {
     shapes: Vec<&'a Shape>,
@@ -92,6 +109,11 @@ struct Tables<'a> {
 }
 
 impl<'a> Tables<'a> {
+    /// Whether the table of `shape` was met in another form.
+    fn has_other_shape(&self, shape: &Shape) -> bool {
+        self.shapes.iter().any(|known| known.is_of_same_table(shape) && **known != *shape)
+    }
+
     fn number(&mut self, shape: &'a Shape) -> usize {
         self.shapes.iter().position(|known| *known == shape).unwrap_or_else(|| {
             self.shapes.push(shape);
@@ -100,7 +122,7 @@ impl<'a> Tables<'a> {
         })
     }
 
-    fn into_changes(self) -> Vec<TableChanges<'a>> {
+    fn into_changes(self) -> Stretch<'a> {
         self.shapes.into_iter().zip(self.states).map(|(shape, states)| states.into_changes(shape)).collect()
     }
 }
@@ -190,9 +212,9 @@ mod tests {
     }
 
     fn only<'a>(batches: &'a [Arc<Batch>], done: &HashSet<Uuid>) -> TableChanges<'a> {
-        let mut changes = reduce(batches, done, &EqualKeys::default());
-        assert_eq!(changes.len(), 1);
-        changes.remove(0)
+        let mut stretches = reduce(batches, done, &EqualKeys::default());
+        assert_eq!((stretches.len(), stretches[0].len()), (1, 1));
+        stretches.remove(0).remove(0)
     }
 
     #[test]
@@ -215,6 +237,25 @@ mod tests {
         assert_eq!(changes.born, [("(1)", "c")]);
         assert_eq!(changes.changed, [("(3)", "born again")]);
         assert!(!changes.emptied);
+    }
+
+    /// As ALTER TABLE leaves it in the midst of a batch, and takes it back.
+    #[test]
+    fn a_table_of_another_shape_begins_a_stretch() {
+        use Operation::{Delete, Insert, Update};
+        let mut altered = Batch::clone(&batch(&[
+            (1, Update, Some("(1)"), Some("a")),
+            (2, Delete, Some("(1)"), None),
+            (3, Insert, Some("(1)"), Some("b")),
+        ]));
+        altered.shapes.push(Shape { id: 2, columns: vec!["new".to_owned()], ..shape() });
+        altered.events[1].shape = 2;
+        let batches = [Arc::new(altered)];
+        let stretches = reduce(&batches, &HashSet::new(), &EqualKeys::default());
+        let [before, between, after] = &stretches[..] else { panic!("{stretches:?}") };
+        assert_eq!(before[0].changed, [("(1)", "a")]);
+        assert_eq!(between[0].deleted, ["(1)"]);
+        assert_eq!(after[0].born, [("(1)", "b")]);
     }
 
     #[test]

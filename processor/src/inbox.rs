@@ -105,6 +105,7 @@ impl Bookkeeping {
         let events =
             if entry.record_events { EventColumns::of(entry.applied) } else { EventColumns::default() };
         let ticks = TickColumns::of(entry.applied);
+        require_consecutive(entry.before.and_then(|before| before.applied), &ticks.ticks)?;
         let parameters: [&(dyn ToSql + Sync); 24] = [
             &after.source,
             &after.timeline,
@@ -137,6 +138,18 @@ impl Bookkeeping {
         }
         Ok(())
     }
+}
+
+/// Whatever has gone wrong: a tick that is passed over is never applied, and nobody is told.
+fn require_consecutive(applied: Option<TickRef>, ticks: &[i64]) -> Result<()> {
+    let mut last = applied.map_or(0, |applied| applied.number);
+    for tick in ticks {
+        if *tick != last + 1 {
+            bail!("tick {tick} was to be applied after tick {last}; looking at the position anew");
+        }
+        last = *tick;
+    }
+    Ok(())
 }
 
 struct StoredColumns<'a> {
@@ -258,6 +271,7 @@ pub(crate) fn finish_tick(
     before: Option<TickRef>,
     last: &Batch,
 ) -> Result<()> {
+    require_consecutive(before, &[last.tick.number])?;
     let moved = transaction
         .execute(
             "with applied as (

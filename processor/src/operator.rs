@@ -1,5 +1,5 @@
 //! What operators have decided about what holds the target: try again now, or leave a source transaction
-//! out, on record. Looked at only while the target is held.
+//! out, on record. Orders come only while the target is held; until each is carried out, all goes the careful way.
 
 use anyhow::{Context, Result};
 use postgres::{Client, Transaction};
@@ -26,6 +26,18 @@ pub(crate) fn skipped(transaction: &mut Transaction<'_>) -> Result<HashSet<i64>>
         )
         .context("look for transactions that are to be skipped")?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Whether an order to skip a transaction is still to be carried out.
+pub(crate) fn skips_are_open(client: &mut Client) -> Result<bool> {
+    let row = client
+        .query_one(
+            "select exists (select from replication.skipped_transaction s join replication.position p using (source)
+                            where s.applied_tick is null)",
+            &[],
+        )
+        .context("look for orders to skip a transaction")?;
+    Ok(row.get(0))
 }
 
 /// The batches without the events of the transactions `skipped`; notes what was left out, in the transaction that

@@ -18,7 +18,7 @@ use crate::refusal::{describe, is_refusal};
 use crate::stored_tick;
 use crate::tables::{Tables, Way};
 use crate::uplink::Standing;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use postgres::Client;
 use postgres::error::SqlState;
 use shared::database::make_commits_durable;
@@ -84,6 +84,8 @@ pub(crate) struct Session {
     abandoned: HashSet<String>,
     /// How often an operator has asked for another try at what is held.
     retries_wanted: i64,
+    /// A transaction that waits is to be skipped: only the careful way, and the one from the inbox, look for it.
+    skips_are_open: bool,
     /// Something before the last batch is missing.
     gap: bool,
 }
@@ -101,6 +103,7 @@ impl Session {
             held: None,
             abandoned: inbox::abandoned_sources(&mut client)?,
             retries_wanted: operator::retries_wanted(&mut client)?,
+            skips_are_open: operator::skips_are_open(&mut client)?,
             gap: false,
             client,
         })
@@ -180,10 +183,13 @@ impl Session {
         batches.extend(receipt.stored.iter().map(|stored| stored.batch.clone()));
         let ready =
             if self.large.is_some() { 0 } else { complete_batches(&batches, receipt.position.as_ref()) };
-        let applied = if self.held.is_none() && self.settle_quickly(&receipt, &batches[..ready])? {
+        let may_be_quick = self.held.is_none() && !self.skips_are_open;
+        let applied = if may_be_quick && self.settle_quickly(&receipt, &batches[..ready])? {
             ready
         } else {
-            self.settle_carefully(&receipt, &batches[..ready])?
+            let applied = self.settle_carefully(&receipt, &batches[..ready])?;
+            self.skips_are_open = operator::skips_are_open(&mut self.client)?;
+            applied
         };
         self.waiting = batches.split_off(applied);
         self.gap = receipt.gap;
@@ -217,6 +223,7 @@ impl Session {
                 let equal = self.tables.equal_keys(&mut transaction, ready)?;
                 let changes = reduce(ready, &HashSet::new(), &equal);
                 let drift = self.tables.write(&mut transaction, &changes, Way::AsInTheSource)?;
+                self.tables.require_unaltered(&mut transaction, &changes)?;
                 shared::kill_point::reached("applied");
                 inbox::record_drift(&mut transaction, drift)
             });
@@ -247,6 +254,8 @@ impl Session {
             _ => None,
         };
         let mut transaction = self.client.transaction().context("begin a transaction")?;
+        // They may have been altered, which may be why the quick way has failed.
+        self.tables.forget_altered(&mut transaction)?;
         set_aside(&mut transaction, receipt)?;
         let mut held = self.held.as_ref().map(|hold| hold.error.clone());
         let mut applied: Vec<Arc<Batch>> = Vec::new();
@@ -324,9 +333,20 @@ impl Session {
         Ok(())
     }
 
+    fn begin_large(&self, position: &TargetPosition) -> Result<Large> {
+        if self.skips_are_open {
+            return Ok(Large::Stored);
+        }
+        self.large_ticks.begin(position).map(Large::Arriving)
+    }
+
     fn resume_large_tick(&mut self, tick: TickRef, stop: &Stop) -> Result<()> {
         let Some(position) = &self.position else { return Ok(()) };
-        let arriving = self.large_ticks.begin(position)?;
+        let large = self.begin_large(position)?;
+        let Large::Arriving(arriving) = large else {
+            self.large = Some((tick, large));
+            return Ok(());
+        };
         let mut behind = 0;
         loop {
             let batches = inbox::stored_batches(&mut self.client, tick.number, behind, BATCHES_PER_READ)?;
@@ -343,8 +363,16 @@ impl Session {
     /// Hands what waits of a large tick on, and sees it through when it is complete.
     fn go_on_with_large_tick(&mut self, stop: &Stop) -> Result<()> {
         let Some(position) = &self.position else { return Ok(()) };
-        if self.large.is_none() && self.held.is_none() && !self.is_resuming() && is_too_much(&self.waiting) {
-            self.large = Some((position.received.tick, Large::Arriving(self.large_ticks.begin(position)?)));
+        let tick = position.received.tick;
+        // What waits before it is complete, and applied first.
+        let is_next = self.waiting.first().is_some_and(|batch| batch.tick == tick);
+        if self.large.is_none()
+            && self.held.is_none()
+            && !self.is_resuming()
+            && is_next
+            && is_too_much(&self.waiting)
+        {
+            self.large = Some((tick, self.begin_large(position)?));
         }
         if let Some((tick, Large::Stored)) = &self.large {
             self.waiting.retain(|batch| batch.tick != *tick);
@@ -359,7 +387,15 @@ impl Session {
         }
         let Some((_, Large::Arriving(arriving))) = self.large.take() else { return Ok(()) };
         match arriving.finish(stop) {
-            Ok(()) => self.position = inbox::read_position(&mut self.client)?,
+            Ok(()) => {
+                let after = TargetPosition { applied: Some(tick), ..position.clone() };
+                let committed = inbox::read_position(&mut self.client)?;
+                ensure!(
+                    committed.as_ref() == Some(&after),
+                    "the position is not where tick {tick} has left it; looking at it anew"
+                );
+                self.position = committed;
+            }
             Err(error) => {
                 log::warn!(
                     "tick {tick} is not applied as it arrives, but from the inbox once it is complete: {}",

@@ -50,18 +50,24 @@ pub(crate) fn apply(
         }
         Err(error) => return Err(error),
     }
+    let written = staged.shapes.iter().map(TableChanges::none).collect();
+    tables.require_unaltered(transaction, &[written])?;
     transaction
         .batch_execute("drop table pg_temp.staged, pg_temp.last_state")
         .context("drop what was staged")?;
     Ok(last)
 }
 
-/// The events of a tick in a temporary table, which has a number for each shape.
+/// The events of a tick in a temporary table, which has a number for each shape and stretch of events.
 #[derive(Default)]
 struct Staged {
+    /// By number.
     shapes: Vec<Shape>,
-    /// Shapes that were truncated.
+    /// Those that were truncated.
     emptied: Vec<bool>,
+    /// Where the last stretch of events begins within which each table has one shape (as in [`crate::changes`]), and
+    /// those before it.
+    stretches: Vec<usize>,
     events: i64,
 }
 
@@ -73,39 +79,58 @@ impl Staged {
                      (shape int, n bigint, operation \"char\", key_text text, row_text text) on commit drop",
             )
             .context("make room for the events of a tick")?;
-        Ok(Staged::default())
+        Ok(Staged { stretches: vec![0], ..Staged::default() })
     }
 
     fn add(&mut self, transaction: &mut Transaction<'_>, batches: &[Arc<Batch>]) -> Result<()> {
         let done = record_processed(transaction, batches)?;
         let mut columns = Columns::default();
         for batch in batches {
-            let numbers: HashMap<i32, i32> = batch
-                .shapes
-                .iter()
-                .map(|shape| Ok((shape.id, self.number(shape)?)))
-                .collect::<Result<_>>()?;
+            // Within the stretch.
+            let mut numbers: HashMap<i32, i32> = HashMap::new();
             for event in batch.events.iter().filter(|event| !done.contains(&event.event_id)) {
-                let Some(shape) = numbers.get(&event.shape) else { continue };
+                let number = if let Some(number) = numbers.get(&event.shape) {
+                    *number
+                } else {
+                    let Some(shape) = batch.shapes.iter().find(|shape| shape.id == event.shape) else {
+                        continue;
+                    };
+                    if self.begins_stretch(shape) {
+                        self.stretches.push(self.shapes.len());
+                        numbers.clear();
+                    }
+                    *numbers.entry(shape.id).or_insert(self.number(shape)?)
+                };
                 self.events += 1;
                 if event.operation == Operation::Truncate {
                     columns.insert(transaction)?;
                     columns = Columns::default();
-                    self.empty(transaction, *shape)?;
+                    self.empty(transaction, number)?;
                 } else {
-                    columns.add(*shape, self.events, event);
+                    columns.add(number, self.events, event);
                 }
             }
         }
         columns.insert(transaction)
     }
 
+    /// Where the last stretch begins.
+    fn stretch(&self) -> usize {
+        self.stretches.last().copied().unwrap_or(0)
+    }
+
+    fn begins_stretch(&self, shape: &Shape) -> bool {
+        self.shapes[self.stretch()..].iter().any(|known| known.is_of_same_table(shape) && known != shape)
+    }
+
     fn number(&mut self, shape: &Shape) -> Result<i32> {
-        let number = self.shapes.iter().position(|known| known == shape).unwrap_or_else(|| {
+        let begin = self.stretch();
+        let known = self.shapes[begin..].iter().position(|known| known == shape);
+        let number = known.map_or(self.shapes.len(), |known| begin + known);
+        if known.is_none() {
             self.shapes.push(shape.clone());
             self.emptied.push(false);
-            self.shapes.len() - 1
-        });
+        }
         Ok(i32::try_from(number)?)
     }
 
@@ -149,13 +174,19 @@ impl Staged {
     }
 
     fn write(&self, transaction: &mut Transaction<'_>, tables: &Tables, way: Way) -> Result<Drift> {
-        let order = tables.parents_before_children(&self.shapes)?;
         let mut drift = Drift::default();
-        for number in order.iter().rev() {
-            drift += self.remove(transaction, tables, *number, way)?;
-        }
-        for number in &order {
-            self.put(transaction, tables, *number, way)?;
+        let ends = self.stretches.iter().skip(1).chain([&self.shapes.len()]).copied().collect::<Vec<_>>();
+        for (begin, end) in self.stretches.iter().copied().zip(ends) {
+            let order = tables.parents_before_children(&self.shapes[begin..end])?;
+            for number in &order {
+                tables.begin(transaction, &self.shapes[begin + number], way)?;
+            }
+            for number in order.iter().rev() {
+                drift += self.remove(transaction, tables, begin + number, way)?;
+            }
+            for number in &order {
+                self.put(transaction, tables, begin + number, way)?;
+            }
         }
         Ok(drift)
     }
@@ -189,7 +220,7 @@ impl Staged {
                 Ok(()) => attempt.commit().context("release the savepoint"),
                 Err(error) if is_refusal(&error) && !(way == Way::Upsert && may_be_replaced(&error)) => {
                     attempt.rollback().context("roll back to the savepoint")?;
-                    let row = tables.find_refused(transaction, std::slice::from_ref(&changes))?;
+                    let row = tables.find_refused(transaction, &[vec![changes]])?;
                     Err(match row {
                         Some(row) => error.context(row),
                         None => error,

@@ -114,6 +114,11 @@ impl Shape {
     pub fn name(&self) -> String {
         format!("{}.{}", self.schema, self.table)
     }
+
+    /// Whether both are forms of one table's rows.
+    pub fn is_of_same_table(&self, other: &Shape) -> bool {
+        self.schema == other.schema && self.table == other.table
+    }
 }
 
 /// The statement that touched a row.

@@ -102,6 +102,33 @@ fn a_large_tick_that_the_target_cannot_take_is_held_as_a_whole() {
     assert_eq!(assert_equal(&replication), (30_001, 0));
 }
 
+/// A tick that waits behind it, and another large one behind that.
+#[test]
+fn a_large_tick_that_was_held_is_followed_by_all_that_waited() {
+    let mut replication = Replication::start("large_queue");
+    let (mut source, mut target) = (replication.source(), replication.target());
+    replication.processor.kill();
+    target.batch_execute("alter table users add constraint no_bad check (name <> 'bad')").unwrap();
+    let unpublished = "select count(*) from outbox where not processed";
+    for tick in [
+        "insert into users (name, email) select 'U' || i, 'u' || i || '@x' from generate_series(1, 20000) i;
+         insert into users (name, email) values ('bad', 'bad@x')",
+        "insert into users (name, email) values ('between', 'between@x')",
+        "insert into users (name, email) select 'V' || i, 'v' || i || '@x' from generate_series(1, 20000) i",
+    ] {
+        source.batch_execute(tick).unwrap();
+        wait_for("it is published", || (count(&mut source, unpublished) == 0).then_some(()));
+    }
+    replication.processor.start();
+    wait_for("the target is held, and all is received", || {
+        let held = "select count(*) from replication.hold_status where key is not null";
+        (count(&mut target, held) > 0 && received(&mut target) == 40_002).then_some(())
+    });
+    target.batch_execute("alter table users drop constraint no_bad").unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (40_002, 0));
+}
+
 #[test]
 fn a_transaction_in_a_large_tick_is_skipped_on_record_and_the_rest_of_the_tick_is_applied() {
     let mut replication = Replication::start("large_skipped");

@@ -142,6 +142,55 @@ fn a_transaction_is_skipped_on_record_and_the_rest_goes_on() {
 }
 
 #[test]
+fn a_transaction_behind_the_one_that_is_held_is_skipped_after_a_restart_too() {
+    let mut replication = Replication::start("skipped_behind");
+    let (mut source, mut target) = (replication.source(), replication.target());
+    target.batch_execute("alter table users add constraint no_bad check (name <> 'bad')").unwrap();
+    add_user(&mut source, "first@x");
+    source.execute("insert into users (name, email) values ('bad', 'bad@x')", &[]).unwrap();
+    add_user(&mut source, "unwanted@x");
+    add_user(&mut source, "last@x");
+    let txid: i64 = wait_for("what is unwanted waits", || {
+        let query = "select txid from replication.hold_status where data ->> 'email' = 'unwanted@x'";
+        target.query_opt(query, &[]).unwrap().map(|row| row.get(0))
+    });
+    target.execute("select replication.skip_transaction($1, 'a test')", &[&txid]).unwrap();
+    replication.processor.kill();
+    target.batch_execute("alter table users drop constraint no_bad").unwrap();
+    replication.processor.start();
+    replication.wait_until_caught_up();
+    assert_eq!(count(&mut target, "select count(*) from users where email = 'unwanted@x'"), 0);
+    assert_eq!(count(&mut target, "select count(*) from users"), 3);
+    let skipped = "select count(*) from replication.skipped_transaction where applied_tick is not null";
+    assert_eq!(count(&mut target, skipped), 1);
+}
+
+#[test]
+fn a_target_that_was_held_and_is_restored_under_a_living_processor_goes_on() {
+    let mut replication = Replication::start("held_restored");
+    let mut source = replication.source();
+    add_user(&mut source, "first@x");
+    replication.wait_until_caught_up();
+    replication.processor.kill();
+    replication.copy_target("held_restored_backup");
+    replication.processor.start();
+    replication.processor.wait_until_healthy();
+    replication
+        .target()
+        .batch_execute("alter table users add constraint no_bad check (name <> 'bad')")
+        .unwrap();
+    source.execute("insert into users (name, email) values ('bad', 'bad@x')", &[]).unwrap();
+    wait_for("it is held", || replication.processor.health().contains("held").then_some(()));
+    replication.put_in_place_of_target("held_restored_backup");
+    wait_for("the restored target is where the source is", || {
+        let mut target = replication.target_door().connect()?;
+        (count(&mut target, "select count(*) from users") == 2).then_some(())
+    });
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (2, 0));
+}
+
+#[test]
 fn another_try_at_what_is_held_comes_at_once_when_it_is_asked_for() {
     let replication = Replication::start("retried");
     let (mut source, mut target) = (replication.source(), replication.target());

@@ -31,6 +31,79 @@ fn alter_table_is_followed_between_two_rows() {
     assert_eq!(assert_equal(&replication), (2, 0));
 }
 
+/// In memory, in a large tick as it arrives, and in one that is applied from the inbox.
+#[test]
+fn what_goes_behind_an_alter_table_of_one_tick_stays_gone() {
+    let replication = Replication::start("altered_and_gone");
+    let (mut source, mut target) = (replication.source(), replication.target());
+    target.batch_execute("alter table users add column phone text").unwrap();
+    let swap = "update users set email = 'moving' where name = 'U1'; update users set email = 'u1@x' where name = 'U2';
+                update users set email = 'u2@x' where name = 'U1';";
+    for (filling, moving) in [(10, ""), (20_000, ""), (20_000, swap)] {
+        source
+            .batch_execute(
+                "insert into users (name, email) values ('0', 'gone@x'), ('0', 'often@x');
+                 insert into users (name, email) select 'U' || i, 'u' || i || '@x' from generate_series(1, 2) i",
+            )
+            .unwrap();
+        replication.wait_until_caught_up();
+        source
+            .batch_execute(&format!(
+                "begin;
+                 insert into users (name, email) select 'F', i || '@x' from generate_series(1, {filling}) i;
+                 {moving}
+                 update users set name = '1' where name = '0';
+                 alter table users add column phone text;
+                 delete from users where email = 'gone@x';
+                 update users set name = '2' where email = 'often@x';
+                 alter table users drop column phone;
+                 update users set name = '3' where email = 'often@x';
+                 commit"
+            ))
+            .unwrap();
+        replication.wait_until_caught_up();
+        assert_eq!(assert_same(&replication, &["users"]), [filling + 3], "after {filling} rows {moving}");
+        source
+            .batch_execute(&format!(
+                "begin;
+                 insert into users (name, email) select 'G', 'g' || i || '@x' from generate_series(1, {filling}) i;
+                 alter table users add column phone text;
+                 truncate users cascade;
+                 insert into users (name, email) values ('After', 'after@x');
+                 alter table users drop column phone;
+                 commit;
+                 delete from users"
+            ))
+            .unwrap();
+        replication.wait_until_caught_up();
+        assert_eq!(assert_same(&replication, &["users"]), [0], "after {filling} rows {moving}");
+    }
+    let log = replication.processor.log();
+    assert_eq!(log.matches("is not applied as it arrives, but from the inbox").count(), 1, "{log}");
+}
+
+#[test]
+fn a_column_of_the_target_that_is_widened_takes_values_as_they_are_from_then_on() {
+    let replication = Replication::start("widened");
+    let (mut source, mut target) = (replication.source(), replication.target());
+    source
+        .batch_execute("create table measured (id int primary key, value double precision, code text)")
+        .unwrap();
+    target.batch_execute("create table measured (id int primary key, value real, code int)").unwrap();
+    attach(&replication, &["measured"]);
+    source.execute("insert into measured values (1, 0.1, '7')", &[]).unwrap();
+    replication.wait_until_caught_up();
+    target
+        .batch_execute(
+            "alter table measured alter column value type double precision, alter column code type text",
+        )
+        .unwrap();
+    source.execute("insert into measured values (2, 0.1, '007')", &[]).unwrap();
+    replication.wait_until_caught_up();
+    let as_it_is = "select count(*) from measured where id = 2 and value = 0.1::float8 and code = '007'";
+    assert_eq!(count(&mut target, as_it_is), 1);
+}
+
 #[test]
 fn a_column_that_the_target_lacks_holds_it_until_it_is_added() {
     let replication = Replication::start("column_lacking");

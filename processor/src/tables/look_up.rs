@@ -20,6 +20,10 @@ pub(super) fn look_up(client: &mut impl GenericClient, shape: &Shape, number: us
             "the target has no table {name}; create it as it is in the source: pg_dump --schema-only --table='{name}'"
         ))
     })?;
+    let looks = client
+        .query_opt(super::LOOKS, &[&[relation].as_slice()])
+        .context("look at a table")?
+        .map_or_else(String::new, |row| row.get(1));
     let known = columns(client, relation)?;
     let carried = carried_columns(shape, &name, &known)?;
     let key = named(&shape.key, &known);
@@ -39,6 +43,8 @@ pub(super) fn look_up(client: &mut impl GenericClient, shape: &Shape, number: us
     let mut prepare =
         |sql: String| client.prepare(&sql).with_context(|| format!("prepare to write to {name}"));
     Ok(Table {
+        relation,
+        looks,
         depth,
         key_type: parts.key_type(),
         delete: prepare(parts.delete())?,

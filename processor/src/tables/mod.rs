@@ -7,9 +7,10 @@ mod look_up;
 mod statements;
 mod table;
 
-use crate::changes::{EqualKeys, TableChanges};
-use anyhow::{Context, Result};
-use postgres::{GenericClient, Transaction};
+use crate::changes::{EqualKeys, Stretch, TableChanges};
+use anyhow::{Context, Result, anyhow};
+use postgres::{GenericClient, Statement, Transaction};
+use shared::fault::Fault;
 use shared::wire::{Batch, Shape};
 use std::collections::HashMap;
 use std::ops::AddAssign;
@@ -22,7 +23,20 @@ pub(crate) struct Tables {
     by_shape: HashMap<Shape, Table>,
     /// Look-ups begun, successful or not: each makes row types of names of its own.
     lookups: usize,
+    /// Reads what some tables look like.
+    looks: Option<Statement>,
 }
+
+/// What a look-up depends on: names, types and collations of the columns, and the name of the table. Unlike the
+/// versions of catalogue rows, it stays as it is where only a constraint or a default changes.
+const LOOKS: &str = "
+    select a.attrelid,
+           pg_catalog.concat_ws(' ', c.relnamespace, c.relname, pg_catalog.string_agg(
+               pg_catalog.concat_ws(' ', a.attnum, a.attname, a.atttypid, a.attcollation, a.attgenerated, a.attidentity),
+               ',' order by a.attnum))
+    from pg_catalog.pg_attribute a join pg_catalog.pg_class c on c.oid = a.attrelid
+    where a.attrelid = any ($1) and a.attnum > 0 and not a.attisdropped
+    group by a.attrelid, c.oid";
 
 /// How rows that are there get into their table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +91,45 @@ impl Tables {
         self.by_shape.clear();
     }
 
+    /// Forgets the tables that were altered since they were looked up.
+    pub(crate) fn forget_altered(&mut self, client: &mut impl GenericClient) -> Result<()> {
+        let relations: Vec<u32> = self.by_shape.values().map(|table| table.relation).collect();
+        let looks = self.looks(client, &relations)?;
+        self.by_shape.retain(|_, table| looks.get(&table.relation) == Some(&table.looks));
+        Ok(())
+    }
+
+    /// Fails, so that it is done again, where one of the tables was altered before they were written: rows were cast
+    /// to types that its columns do not have any more. From the writes to the end of the transaction nobody can.
+    pub(crate) fn require_unaltered(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        stretches: &[Stretch<'_>],
+    ) -> Result<()> {
+        let written = stretches.iter().flatten().map(|changes| self.table(changes.shape));
+        let tables = written.collect::<Result<Vec<_>>>()?;
+        let expected: HashMap<u32, String> =
+            tables.iter().map(|table| (table.relation, table.looks.clone())).collect();
+        let relations: Vec<u32> = expected.keys().copied().collect();
+        if self.looks(transaction, &relations)? == expected {
+            return Ok(());
+        }
+        Err(anyhow!("a table of the target was altered while it was written; it is done again")
+            .context(Fault::Hold))
+    }
+
+    fn looks(&mut self, client: &mut impl GenericClient, relations: &[u32]) -> Result<HashMap<u32, String>> {
+        if relations.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let looks = match &self.looks {
+            Some(statement) => statement.clone(),
+            None => self.looks.insert(client.prepare(LOOKS).context("prepare to look at tables")?).clone(),
+        };
+        let rows = client.query(&looks, &[&relations]).context("look whether tables were altered")?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    }
+
     /// Keys that differ in their text and are equal all the same (1.0 and 1.00), in the tables that can have
     /// such; usually there are none, and nothing is asked.
     pub(crate) fn equal_keys<'a>(
@@ -101,23 +154,33 @@ impl Tables {
         Ok(equal)
     }
 
-    /// Writes the changes: first what is to go, children before parents, then what is there, parents
-    /// before children.
+    /// Writes the changes, one stretch after the other: first what is to go, children before parents, then what is
+    /// there, parents before children.
     pub(crate) fn write(
         &self,
         transaction: &mut Transaction<'_>,
-        changes: &[TableChanges<'_>],
+        stretches: &[Stretch<'_>],
         way: Way,
     ) -> Result<Drift> {
-        let sorted = self.parents_first(changes)?;
         let mut drift = Drift::default();
-        for (table, changes) in sorted.iter().rev() {
-            drift += table.remove(transaction, changes, way)?;
-        }
-        for (table, changes) in &sorted {
-            table.put(transaction, changes, way)?;
+        for changes in stretches {
+            let sorted = self.parents_first(changes)?;
+            for (table, _) in &sorted {
+                table.begin(transaction, way)?;
+            }
+            for (table, changes) in sorted.iter().rev() {
+                drift += table.remove(transaction, changes, way)?;
+            }
+            for (table, changes) in &sorted {
+                table.put(transaction, changes, way)?;
+            }
         }
         Ok(drift)
+    }
+
+    /// The part of [`Tables::write`] before rows go, for one table.
+    pub(crate) fn begin(&self, transaction: &mut Transaction<'_>, shape: &Shape, way: Way) -> Result<()> {
+        self.table(shape)?.begin(transaction, way)
     }
 
     /// The part of [`Tables::write`] in which rows go, for one table.
@@ -145,16 +208,21 @@ impl Tables {
     pub(crate) fn find_refused(
         &self,
         transaction: &mut Transaction<'_>,
-        changes: &[TableChanges<'_>],
+        stretches: &[Stretch<'_>],
     ) -> Result<Option<String>> {
-        let sorted = self.parents_first(changes)?;
-        for (table, changes) in sorted.iter().rev() {
-            table.remove(transaction, changes, Way::Replace)?;
-        }
-        for (table, changes) in sorted {
-            let states: Vec<_> = changes.present().copied().collect();
-            if let Some(key) = table.find_refused(transaction, &states)? {
-                return Ok(Some(format!("the row is {} of {}", shortened(key), changes.shape.name())));
+        for changes in stretches {
+            let sorted = self.parents_first(changes)?;
+            for (table, _) in &sorted {
+                table.begin(transaction, Way::Replace)?;
+            }
+            for (table, changes) in sorted.iter().rev() {
+                table.remove(transaction, changes, Way::Replace)?;
+            }
+            for (table, changes) in sorted {
+                let states: Vec<_> = changes.present().copied().collect();
+                if let Some(key) = table.find_refused(transaction, &states)? {
+                    return Ok(Some(format!("the row is {} of {}", shortened(key), changes.shape.name())));
+                }
             }
         }
         Ok(None)

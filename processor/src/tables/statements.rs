@@ -107,6 +107,7 @@ impl Parts<'_> {
             |prefix: &str| list(&self.written(), |column| format!("{prefix}{}", quote(&column.name)));
         let kept_key = self.same_key.replace("t.", "kept.");
         Some(OwnColumns {
+            forget: format!("drop table if exists {kept}"),
             make: format!(
                 "create temporary table if not exists kept_{} on commit drop as
                  select {fields}, {} from {} t limit 0",

@@ -8,6 +8,9 @@ use postgres::{GenericClient, Statement, Transaction};
 use std::collections::HashMap;
 
 pub(super) struct Table {
+    pub(super) relation: u32,
+    /// What it looked like when it was looked up.
+    pub(super) looks: String,
     pub(super) name: String,
     /// More than that of any table that it refers to.
     pub(super) depth: i64,
@@ -30,7 +33,9 @@ pub(super) struct Table {
 
 /// How the values of columns that only the target has outlive [`Way::Replace`].
 pub(super) struct OwnColumns {
-    /// Makes the temporary table for them, where it is not there.
+    /// Drops the temporary table for them, where it is there.
+    pub(super) forget: String,
+    /// Makes it, where it is not there.
     pub(super) make: String,
     /// Keeps those of the rows with these keys.
     pub(super) keep: String,
@@ -70,6 +75,16 @@ impl Table {
                 Ok((*key, *keys.get(first).context("a key without a number")?))
             })
             .collect()
+    }
+
+    /// To be called before the first [`Table::remove`] of a stretch.
+    pub(super) fn begin(&self, transaction: &mut Transaction<'_>, way: Way) -> Result<()> {
+        match &self.own_columns {
+            Some(own) if self.own_way(way) == Way::Replace => transaction
+                .batch_execute(&own.forget)
+                .with_context(|| format!("forget what was kept of {}", self.name)),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn remove(
