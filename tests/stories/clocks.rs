@@ -45,6 +45,9 @@ fn clocks_that_jump_change_nothing_and_prune_nothing_that_is_unconfirmed() {
         assert_equal(&replication);
     }
 
+    // The last confirmed tick stays, too: one of a single transaction, however many came at once before.
+    demo.move_money(&mut source);
+    replication.wait_until_caught_up();
     // What waits for the target is as old as can be then, and stays.
     replication.processor.kill();
     for _ in 0..20 {
