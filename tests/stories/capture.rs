@@ -74,6 +74,29 @@ fn ordinary_roles_need_no_rights_on_the_outbox_and_no_search_path_deceives() {
 }
 
 #[test]
+fn no_name_that_an_owner_gives_a_column_is_run_as_sql() {
+    let replication = start_with_tables("capture_names", "create table odd (id int primary key)", &["odd"]);
+    let columns = r#"alter table public.odd add column "$capture$;alter role capture_odd superuser;/*" int,
+                     add column "*/select $capture$" int, add column "$changing$'\" int, add column "%s -- " int"#;
+    replication.target().batch_execute(columns).unwrap();
+    let mut source = replication.source();
+    source
+        .batch_execute(
+            "do $$begin create role capture_odd; exception when duplicate_object then null; end$$;
+             alter table odd owner to capture_odd",
+        )
+        .unwrap();
+    // Another body would be looked at otherwise, and refused.
+    source.batch_execute(&format!("set role capture_odd; set check_function_bodies = off; {columns}; reset role")).unwrap();
+    let escalated = "select count(*) from pg_roles where rolname = 'capture_odd' and rolsuper";
+    assert_eq!(count(&mut source, escalated), 0);
+    let changes = "set role capture_odd; insert into public.odd values (1, 2, 3, 4, 5), (6, 7, 8, 9, 10), (11, 1, 1, 1, 1);
+                   update public.odd set id = id + 1 where id = 6; delete from public.odd where id = 11; reset role";
+    assert_eq!(run(&replication, &["public.odd"], changes), [2]);
+    source.batch_execute("alter table odd owner to current_user; drop owned by capture_odd; drop role capture_odd").unwrap();
+}
+
+#[test]
 fn dates_arrive_as_they_are_in_whatever_style_a_session_writes_them() {
     let replication = start_with_tables(
         "capture_dates",

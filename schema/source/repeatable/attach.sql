@@ -9,6 +9,7 @@
 create or replace function replication.attach(relation regclass) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set check_function_bodies = on
 as $attach$
 declare
     shape replication.shape;

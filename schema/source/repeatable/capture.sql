@@ -86,6 +86,9 @@ end;
 
 -- The statements that create a table's two capture functions, one for INSERT and one for the rest.
 --
+-- The bodies are quoted as values are: names in them are whatever the table's owner likes, and the functions are made,
+-- and run, with more rights than that one has.
+--
 -- They write, for each key that the statement touched, the row as it stands now: rows
 -- as the statement wrote them would leave the target wrong where an AFTER ROW trigger changes its own row,
 -- since the nested statement's triggers fire first. Reading again by key always converges.
@@ -119,6 +122,14 @@ begin atomic
                replication.inserted_row_text(relation, 'k') as inserted_row,
                replication.key_condition(relation, shape.key_columns, 't', 'k') as is_it,
                replication.key_condition(relation, shape.key_columns, 'own', 'k') as is_own,
+               'insert into replication.outbox_event (shape_id, operation, key_text, row_text)' as into_outbox,
+               -- A transaction that has notified cannot be prepared.
+               $wake$if pg_catalog.pg_sequence_last_value('replication.wake_wanted') operator(pg_catalog.=) 2
+                        and pg_catalog.current_setting('max_prepared_transactions') operator(pg_catalog.=) '0' then
+                    perform pg_catalog.pg_notify('replication_wake', '');
+                end if;$wake$ as wake,
+               $pins$(values (1, 'search_path', 'pg_catalog, pg_temp'), (2, 'datestyle', 'ISO, YMD'), (3, 'row_security', 'off'),
+                        (4, 'enable_seqscan', 'off'), (5, 'jit', 'off')) as pin (number, name, value)$pins$ as pins,
                settings.*
         from (select coalesce(string_agg(clause, ' ') filter (where name <> 'search_path'), '') as text_settings,
                      -- The style of dates, which almost every table has, is looked at instead: it is what it must be almost always.
@@ -127,6 +138,8 @@ begin atomic
     ),
     reading as (
         select part.*,
+               format($usual$coalesce(pg_catalog.current_setting(%L, true), '') operator(pg_catalog.<>) 'yes'
+                        and pg_catalog.current_setting('datestyle') operator(pg_catalog.~~) 'ISO%%'$usual$, changed) as usual,
                format('(select %s from %s t where %s limit 1)', present_row, source, is_it) as plainly,
                format('(select %s from %s t where %s and (age(t.xmin) <= 0 or not exists '
                       '(select from %s own where %s and age(own.xmin) <= 0)) limit 1)',
@@ -137,33 +150,8 @@ begin atomic
         $format$
         create or replace function replication.capture_insert_%1$s() returns trigger
         language plpgsql security definer
-        %13$s
-        as $capture$
-        declare
-            former pg_catalog.text[];
-        begin
-            if %14$s and coalesce(pg_catalog.pg_sequence_last_value('replication.wake_wanted'), 1) operator(pg_catalog.<>) 2 then
-                %5$s select %3$s, 'I', %6$s, %7$s from new_rows k;
-                return new;
-            end if;
-            if %14$s then
-                %5$s select %3$s, 'I', %6$s, %7$s from new_rows k;
-            else
-                former := array(select pg_catalog.current_setting(pin.name) from %12$s);
-                perform pg_catalog.set_config(pin.name, pin.value, true) from %12$s;
-                if current_setting(%4$L, true) is distinct from 'yes' then
-                    %5$s select %3$s, 'I', %6$s, %7$s from new_rows k;
-                elsif current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
-                    %5$s select %3$s, 'I', %6$s, %9$s from new_rows k;
-                else
-                    %5$s select %3$s, 'I', %6$s, %8$s from new_rows k;
-                end if;
-                perform set_config(pin.name, former[pin.number], true) from %12$s;
-            end if;
-            %11$s
-            return new;
-        end
-        $capture$;
+        %2$s
+        as %3$L;
 
         create or replace function replication.capture_%1$s() returns trigger
         language plpgsql security definer
@@ -172,46 +160,67 @@ begin atomic
         set row_security = off
         set enable_seqscan = off
         set jit = off
-        %2$s
-        as $capture$
-        declare
-            above_read_committed constant boolean := current_setting('transaction_isolation') in ('repeatable read', 'serializable');
-            call_stack pg_catalog.text;
-        begin
-            if tg_op = 'UPDATE' and above_read_committed then
-                %5$s select %3$s, 'U', %6$s, %9$s from (select %10$s from old_rows union select %10$s from new_rows) k;
-            elsif tg_op = 'UPDATE' then
-                %5$s select %3$s, 'U', %6$s, %8$s from (select %10$s from old_rows union select %10$s from new_rows) k;
-            elsif tg_op = 'DELETE' and above_read_committed then
-                %5$s select %3$s, 'D', %6$s, %9$s from old_rows k;
-            elsif tg_op = 'DELETE' then
-                %5$s select %3$s, 'D', %6$s, %8$s from old_rows k;
-            else
-                insert into replication.outbox_event (shape_id, operation) values (%3$s, 'T');
-            end if;
-            get diagnostics call_stack = pg_context;
-            if strpos(call_stack, chr(10)) > 0 then
-                perform set_config(%4$L, 'yes', true);
-            end if;
-            %11$s
-            return new;
-        end
-        $capture$
+        %4$s
+        as %5$L
         $format$,
-        number, text_settings, shape.id, changed,
-        'insert into replication.outbox_event (shape_id, operation, key_text, row_text)', key_text,
-        inserted_row, plainly, above_read_committed, key_columns,
-        -- A transaction that has notified cannot be prepared.
-        $wake$if pg_catalog.pg_sequence_last_value('replication.wake_wanted') operator(pg_catalog.=) 2
-                    and pg_catalog.current_setting('max_prepared_transactions') operator(pg_catalog.=) '0' then
-                perform pg_catalog.pg_notify('replication_wake', '');
-            end if;$wake$,
-        $pins$(values (1, 'search_path', 'pg_catalog, pg_temp'), (2, 'datestyle', 'ISO, YMD'), (3, 'row_security', 'off'),
-                    (4, 'enable_seqscan', 'off'), (5, 'jit', 'off')) as pin (number, name, value)$pins$,
-        rare_text_settings,
-        format($usual$coalesce(pg_catalog.current_setting(%L, true), '') operator(pg_catalog.<>) 'yes'
-                    and pg_catalog.current_setting('datestyle') operator(pg_catalog.~~) 'ISO%%'$usual$, changed))
-    from reading;
+        number, rare_text_settings, inserting, text_settings, changing)
+    from reading
+    cross join lateral (
+        select format(
+            $inserting$
+            declare
+                former pg_catalog.text[];
+            begin
+                if %8$s and coalesce(pg_catalog.pg_sequence_last_value('replication.wake_wanted'), 1) operator(pg_catalog.<>) 2 then
+                    %3$s select %1$s, 'I', %4$s, %5$s from new_rows k;
+                    return new;
+                end if;
+                if %8$s then
+                    %3$s select %1$s, 'I', %4$s, %5$s from new_rows k;
+                else
+                    former := array(select pg_catalog.current_setting(pin.name) from %9$s);
+                    perform pg_catalog.set_config(pin.name, pin.value, true) from %9$s;
+                    if current_setting(%2$L, true) is distinct from 'yes' then
+                        %3$s select %1$s, 'I', %4$s, %5$s from new_rows k;
+                    elsif current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
+                        %3$s select %1$s, 'I', %4$s, %7$s from new_rows k;
+                    else
+                        %3$s select %1$s, 'I', %4$s, %6$s from new_rows k;
+                    end if;
+                    perform set_config(pin.name, former[pin.number], true) from %9$s;
+                end if;
+                %10$s
+                return new;
+            end
+            $inserting$,
+            shape.id, changed, into_outbox, key_text, inserted_row, plainly, above_read_committed, usual, pins, wake) as inserting,
+        format(
+            $changing$
+            declare
+                above_read_committed constant boolean := current_setting('transaction_isolation') in ('repeatable read', 'serializable');
+                call_stack pg_catalog.text;
+            begin
+                if tg_op = 'UPDATE' and above_read_committed then
+                    %3$s select %1$s, 'U', %4$s, %6$s from (select %7$s from old_rows union select %7$s from new_rows) k;
+                elsif tg_op = 'UPDATE' then
+                    %3$s select %1$s, 'U', %4$s, %5$s from (select %7$s from old_rows union select %7$s from new_rows) k;
+                elsif tg_op = 'DELETE' and above_read_committed then
+                    %3$s select %1$s, 'D', %4$s, %6$s from old_rows k;
+                elsif tg_op = 'DELETE' then
+                    %3$s select %1$s, 'D', %4$s, %5$s from old_rows k;
+                else
+                    insert into replication.outbox_event (shape_id, operation) values (%1$s, 'T');
+                end if;
+                get diagnostics call_stack = pg_context;
+                if strpos(call_stack, chr(10)) > 0 then
+                    perform set_config(%2$L, 'yes', true);
+                end if;
+                %8$s
+                return new;
+            end
+            $changing$,
+            shape.id, changed, into_outbox, key_text, plainly, above_read_committed, key_columns, wake) as changing
+    ) body;
 end;
 
 drop function if exists replication.capture_function(regclass, replication.shape);

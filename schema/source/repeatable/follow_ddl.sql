@@ -7,6 +7,7 @@
 create or replace function replication.follow_ddl() returns event_trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set check_function_bodies = on
 as $follow$
 declare
     changed regclass;
