@@ -236,7 +236,9 @@ impl TickReader {
             )
             .context("prepare to read ticks")?;
         client
-            .batch_execute("set enable_hashjoin = off; set enable_mergejoin = off; set enable_sort = off")
+            .batch_execute(
+                "set enable_hashjoin = off; set enable_mergejoin = off; set enable_material = off; set enable_sort = off",
+            )
             .context("pin the plan that reads events")?;
         let events = client.prepare(EVENTS_OF_A_TICK).context("prepare to read events")?;
         Ok(TickReader {

@@ -103,6 +103,48 @@ fn pruning_reads_what_goes_and_not_what_stays() {
     assert_prunes_without_reading_all(&mut target, inbox, "processed_events");
 }
 
+/// Carries small ticks one by one; returns how many entries of the outbox's index were read for each, by everybody.
+fn index_entries_read_for_a_tick(replication: &Replication, name: &str) -> i64 {
+    const TICKS: i64 = 20;
+    let mut source = replication.source();
+    let mut counters = || {
+        let row = source
+            .query_one(
+                "select idx_scan, idx_tup_read from pg_stat_user_indexes where indexrelid = 'replication.outbox_event_pkey'::regclass",
+                &[],
+            )
+            .unwrap();
+        (row.get::<_, i64>(0), row.get::<_, i64>(1))
+    };
+    let (scans, entries) = counters();
+    let (mut writer, mut target) = (replication.source(), replication.target());
+    for number in 0..TICKS {
+        writer
+            .execute("insert into users (name, email) values ('Small', $1)", &[&format!("{name}{number}@x")])
+            .unwrap();
+        // Not with the help of the outbox, whose reads are counted.
+        let arrived = format!("select count(*) from users where email = '{name}{number}@x'");
+        wait_for("a small tick arrives", || (count(&mut target, &arrived) == 1).then_some(()));
+    }
+    // The services' sessions tell what they did with a delay. Each tick is two scans at least.
+    wait_for("the reads are counted", || (counters().0 - scans >= 2 * TICKS).then_some(()));
+    (counters().1 - entries) / TICKS
+}
+
+#[test]
+fn a_small_tick_reads_little_of_an_outbox_that_one_transaction_has_filled() {
+    let replication = Replication::start("small_tick");
+    let mut source = replication.source();
+    source
+        .batch_execute("insert into users (name, email) select 'U', i || '@x' from generate_series(1, 100000) i")
+        .unwrap();
+    replication.wait_until_caught_up();
+    // What autovacuum finds out about the outbox: any transaction has as many events as there are.
+    source.batch_execute("analyze replication.outbox_event").unwrap();
+    let entries = index_entries_read_for_a_tick(&replication, "s");
+    assert!(entries < 10_000, "{entries} entries of the index were read for a tick of one event");
+}
+
 /// A target restored from a backup may ask for any tick that is left.
 #[test]
 fn whatever_is_left_of_the_ticks_between_two_steps_of_the_pruner_is_left_in_full() {
