@@ -176,8 +176,9 @@ impl TickTaker {
             .context("read the last tick")?;
         plan_once(client)?;
         // One statement, and so one snapshot: it looks for work and stores itself as the tick. The
-        // snapshot of the last tick is a parameter, for the planner to use the index. Two takers
-        // would collide on the primary key.
+        // snapshot of the last tick is a parameter, for the planner to use the index. Of the transactions
+        // that went on then, only those that have ended are looked for: the others' events, however many, would each
+        // be read to be found invisible. Two takers would collide on the primary key.
         let take = client
             .prepare(
                 "insert into replication.tick (tick, previous_id, snapshot)
@@ -187,7 +188,9 @@ impl TickTaker {
                    and (exists (select from replication.outbox_event e
                                 where e.txid >= pg_snapshot_xmax($2::text::pg_snapshot))
                      or exists (select from replication.outbox_event e
-                                where e.txid = any (array(select pg_snapshot_xip($2::text::pg_snapshot)))))
+                                where e.txid = any (array(
+                                    select ended from pg_snapshot_xip($2::text::pg_snapshot) ended
+                                    where pg_visible_in_snapshot(ended, pg_current_snapshot())))))
                  returning tick, snapshot::text",
             )
             .context("prepare to take ticks")?;
@@ -320,6 +323,8 @@ pub(crate) enum Next {
 /// condition with OR. Transactions in the order of their highest id, so that one that waited for
 /// another comes after it; events of a transaction by id. Nothing where tick $4, the one before, is gone:
 /// pruning deletes it together with the first of these events. (A snapshot in a subquery is read once, not for each row.)
+/// Of the transactions that went on at $1, only those that had ended at $2 are looked for: the events of the others would
+/// all be read, at each tick, to be found invisible.
 ///
 /// First the transactions alone, from the index, in their order ("offset 0" keeps it); then, with the plan that
 /// [`TickReader::new`] pins, the rows of one after the other, as they are asked for: however large the tick is, rows
@@ -334,7 +339,9 @@ const EVENTS_OF_A_TICK: &str = "
                         and pg_visible_in_snapshot(txid, (select $2::text::pg_snapshot))
                       union all
                       select txid, id from replication.outbox_event
-                      where txid = any (array(select pg_snapshot_xip($1::text::pg_snapshot)))
+                      where txid = any (array(
+                          select ended from pg_snapshot_xip($1::text::pg_snapshot) ended
+                          where pg_visible_in_snapshot(ended, $2::text::pg_snapshot)))
                         and txid < pg_snapshot_xmax($1::text::pg_snapshot)
                         and pg_visible_in_snapshot(txid, (select $2::text::pg_snapshot))) ids
                 group by txid order by last_id offset 0) of_tick

@@ -145,6 +145,23 @@ fn a_small_tick_reads_little_of_an_outbox_that_one_transaction_has_filled() {
     assert!(entries < 10_000, "{entries} entries of the index were read for a tick of one event");
 }
 
+#[test]
+fn a_small_tick_does_not_read_what_an_open_transaction_has_captured() {
+    let replication = Replication::start("small_tick_beside");
+    let mut open = replication.source();
+    let mut open = open.transaction().unwrap();
+    open.batch_execute("insert into users (name, email) select 'U', i || '@x' from generate_series(1, 100000) i")
+        .unwrap();
+    // The first tick beside it has still to pass by its events; it is contained in the last tick's snapshot then.
+    replication.source().execute("insert into users (name, email) values ('First', 'first@x')", &[]).unwrap();
+    replication.wait_until_caught_up();
+    let entries = index_entries_read_for_a_tick(&replication, "b");
+    assert!(entries < 50_000, "{entries} entries of the index were read for a tick of one event");
+    open.commit().unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (100_021, 0));
+}
+
 /// A target restored from a backup may ask for any tick that is left.
 #[test]
 fn whatever_is_left_of_the_ticks_between_two_steps_of_the_pruner_is_left_in_full() {
