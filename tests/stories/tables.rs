@@ -1,6 +1,7 @@
 //! Tables that change while they are replicated.
 
 use crate::harness::{Replication, assert_equal, assert_same, attach, count, make_in_both, wait_for};
+use postgres::IsolationLevel;
 
 #[test]
 fn alter_table_is_followed_between_two_rows() {
@@ -210,4 +211,21 @@ fn a_table_that_holds_rows_is_sent_as_a_whole_and_a_target_that_differs_is_repai
     source.execute("select replication.resend('stock')", &[]).unwrap();
     replication.wait_until_caught_up();
     assert_eq!(assert_same(&replication, &["stock"]), [30_001]);
+}
+
+#[test]
+fn what_is_sent_again_is_what_was_there_after_the_wait_for_those_who_write() {
+    let replication = Replication::start("resent_late");
+    let mut source = replication.source();
+    let mut transaction = source.build_transaction().isolation_level(IsolationLevel::RepeatableRead).start().unwrap();
+    transaction.query("select from users", &[]).unwrap();
+    // Captured before the rows that are sent, which do not have it.
+    replication.source().execute("insert into users (name, email) values ('New', 'new@x')", &[]).unwrap();
+    let refused = transaction.execute("select replication.resend('users')", &[]).unwrap_err();
+    let refused = refused.as_db_error().unwrap();
+    assert!(refused.message().contains("replication.resend must run in a READ COMMITTED transaction"), "{refused:?}");
+    transaction.rollback().unwrap();
+    source.execute("select replication.resend('users')", &[]).unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (1, 0));
 }

@@ -34,6 +34,20 @@ begin
 end
 $keep_out$;
 
+-- Refuses a transaction whose snapshot is older than the locks that the function has still to wait for.
+create or replace function replication.require_read_committed(caller text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $require$
+begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'replication.% must run in a READ COMMITTED transaction: it has to see what it waited for', caller
+            using errcode = 'invalid_transaction_state',
+                  hint = 'begin transaction isolation level read committed;';
+    end if;
+end
+$require$;
+
 -- Begins a new history: forgets all ticks and events, and sends every attached table as it is now, in the
 -- caller's transaction. Returns the new name of this source, for replication.adopt_source in the target.
 --
@@ -46,10 +60,7 @@ as $start_over$
 declare
     attached regclass;
 begin
-    if current_setting('transaction_isolation') <> 'read committed' then
-        raise exception 'replication.start_over must run in a READ COMMITTED transaction: it has to see what it waited for'
-            using errcode = 'invalid_transaction_state';
-    end if;
+    perform replication.require_read_committed('start_over');
     perform replication.keep_publisher_out();
     -- Tables before the outbox, as every writer takes them.
     for attached in select a.relation from replication.attached a order by a.relation loop

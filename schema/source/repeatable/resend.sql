@@ -3,8 +3,8 @@
 
 -- Captures the table as it is now: a TRUNCATE and each of its rows, in the caller's transaction. The target
 -- puts them in the place of what it has, in one transaction, so that nobody sees the table empty there.
--- Waits for transactions that are writing to the table, and lets none write until the caller's ends. Returns the
--- number of rows.
+-- Waits for transactions that are writing to the table, and lets none write until the caller's ends; so it must see
+-- what they have written (READ COMMITTED). Returns the number of rows.
 create or replace function replication.resend(relation regclass) returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -19,6 +19,7 @@ declare
     shape replication.shape;
     sent bigint;
 begin
+    perform replication.require_read_committed('resend');
     select s.* into shape
     from replication.attached a join replication.shape s on s.id = a.shape_id
     where a.relation = resend.relation;
