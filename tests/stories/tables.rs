@@ -229,3 +229,30 @@ fn what_is_sent_again_is_what_was_there_after_the_wait_for_those_who_write() {
     replication.wait_until_caught_up();
     assert_eq!(assert_equal(&replication), (1, 0));
 }
+
+#[test]
+fn row_security_cannot_hide_rows_from_what_is_sent_again() {
+    let replication = Replication::start("resent_in_part");
+    let mut source = replication.source();
+    source
+        .batch_execute(
+            "insert into users (name, email) values ('Seen', 'seen@x'), ('Hidden', 'hidden@x');
+             do $$begin create role resent_owner; exception when duplicate_object then null; end$$;
+             select replication.grant_to_publisher('resent_owner'); alter table payments owner to resent_owner;
+             alter table users owner to resent_owner; alter table users force row level security, enable row level security;
+             create policy seen on users using (name = 'Seen')",
+        )
+        .unwrap();
+    let refused = source.batch_execute("set role resent_owner; select replication.resend('users')").unwrap_err();
+    let refused = refused.as_db_error().unwrap();
+    assert!(refused.message().contains("would be affected by row-level security policy"), "{refused:?}");
+    source.batch_execute("reset role; select replication.resend('users')").unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(count(&mut replication.target(), "select count(*) from users"), 2);
+    source
+        .batch_execute(
+            "alter table users owner to current_user; alter table payments owner to current_user;
+             drop owned by resent_owner; drop role resent_owner",
+        )
+        .unwrap();
+}
