@@ -256,3 +256,87 @@ fn row_security_cannot_hide_rows_from_what_is_sent_again() {
         )
         .unwrap();
 }
+
+/// Puts another table, or a view whose code tells who runs it, in the place of app.t, which becomes app_old.t.
+const SWAP: &str = "alter schema app rename to app_old; create schema app";
+
+#[test]
+fn a_schema_that_is_renamed_takes_its_tables_along() {
+    let replication = Replication::start("schema_renamed");
+    make_in_both(&replication, "create schema app; create table app.t (id int primary key, v text)");
+    attach(&replication, &["app.t"]);
+    let mut source = replication.source();
+    source.batch_execute("insert into app.t values (1, 'before')").unwrap();
+    replication.wait_until_caught_up();
+    replication.target().batch_execute(&format!("{SWAP}; create table app.t (id int primary key, v text)")).unwrap();
+    source
+        .batch_execute(&format!(
+            "begin; insert into app.t values (2, 'same transaction'); {SWAP}; create table app.t (id int primary key, v text);
+             insert into app.t values (1, 'another'); update app_old.t set v = 'after' where id = 1;
+             insert into app_old.t values (3, 'after'); commit; update app_old.t set v = v || '!'"
+        ))
+        .unwrap();
+    // Captured under the name of the time; that one is another table's in the target by now.
+    replication.target().batch_execute("insert into app_old.t values (2, 'to be written'); delete from app.t").unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(assert_same(&replication, &["app_old.t"]), [3]);
+    source.batch_execute("alter index app_old.t rename to renamed").unwrap();
+    replication.target().batch_execute("alter index app_old.t rename to renamed").unwrap();
+    source.batch_execute("delete from app_old.renamed where id = 3").unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(assert_same(&replication, &["app_old.renamed"]), [2]);
+    assert_eq!(count(&mut source, "select count(*) from replication.capture_problem"), 0);
+}
+
+#[test]
+fn a_table_whose_renaming_was_not_followed_is_not_captured_under_a_wrong_name() {
+    let replication = Replication::start("not_followed");
+    make_in_both(&replication, "create schema app; create table app.t (id int primary key, v text)");
+    attach(&replication, &["app.t"]);
+    let mut source = replication.source();
+    // As where the schema was installed without superuser rights.
+    source
+        .batch_execute(&format!(
+            "insert into app.t values (1, 'before'); drop event trigger replication_follow_ddl; {SWAP};
+             create table who (name text);
+             create function app.code() returns text language sql as 'insert into public.who values (current_user) returning name';
+             create view app.t as select 1 as id, app.code() as v"
+        ))
+        .unwrap();
+    let problem: String =
+        source.query_one("select problem from replication.capture_problem", &[]).unwrap().get(0);
+    assert!(problem.contains("it is app_old.t now") && problem.contains("attach('app_old.t')"), "{problem}");
+    for write in [
+        "update app_old.t set v = 'x'",
+        "delete from app_old.t",
+        "truncate app_old.t",
+        "insert into app_old.t values (2)",
+        "set datestyle = 'German'; insert into app_old.t values (3)",
+    ] {
+        let refused = source.batch_execute(write).unwrap_err();
+        let refused = refused.as_db_error().unwrap();
+        assert!(refused.message().contains("the replicated table app_old.t was app.t"), "{write}: {refused:?}");
+        assert_eq!(refused.hint(), Some("select replication.attach('app_old.t');"), "{write}");
+    }
+    assert_eq!(count(&mut source, "select count(*) from who"), 0);
+    replication.target().batch_execute("alter schema app rename to app_old").unwrap();
+    source.batch_execute("select replication.attach('app_old.t'); update app_old.t set v = 'known'; insert into app_old.t values (2)").unwrap();
+    source.batch_execute("select replication.resend('app_old.t')").unwrap();
+}
+
+#[test]
+fn a_primary_key_that_was_changed_unseen_is_reported() {
+    let replication = Replication::start("key_changed");
+    let mut source = replication.source();
+    source
+        .batch_execute(
+            "create table pair (a int not null, b int not null, constraint pair_key primary key (a));
+             select replication.attach('pair'); alter event trigger replication_follow_ddl disable;
+             alter table pair drop constraint pair_key, add primary key (b, a)",
+        )
+        .unwrap();
+    let problem = "select count(*) from replication.capture_problem where problem like 'its primary key was changed%'";
+    assert_eq!(count(&mut source, problem), 1);
+    source.batch_execute("select replication.attach('pair')").unwrap();
+    assert_eq!(count(&mut source, "select count(*) from replication.capture_problem"), 0);
+}

@@ -4,7 +4,9 @@
 drop view if exists replication.capture_problem;
 create view replication.capture_problem as
 with attached as (
-    select a.relation, s.schema_name || '.' || s.table_name as table_name, s.columns,
+    select a.relation, s.schema_name || '.' || s.table_name as table_name, s.columns, s.key_columns,
+           quote_literal(a.relation::text) as literal,
+           format('%I.%I', s.schema_name, s.table_name) as known_as,
            exists (select from pg_class c where c.oid = a.relation) as is_there
     from replication.attached a join replication.shape s on s.id = a.shape_id
 )
@@ -15,7 +17,7 @@ union all
 select a.table_name,
        case when t.tgenabled is null then 'its capture trigger for ' || e.event || ' is missing'
             else 'its capture trigger for ' || e.event || ' is not enabled always' end
-       || '; changes of it escape; run: select replication.attach(' || quote_literal(a.table_name)
+       || '; changes of it escape; run: select replication.attach(' || a.literal
        || '), and compare the table with the target''s'
 from attached a
 cross join unnest(array['insert', 'update', 'delete', 'truncate']) as e (event)
@@ -24,12 +26,25 @@ where a.is_there and t.tgenabled is distinct from 'A'
 union all
 select a.table_name,
        'its columns were changed and the capture does not know; run: select replication.attach('
-       || quote_literal(a.table_name) || ')'
+       || a.literal || ')'
 from attached a
 where a.is_there
   and a.columns is distinct from (
       select array_agg(c.attname::text order by c.attnum) from pg_attribute c
       where c.attrelid = a.relation and c.attnum > 0 and not c.attisdropped)
+union all
+select a.table_name,
+       'it is ' || format('%I.%I', n.nspname, c.relname) || ' now and the capture does not know; run: select replication.attach('
+       || a.literal || ')'
+from attached a
+join pg_class c on c.oid = a.relation
+join pg_namespace n on n.oid = c.relnamespace
+where a.known_as <> format('%I.%I', n.nspname, c.relname)
+union all
+select a.table_name,
+       'its primary key was changed and the capture does not know; run: select replication.attach(' || a.literal || ')'
+from attached a
+where a.is_there and a.key_columns <> replication.primary_key(a.relation)
 union all
 select a.table_name, r.reason || '; ' || r.remedy
 from attached a cross join lateral replication.refusal(a.relation) r

@@ -84,6 +84,19 @@ begin atomic
     order by known.setting;
 end;
 
+-- What a table's capture does where the table has another name than the one that it reads and writes: something else,
+-- of somebody else, may have that by now.
+create or replace function replication.refuse_renamed(relation regclass, former text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $refuse$
+begin
+    raise exception 'the replicated table % was %, and its capture does not know that it was renamed or moved', relation, former
+        using errcode = 'object_not_in_prerequisite_state',
+              hint = format('select replication.attach(%L);', relation::text);
+end
+$refuse$;
+
 -- The statements that create a table's two capture functions, one for INSERT and one for the rest.
 --
 -- The bodies are quoted as values are: names in them are whatever the table's owner likes, and the functions are made,
@@ -138,8 +151,13 @@ begin atomic
     ),
     reading as (
         select part.*,
+               format($renamed$if tg_table_name <> %L or tg_table_schema <> %L then
+                        perform replication.refuse_renamed(tg_relid, %L);
+                    end if;$renamed$, shape.table_name, shape.schema_name, source) as refuse_renamed,
                format($usual$coalesce(pg_catalog.current_setting(%L, true), '') operator(pg_catalog.<>) 'yes'
-                        and pg_catalog.current_setting('datestyle') operator(pg_catalog.~~) 'ISO%%'$usual$, changed) as usual,
+                        and pg_catalog.current_setting('datestyle') operator(pg_catalog.~~) 'ISO%%'
+                        and tg_table_name operator(pg_catalog.=) %L and tg_table_schema operator(pg_catalog.=) %L$usual$,
+                      changed, shape.table_name, shape.schema_name) as usual,
                format('(select %s from %s t where %s limit 1)', present_row, source, is_it) as plainly,
                format('(select %s from %s t where %s and (age(t.xmin) <= 0 or not exists '
                       '(select from %s own where %s and age(own.xmin) <= 0)) limit 1)',
@@ -180,6 +198,7 @@ begin atomic
                 else
                     former := array(select pg_catalog.current_setting(pin.name) from %9$s);
                     perform pg_catalog.set_config(pin.name, pin.value, true) from %9$s;
+                    %11$s
                     if current_setting(%2$L, true) is distinct from 'yes' then
                         %3$s select %1$s, 'I', %4$s, %5$s from new_rows k;
                     elsif current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
@@ -193,13 +212,15 @@ begin atomic
                 return new;
             end
             $inserting$,
-            shape.id, changed, into_outbox, key_text, inserted_row, plainly, above_read_committed, usual, pins, wake) as inserting,
+            shape.id, changed, into_outbox, key_text, inserted_row, plainly, above_read_committed, usual, pins, wake,
+            refuse_renamed) as inserting,
         format(
             $changing$
             declare
                 above_read_committed constant boolean := current_setting('transaction_isolation') in ('repeatable read', 'serializable');
                 call_stack pg_catalog.text;
             begin
+                %9$s
                 if tg_op = 'UPDATE' and above_read_committed then
                     %3$s select %1$s, 'U', %4$s, %6$s from (select %7$s from old_rows union select %7$s from new_rows) k;
                 elsif tg_op = 'UPDATE' then
@@ -219,7 +240,7 @@ begin atomic
                 return new;
             end
             $changing$,
-            shape.id, changed, into_outbox, key_text, plainly, above_read_committed, key_columns, wake) as changing
+            shape.id, changed, into_outbox, key_text, plainly, above_read_committed, key_columns, wake, refuse_renamed) as changing
     ) body;
 end;
 

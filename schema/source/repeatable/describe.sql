@@ -34,6 +34,18 @@ begin atomic
     left join pg_namespace n on n.oid = c.relnamespace;
 end;
 
+-- The columns of the table's primary key, in its order; null where it has none.
+create or replace function replication.primary_key(relation regclass) returns text[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+return (
+    select array_agg(a.attname::text order by k.number)
+    from pg_index i
+    cross join unnest(i.indkey::int2[]) with ordinality as k (attnum, number)
+    join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+    where i.indrelid = relation and i.indisprimary and k.number <= i.indnkeyatts
+);
+
 -- What an attached table looks like; refuses what cannot be carried.
 create or replace function replication.describe(relation regclass) returns replication.shape
 language plpgsql stable
@@ -61,11 +73,7 @@ begin
     from pg_attribute a
     where a.attrelid = relation and a.attnum > 0 and not a.attisdropped;
 
-    select array_agg(a.attname::text order by k.number) into shape.key_columns
-    from pg_index i
-    cross join unnest(i.indkey::int2[]) with ordinality as k (attnum, number)
-    join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
-    where i.indrelid = relation and i.indisprimary and k.number <= i.indnkeyatts;
+    shape.key_columns := replication.primary_key(relation);
     return shape;
 end
 $describe$;

@@ -1,14 +1,12 @@
 -- DDL on an attached table is followed in its own transaction: the rows captured before it keep
 -- their shape, those after it get the new one.
 
--- Refreshes the attached tables that the DDL command touched, where it changed their columns or names.
--- Touches what replication.attach touches. The ALTER TABLE inside attach fires this again, and then
--- finds nothing changed.
-create or replace function replication.follow_ddl() returns event_trigger
-language plpgsql security definer
+-- Refreshes those of these tables that are attached and have other columns, or another name, than is known.
+-- Touches what replication.attach touches.
+create or replace function replication.refresh_attached(touched oid[]) returns void
+language plpgsql
 set search_path = pg_catalog, pg_temp
-set check_function_bodies = on
-as $follow$
+as $refresh$
 declare
     changed regclass;
     refused record;
@@ -25,16 +23,39 @@ begin
                   hint = format('To end its replication first: select replication.detach(%L);', refused.relation::text);
     end loop;
     for changed in
-        select a.relation
-        from replication.attached a
-        join replication.shape s on s.id = a.shape_id
-        cross join lateral replication.describe(a.relation) d
-        where exists (select from pg_class c where c.oid = a.relation) and a.relation in (select objid from pg_event_trigger_ddl_commands() where classid = 'pg_class'::regclass)
-          and (s.schema_name, s.table_name, s.columns, s.key_columns, s.types, s.generated)
+        with present as materialized (
+            select a.relation, a.shape_id
+            from replication.attached a join pg_class c on c.oid = a.relation
+            where a.relation = any (touched)
+        )
+        select p.relation
+        from present p
+        join replication.shape s on s.id = p.shape_id
+        cross join lateral replication.describe(p.relation) d
+        where (s.schema_name, s.table_name, s.columns, s.key_columns, s.types, s.generated)
            is distinct from (d.schema_name, d.table_name, d.columns, d.key_columns, d.types, d.generated)
+        order by p.relation
     loop
         perform replication.attach(changed);
     end loop;
+end
+$refresh$;
+
+-- Refreshes the attached tables that the DDL command touched. The ALTER TABLE inside attach fires this again, and then
+-- finds nothing changed.
+create or replace function replication.follow_ddl() returns event_trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set check_function_bodies = on
+as $follow$
+begin
+    if tg_tag in ('ALTER SCHEMA', 'ALTER EXTENSION') then
+        -- All that is in a schema goes by another name, and the command tells only the schema's.
+        perform replication.refresh_attached(array(select a.relation from replication.attached a));
+    else
+        perform replication.refresh_attached(array(
+            select c.objid from pg_event_trigger_ddl_commands() c where c.classid = 'pg_class'::regclass));
+    end if;
 end
 $follow$;
 
@@ -45,7 +66,8 @@ drop function if exists replication.follow_alter_table();
 do $do$
 begin
     create event trigger replication_follow_ddl on ddl_command_end
-        when tag in ('ALTER TABLE', 'CREATE TABLE')
+        -- ALTER INDEX … RENAME takes tables, too.
+        when tag in ('ALTER TABLE', 'CREATE TABLE', 'ALTER INDEX', 'ALTER SCHEMA', 'ALTER EXTENSION')
         execute function replication.follow_ddl();
     -- Also in sessions with session_replication_role = replica.
     alter event trigger replication_follow_ddl enable always;
