@@ -340,3 +340,37 @@ fn a_primary_key_that_was_changed_unseen_is_reported() {
     source.batch_execute("select replication.attach('pair')").unwrap();
     assert_eq!(count(&mut source, "select count(*) from replication.capture_problem"), 0);
 }
+
+#[test]
+fn a_table_that_a_subscription_writes_to_is_refused_or_reported() {
+    let replication = Replication::start("subscribed");
+    let mut source = replication.source();
+    let name: String = source.query_one("select current_database()::text", &[]).unwrap().get(0);
+    source
+        .batch_execute("create table fed (id int primary key); create table later (id int primary key); select replication.attach('later')")
+        .unwrap();
+    // As CREATE SUBSCRIPTION leaves it, without a server to subscribe to.
+    source
+        .batch_execute(&format!(
+            "create subscription {name}_sub connection 'dbname=nowhere' publication nothing with (connect = false);
+             insert into pg_subscription_rel (srsubid, srrelid, srsubstate)
+             select s.oid, c.oid, 'i' from pg_subscription s, pg_class c
+             where s.subname = '{name}_sub' and c.relname in ('fed', 'later')"
+        ))
+        .unwrap();
+    let refused = source.execute("select replication.attach('fed')", &[]).unwrap_err();
+    let refused = refused.as_db_error().unwrap();
+    assert!(refused.message().contains("cannot attach public.fed: a logical subscription writes to it"), "{refused:?}");
+    let problem = "select count(*) from replication.capture_problem
+                   where table_name = 'public.later' and problem like 'a logical subscription writes to it%'";
+    assert_eq!(count(&mut source, problem), 1);
+    // Nobody else is kept from changing tables, and nor is its owner.
+    source.batch_execute("create table another (id int); alter table another add v int; alter table later add v int").unwrap();
+    source
+        .batch_execute(&format!(
+            "delete from pg_subscription_rel; alter subscription {name}_sub set (slot_name = none); drop subscription {name}_sub;
+             select replication.attach('fed')"
+        ))
+        .unwrap();
+    assert_eq!(count(&mut source, "select count(*) from replication.capture_problem"), 0);
+}

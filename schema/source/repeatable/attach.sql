@@ -17,6 +17,13 @@ declare
     event text;
 begin
     shape := replication.describe(relation);
+    -- One that is attached already is only refreshed, whatever was subscribed to since: the audit reports that.
+    if replication.is_fed_by_subscription(relation)
+       and not exists (select from replication.attached a where a.relation = attach.relation) then
+        raise exception 'cannot attach %: a logical subscription writes to it, which fires no statement triggers', relation
+            using errcode = 'wrong_object_type',
+                  hint = 'Attach the table at the server where its rows come from; or take it out of the subscription.';
+    end if;
 
     select s.id into known_shape_id
     from replication.shape s

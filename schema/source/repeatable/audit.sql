@@ -50,6 +50,12 @@ select a.table_name, r.reason || '; ' || r.remedy
 from attached a cross join lateral replication.refusal(a.relation) r
 where a.is_there and r.reason is not null
 union all
+select a.table_name, 'a logical subscription writes to it, which fires no statement triggers: what comes by it escapes; '
+       || 'take the table out of the subscription and run: select replication.resend(' || a.literal || '); or attach it at the '
+       || 'server where its rows come from'
+from attached a
+where a.is_there and replication.is_fed_by_subscription(a.relation)
+union all
 select a.table_name, 'row security hides rows from the capture, which reads them as ' || quote_ident(o.rolname)
        || '; run: ALTER TABLE ' || a.relation::text || ' NO FORCE ROW LEVEL SECURITY; or give that role BYPASSRLS'
 from attached a

@@ -34,6 +34,13 @@ begin atomic
     left join pg_namespace n on n.oid = c.relnamespace;
 end;
 
+-- Whether a native logical subscription writes to the table: its worker fires the triggers of rows, never those of
+-- statements, which the capture consists of.
+create or replace function replication.is_fed_by_subscription(relation regclass) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+return exists (select from pg_subscription_rel r where r.srrelid = relation);
+
 -- The columns of the table's primary key, in its order; null where it has none.
 create or replace function replication.primary_key(relation regclass) returns text[]
 language sql stable
