@@ -327,8 +327,9 @@ pub(crate) enum Next {
 /// all be read, at each tick, to be found invisible.
 ///
 /// First the transactions alone, from the index, in their order ("offset 0" keeps it); then, with the plan that
-/// [`TickReader::new`] pins, the rows of one after the other, as they are asked for: however large the tick is, rows
-/// are never sorted all together, and the first comes soon.
+/// [`TickReader::new`] pins, the rows of one after the other, as they are asked for. Sorted are the transactions, and the
+/// rows of one transaction as a whole: the first row of a tick comes once the ids of all of it, and the rows of its first
+/// transaction, were read.
 const EVENTS_OF_A_TICK: &str = "
     select n, total, id, txid, shape_id, operation, key_text, row_text
     from (select e.*, of_tick.last_id, of_tick.total, row_number() over (order by of_tick.last_id, e.id) as n

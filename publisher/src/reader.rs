@@ -7,6 +7,7 @@ use crate::state::State;
 use anyhow::{Result, anyhow};
 use crossbeam_channel::{Receiver, Sender};
 use postgres::Client;
+use postgres::error::SqlState;
 use shared::database::Database;
 use shared::fault::Fault;
 use shared::supervisor::ThreadContext;
@@ -19,6 +20,9 @@ use std::time::Duration;
 const TICKS_PER_READ: i64 = 100;
 /// A batch is cut when its rows have this many bytes, however few they are.
 const BATCH_BYTES: usize = 512 * 1024;
+/// Where a tick cannot be read within the time that a statement has, the next session gives it up to this many times as
+/// much: rather a vacuum that is held back than a tick that is never read.
+const PATIENCE_MAX: u32 = 16;
 /// Without news from the ticker, look this often whether the cursor was turned back.
 const CURSOR_CHECK: Duration = Duration::from_millis(100);
 
@@ -50,15 +54,19 @@ impl Reader {
     }
 
     pub(crate) fn run(&self, context: &ThreadContext) -> Result<()> {
-        context.keep_trying("read the outbox", || self.session(context))
+        let mut patience = 1;
+        context.keep_trying("read the outbox", || self.session(&mut patience, context))
     }
 
-    fn session(&self, context: &ThreadContext) -> Result<()> {
-        context.healthy();
+    /// Healthy only as far as something was read: the queries of a session may all fail.
+    fn session(&self, patience: &mut u32, context: &ThreadContext) -> Result<()> {
+        if !self.state.is_leading() {
+            context.healthy();
+        }
         if !self.state.wait_to_lead(context.stop()) {
             return Ok(());
         }
-        let mut client = self.database.session()?;
+        let mut client = self.database.patient_session(*patience)?;
         let mut session = Session {
             reader: TickReader::new(&mut client)?,
             shapes: load_shapes(&mut client)?,
@@ -67,7 +75,6 @@ impl Reader {
             cut: 0,
             batch_size: self.sizes.caught_up,
         };
-        context.healthy();
         while !context.stop().requested() && self.state.is_leading() {
             if !self.may_publish(session.reader.source().timeline, context) {
                 continue;
@@ -79,13 +86,18 @@ impl Reader {
             }
             let ticks = session.reader.ticks(&mut client, place.tick, TICKS_PER_READ)?;
             if ticks.is_empty() {
+                context.healthy();
                 self.wait_for_tick(context);
             }
             for tick in &ticks {
                 if self.state.cursor.epoch() != session.epoch {
                     break;
                 }
-                self.read_tick(&mut client, &mut session, tick, context)?;
+                let cut = session.cut;
+                let read = self.read_tick(&mut client, &mut session, tick, context);
+                *patience = patience_after(*patience, &read, session.cut > cut);
+                read?;
+                context.healthy();
             }
         }
         Ok(())
@@ -95,7 +107,6 @@ impl Reader {
     fn may_publish(&self, timeline: i64, context: &ThreadContext) -> bool {
         let matched = self.state.matched_timeline();
         if matched == timeline {
-            context.healthy();
             return true;
         }
         context.unhealthy(&format!(
@@ -157,6 +168,7 @@ impl Reader {
             let place = Place::after(&batch.end());
             let sent = self.send(Cut { epoch: *epoch, number: *cut, batch }, context);
             if sent == Next::GoOn {
+                context.healthy();
                 *cut += 1;
                 self.state.cursor.advance(*epoch, place);
                 // There is more right behind: larger messages carry it sooner.
@@ -197,6 +209,20 @@ impl Reader {
             }
         }
     }
+}
+
+/// What a tick was read with, or not, and whether that got as far as a batch: then the next session goes on behind it.
+fn patience_after(patience: u32, read: &Result<()>, has_cut: bool) -> u32 {
+    match read {
+        Ok(()) => 1,
+        Err(error) if !has_cut && has_timed_out(error) => (patience * 2).min(PATIENCE_MAX),
+        Err(_) => patience,
+    }
+}
+
+fn has_timed_out(error: &anyhow::Error) -> bool {
+    let database = error.chain().find_map(|cause| cause.downcast_ref::<postgres::Error>());
+    database.and_then(postgres::Error::code) == Some(&SqlState::QUERY_CANCELED)
 }
 
 struct Session {

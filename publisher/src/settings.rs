@@ -7,7 +7,8 @@ use shared::database::Database;
 use std::time::Duration;
 
 /// Reading a tick may wait for the broker while it streams; longer than this it is better begun
-/// again, since it would hold back vacuum. The cursor goes on where it stopped.
+/// again, since it would hold back vacuum. The cursor goes on where it stopped; where nothing was read by then, the
+/// reader takes more time.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Reader, confirms, marks, audit, pruner.
 const POOLED_CONNECTIONS: u32 = 5;

@@ -1,7 +1,7 @@
 //! Servers that accept and never answer: because they are stopped, or because nothing passes on the
 //! way to them.
 
-use crate::harness::{Replication, Service, assert_equal, wait_for};
+use crate::harness::{Replication, Service, assert_equal, count, wait_for};
 use std::time::{Duration, Instant};
 
 /// A server that does not answer is noticed within this time.
@@ -171,4 +171,38 @@ fn pulls_that_end_without_a_word_hold_up_nothing() {
     assert_eq!(assert_equal(&replication), (added, 0));
     let log = replication.processor.log();
     assert!(!log.contains("does not answer a pull"), "{log}");
+}
+
+#[test]
+fn a_tick_that_takes_longer_to_read_than_a_statement_may_is_read_all_the_same() {
+    let mut replication = Replication::start("patience");
+    let mut source = replication.source();
+    add_user(&replication, "slow");
+    replication.wait_until_caught_up();
+    assert_eq!(replication.publisher.stop().code(), Some(0));
+    // It has the tick to read again, and each row takes as long as this lock is held.
+    source
+        .batch_execute(
+            "update replication.progress set published_tick = 0, confirmed_tick = 0; select pg_advisory_lock(77);
+             alter table replication.outbox_event rename to outbox_row;
+             create function replication.slowly(value text) returns text language plpgsql stable
+             as $$begin perform pg_advisory_lock_shared(77); return value; end$$;
+             create view replication.outbox_event as
+             select txid, id, shape_id, operation, replication.slowly(key_text) as key_text, row_text, created_at
+             from replication.outbox_row",
+        )
+        .unwrap();
+    replication.publisher.start();
+    let mut looking = replication.source();
+    let longer = "select count(*) from pg_stat_activity
+                  where datname = current_database() and pid <> pg_backend_pid() and query like '%of_tick%'
+                    and state = 'active' and query_start < clock_timestamp() - interval '35 s'";
+    wait_for("a read lasts longer than the 30 s of a statement", || {
+        let health = replication.publisher.health();
+        (count(&mut looking, longer) == 1 && health.contains("read the outbox: ")).then_some(())
+    });
+    source.batch_execute("select pg_advisory_unlock(77)").unwrap();
+    replication.publisher.wait_until_healthy();
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (1, 0));
 }

@@ -49,6 +49,11 @@ impl Connector {
         Connector { address, config: Arc::new(config), statement_timeout }
     }
 
+    /// The same, with a statement timeout that is `times` as long.
+    pub(super) fn with_patience(&self, times: u32) -> Connector {
+        Connector { statement_timeout: self.statement_timeout * times, ..self.clone() }
+    }
+
     pub(super) fn address(&self) -> &str {
         &self.address
     }

@@ -84,6 +84,11 @@ impl Database {
         self.connector.session()
     }
 
+    /// The same, for statements that may take `times` as long as those of others.
+    pub fn patient_session(&self, times: u32) -> Result<Client> {
+        self.connector.with_patience(times).session()
+    }
+
     /// `host:port/database`, without credentials.
     pub fn address(&self) -> &str {
         self.connector.address()
