@@ -257,6 +257,33 @@ fn row_security_cannot_hide_rows_from_what_is_sent_again() {
         .unwrap();
 }
 
+#[test]
+fn a_column_that_goes_with_its_type_is_followed() {
+    let replication = Replication::start("type_dropped");
+    let tables = "create type mood as enum ('good', 'bad'); create domain code as int;
+                  create table felt (id int primary key, m mood, v text); create table coded (id code primary key)";
+    make_in_both(&replication, tables);
+    attach(&replication, &["felt", "coded"]);
+    let mut source = replication.source();
+    source.batch_execute("insert into felt values (1, 'good', 'a')").unwrap();
+    replication.wait_until_caught_up();
+    source
+        .batch_execute(
+            "begin; update felt set v = 'b'; drop type mood cascade; insert into felt values (2, 'c'); commit;
+             update felt set v = v || '!'",
+        )
+        .unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(assert_same(&replication, &["felt"]), [2]);
+    assert_eq!(count(&mut source, "select count(*) from replication.capture_problem"), 0);
+    // With its key it cannot go.
+    let refused = source.batch_execute("drop domain code cascade").unwrap_err();
+    let refused = refused.as_db_error().unwrap();
+    assert!(refused.message().contains("the replicated table public.coded cannot be changed so"), "{refused:?}");
+    // What nobody replicates goes as ever, and so does all of it.
+    source.batch_execute("create table other (id int, c code); drop table other; drop schema if exists none cascade").unwrap();
+}
+
 /// Puts another table, or a view whose code tells who runs it, in the place of app.t, which becomes app_old.t.
 const SWAP: &str = "alter schema app rename to app_old; create schema app";
 

@@ -41,7 +41,8 @@ begin
 end
 $refresh$;
 
--- Refreshes the attached tables that the DDL command touched. The ALTER TABLE inside attach fires this again, and then
+-- Refreshes the attached tables that the DDL command touched; also those that lost a column to the dropping of something
+-- else (DROP TYPE … CASCADE), of which only sql_drop tells. The ALTER TABLE inside attach fires this again, and then
 -- finds nothing changed.
 create or replace function replication.follow_ddl() returns event_trigger
 language plpgsql security definer
@@ -49,7 +50,12 @@ set search_path = pg_catalog, pg_temp
 set check_function_bodies = on
 as $follow$
 begin
-    if tg_tag in ('ALTER SCHEMA', 'ALTER EXTENSION') then
+    if tg_event = 'sql_drop' then
+        perform replication.refresh_attached(touched)
+        from (select array_agg(d.objid) as touched
+              from pg_event_trigger_dropped_objects() d where d.object_type = 'table column') dropped
+        where touched is not null;
+    elsif tg_tag in ('ALTER SCHEMA', 'ALTER EXTENSION') then
         -- All that is in a schema goes by another name, and the command tells only the schema's.
         perform replication.refresh_attached(array(select a.relation from replication.attached a));
     else
@@ -61,6 +67,7 @@ $follow$;
 
 drop event trigger if exists replication_follow_alter_table;
 drop event trigger if exists replication_follow_ddl;
+drop event trigger if exists replication_follow_drop;
 drop function if exists replication.follow_alter_table();
 
 do $do$
@@ -71,6 +78,8 @@ begin
         execute function replication.follow_ddl();
     -- Also in sessions with session_replication_role = replica.
     alter event trigger replication_follow_ddl enable always;
+    create event trigger replication_follow_drop on sql_drop execute function replication.follow_ddl();
+    alter event trigger replication_follow_drop enable always;
 exception when insufficient_privilege then
     raise warning 'without superuser rights ALTER TABLE cannot be followed: call replication.attach again in the same transaction';
 end
