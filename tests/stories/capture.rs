@@ -57,6 +57,19 @@ fn ordinary_roles_need_no_rights_on_the_outbox_and_no_search_path_deceives() {
         &["public.items"],
         "set role capture_writer; truncate public.items; insert into public.items values (9)",
     );
+    // Nor can it have them captured what is no change of the table.
+    let forged = replication
+        .source()
+        .batch_execute(
+            "create table hostile.forged (id int, n int, v text); alter table hostile.forged owner to capture_writer;
+             select set_config('test.capture', 'replication.capture_insert_' || 'public.items'::regclass::oid, false);
+             grant usage on schema replication to capture_writer; set role capture_writer;
+             do $$begin execute format('create trigger forged after insert on hostile.forged referencing new table as new_rows
+                 for each statement execute function %s()', current_setting('test.capture')); end$$",
+        )
+        .unwrap_err();
+    assert!(forged.as_db_error().unwrap().message().contains("permission denied for function"), "{forged:?}");
+    replication.source().batch_execute("revoke usage on schema replication from capture_writer").unwrap();
     let denied =
         replication.source().batch_execute("set role capture_writer; select * from replication.outbox_event");
     assert!(denied.unwrap_err().to_string().contains("db error"));

@@ -179,7 +179,10 @@ begin atomic
         set enable_seqscan = off
         set jit = off
         %4$s
-        as %5$L
+        as %5$L;
+
+        -- Or anybody's trigger could call them, with rows of its own making.
+        revoke execute on function replication.capture_insert_%1$s(), replication.capture_%1$s() from public
         $format$,
         number, rare_text_settings, inserting, text_settings, changing)
     from reading
