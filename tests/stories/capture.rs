@@ -110,6 +110,20 @@ fn no_name_that_an_owner_gives_a_column_is_run_as_sql() {
 }
 
 #[test]
+fn key_columns_may_be_called_what_the_capture_calls_its_variables() {
+    let names = "create table named (found bool, tg_op text, call_stack text, new int, \"old\" int, k int, t int, r int,
+                                     primary key (found, tg_op, call_stack, new, \"old\", k, t, r))";
+    let replication = start_with_tables("capture_variables", names, &["named"]);
+    for change in [
+        "insert into named values (true, 'a', 'b', 1, 2, 3, 4, 5), (false, 'a', 'b', 1, 2, 3, 4, 5)",
+        "update named set tg_op = 'c', new = 7, r = 8 where found",
+        "delete from named where not found",
+    ] {
+        run(&replication, &["named"], change);
+    }
+}
+
+#[test]
 fn dates_arrive_as_they_are_in_whatever_style_a_session_writes_them() {
     let replication = start_with_tables(
         "capture_dates",

@@ -130,7 +130,7 @@ begin atomic
                'replication.changed_' || relation::oid as changed,
                format('%I.%I', shape.schema_name, shape.table_name) as source,
                (select format('row(%s)::pg_catalog.text', string_agg(format('k.%I', name), ', ')) from unnest(shape.key_columns) as key (name)) as key_text,
-               (select string_agg(format('%I', name), ', ') from unnest(shape.key_columns) as key (name)) as key_columns,
+               (select string_agg(format('r.%I', name), ', ') from unnest(shape.key_columns) as key (name)) as key_columns,
                replication.row_text(relation, 't') as present_row,
                replication.inserted_row_text(relation, 'k') as inserted_row,
                replication.key_condition(relation, shape.key_columns, 't', 'k') as is_it,
@@ -225,9 +225,9 @@ begin atomic
             begin
                 %9$s
                 if tg_op = 'UPDATE' and above_read_committed then
-                    %3$s select %1$s, 'U', %4$s, %6$s from (select %7$s from old_rows union select %7$s from new_rows) k;
+                    %3$s select %1$s, 'U', %4$s, %6$s from (select %7$s from old_rows r union select %7$s from new_rows r) k;
                 elsif tg_op = 'UPDATE' then
-                    %3$s select %1$s, 'U', %4$s, %5$s from (select %7$s from old_rows union select %7$s from new_rows) k;
+                    %3$s select %1$s, 'U', %4$s, %5$s from (select %7$s from old_rows r union select %7$s from new_rows r) k;
                 elsif tg_op = 'DELETE' and above_read_committed then
                     %3$s select %1$s, 'D', %4$s, %6$s from old_rows k;
                 elsif tg_op = 'DELETE' then
