@@ -160,8 +160,9 @@ impl Listener<'_> {
         self.heard_at = Instant::now();
         self.check_retention(&confirm)?;
         self.check_history(&confirm)?;
-        if let Some(applied) = confirm.applied {
-            self.state.confirm(applied.number);
+        // Nothing, where the target was set back to before the first tick.
+        self.state.confirm(confirm.applied.map_or(0, |applied| applied.number));
+        if confirm.applied.is_some() {
             shared::kill_point::reached("confirmed");
         }
         if confirm.idle {

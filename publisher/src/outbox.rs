@@ -98,13 +98,16 @@ pub(crate) fn store_matched_timeline(client: &mut Client, term: i64, timeline: i
     Ok(stored > 0)
 }
 
-/// Stores the marks without waiting for the disk: losing them costs a resend. Returns whether they were
+/// Stores the marks without waiting for the disk: losing them costs a resend. A target that went back behind the oldest
+/// tick that is left (it still has the events to apply) needs none before that. Returns whether they were
 /// taken; not when another publisher has begun a later term.
 pub(crate) fn write_marks(client: &mut Client, term: i64, marks: Marks) -> Result<bool> {
     let written = client
         .execute(
             "with fast as (select set_config('synchronous_commit', 'off', true))
-             update replication.progress set published_tick = $2, confirmed_tick = $3 from fast where term = $1",
+             update replication.progress
+             set published_tick = $2, confirmed_tick = greatest($3, (select min(tick) from replication.tick))
+             from fast where term = $1",
             &[&term, &marks.published_tick, &marks.confirmed_tick],
         )
         .context("store the marks")?;

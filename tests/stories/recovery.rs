@@ -219,3 +219,28 @@ fn what_is_in_quarantine_counts_until_somebody_has_looked() {
     assert_eq!(count(&mut target, "select replication.quarantine_acknowledge()"), 1);
     assert_eq!(count(&mut target, unseen), 0);
 }
+
+#[test]
+fn a_target_that_has_applied_nothing_any_more_confirms_nothing() {
+    let mut replication = Replication::prepare("nothing_applied", &[]);
+    replication.migrate_target();
+    replication.copy_target("nothing_applied_backup");
+    replication.start_services();
+    let mut source = replication.source();
+    source.execute("insert into users (name, email) values ('N', 'n@x')", &[]).unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(replication.processor.stop().code(), Some(0));
+    replication.put_in_place_of_target("nothing_applied_backup");
+    // It receives what is sent again, and cannot apply it.
+    replication.target().batch_execute("alter table users drop column status").unwrap();
+    replication.processor.start();
+    wait_for("the mark goes back", || {
+        (count(&mut source, "select count(*) from outbox where not confirmed") == 1).then_some(())
+    });
+    replication
+        .target()
+        .batch_execute("alter table users add column status text not null default 'active'")
+        .unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(count(&mut replication.target(), "select count(*) from users where email = 'n@x'"), 1);
+}
