@@ -100,13 +100,21 @@ fn no_name_that_an_owner_gives_a_column_is_run_as_sql() {
         )
         .unwrap();
     // Another body would be looked at otherwise, and refused.
-    source.batch_execute(&format!("set role capture_odd; set check_function_bodies = off; {columns}; reset role")).unwrap();
+    source
+        .batch_execute(&format!(
+            "set role capture_odd; set check_function_bodies = off; {columns}; reset role"
+        ))
+        .unwrap();
     let escalated = "select count(*) from pg_roles where rolname = 'capture_odd' and rolsuper";
     assert_eq!(count(&mut source, escalated), 0);
     let changes = "set role capture_odd; insert into public.odd values (1, 2, 3, 4, 5), (6, 7, 8, 9, 10), (11, 1, 1, 1, 1);
                    update public.odd set id = id + 1 where id = 6; delete from public.odd where id = 11; reset role";
     assert_eq!(run(&replication, &["public.odd"], changes), [2]);
-    source.batch_execute("alter table odd owner to current_user; drop owned by capture_odd; drop role capture_odd").unwrap();
+    source
+        .batch_execute(
+            "alter table odd owner to current_user; drop owned by capture_odd; drop role capture_odd",
+        )
+        .unwrap();
 }
 
 #[test]

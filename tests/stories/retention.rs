@@ -136,7 +136,9 @@ fn a_small_tick_reads_little_of_an_outbox_that_one_transaction_has_filled() {
     let replication = Replication::start("small_tick");
     let mut source = replication.source();
     source
-        .batch_execute("insert into users (name, email) select 'U', i || '@x' from generate_series(1, 100000) i")
+        .batch_execute(
+            "insert into users (name, email) select 'U', i || '@x' from generate_series(1, 100000) i",
+        )
         .unwrap();
     replication.wait_until_caught_up();
     // What autovacuum finds out about the outbox: any transaction has as many events as there are.
@@ -150,8 +152,10 @@ fn a_small_tick_does_not_read_what_an_open_transaction_has_captured() {
     let replication = Replication::start("small_tick_beside");
     let mut open = replication.source();
     let mut open = open.transaction().unwrap();
-    open.batch_execute("insert into users (name, email) select 'U', i || '@x' from generate_series(1, 100000) i")
-        .unwrap();
+    open.batch_execute(
+        "insert into users (name, email) select 'U', i || '@x' from generate_series(1, 100000) i",
+    )
+    .unwrap();
     // The first tick beside it has still to pass by its events; it is contained in the last tick's snapshot then.
     replication.source().execute("insert into users (name, email) values ('First', 'first@x')", &[]).unwrap();
     replication.wait_until_caught_up();
