@@ -357,6 +357,7 @@ fn a_table_whose_renaming_was_not_followed_is_not_captured_under_a_wrong_name() 
         "truncate app_old.t",
         "insert into app_old.t values (2)",
         "set datestyle = 'German'; insert into app_old.t values (3)",
+        "select replication.resend('app_old.t')",
     ] {
         let refused = source.batch_execute(write).unwrap_err();
         let refused = refused.as_db_error().unwrap();

@@ -31,6 +31,10 @@ begin
                   hint = format('select replication.attach(%L);', relation::text);
     end if;
     execute format('lock table %s in share row exclusive mode', relation);
+    -- Qualified under this function's search path.
+    if relation::text <> format('%I.%I', shape.schema_name, shape.table_name) then
+        perform replication.refuse_renamed(relation, format('%I.%I', shape.schema_name, shape.table_name));
+    end if;
     insert into replication.outbox_event (shape_id, operation) values (shape.id, 'T');
     execute format(
         'insert into replication.outbox_event (shape_id, operation, key_text, row_text)
