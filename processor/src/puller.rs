@@ -1,16 +1,19 @@
 //! Creates the stream where it is missing, pulls its messages, a bounded number at a time, and releases those whose fate is
 //! committed. Hears, too, when the source cannot go on with this target.
 
+mod unreleased;
+
 use crate::uplink::Uplink;
 use anyhow::{Context, Result, anyhow, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use shared::broker::jetstream::{ACK, Consumer, Stream, released, sequence};
 use shared::broker::{Broker, Connection, Incoming, status, status_reason};
+use shared::retry::Complaint;
 use shared::supervisor::{Stop, ThreadContext};
 use shared::wire::Refusal;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use unreleased::Unreleased;
 
 /// Messages and bytes of one pull.
 const PULL_MESSAGES: usize = 32;
@@ -24,8 +27,6 @@ const PULL_RENEWED: Duration = Duration::from_millis(800);
 const PULL_GRACE: Duration = Duration::from_millis(250);
 /// …but so many in a row mean that nobody answers.
 const LOST_PULLS: u32 = 3;
-/// Messages are released this often, all that are settled by then at once: to remove one costs the stream as much.
-const RELEASE_INTERVAL: Duration = Duration::from_secs(1);
 /// While there is nothing to pull for, look this often whether that has changed.
 const REST: Duration = Duration::from_millis(50);
 
@@ -36,38 +37,13 @@ pub(crate) struct Pulled {
     pub(crate) message: Incoming,
 }
 
-/// What came through one consumer, and is to be released once it is settled. Sequences are the stream's: all messages
-/// before one.
-struct Unreleased {
-    /// Number and sequence of each message, in order.
-    messages: VecDeque<(u64, u64)>,
-    settled: u64,
-    asked_at: Instant,
-    released: u64,
-}
-
-impl Unreleased {
-    fn new() -> Unreleased {
-        Unreleased { messages: VecDeque::new(), settled: 0, asked_at: Instant::now(), released: 0 }
-    }
-
-    /// Up to where the stream can release, now that the messages before `number` are settled; none where it has.
-    fn settled(&mut self, number: u64) -> Option<u64> {
-        while self.messages.front().is_some_and(|(first, _)| *first < number) {
-            let (_, sequence) = self.messages.pop_front()?;
-            self.settled = sequence + 1;
-        }
-        (self.settled > self.released).then_some(self.settled)
-    }
-
-    /// The same, where it is time to ask the stream. What was not answered is asked again.
-    fn due(&mut self, number: u64) -> Option<u64> {
-        if self.asked_at.elapsed() < RELEASE_INTERVAL {
-            return None;
-        }
-        self.asked_at = Instant::now();
-        self.settled(number)
-    }
+/// One connection, and what comes over it.
+struct Line {
+    connection: Arc<Connection>,
+    /// Answers come to subjects below it: to a pull under its number, to a release under its question.
+    inbox: String,
+    answers: Receiver<Incoming>,
+    refusals: Receiver<Incoming>,
 }
 
 pub(crate) struct Puller {
@@ -83,6 +59,8 @@ pub(crate) struct Puller {
     pulls: u64,
     /// Of the last pulls, how many were lost.
     lost_pulls: u32,
+    /// About a stream that releases nothing.
+    complaint: Complaint,
 }
 
 impl Puller {
@@ -104,6 +82,7 @@ impl Puller {
             pulled: 0,
             pulls: 0,
             lost_pulls: 0,
+            complaint: Complaint::default(),
         }
     }
 
@@ -118,26 +97,33 @@ impl Puller {
     fn session(&mut self, context: &ThreadContext) -> Result<()> {
         let connection = Arc::new(self.broker.connect()?);
         let inbox = Connection::new_inbox();
-        let messages = connection.subscribe(&format!("{inbox}.*"))?;
-        let refusals = connection.subscribe(&self.refusal_subject)?;
-        self.stream.ensure(&connection)?;
-        self.uplink.set_connection(Some(connection.clone()));
-        self.consumer = None;
+        let line = Line {
+            answers: connection.subscribe(&format!("{inbox}.*"))?,
+            refusals: connection.subscribe(&self.refusal_subject)?,
+            inbox,
+            connection,
+        };
+        self.stream.ensure(&line.connection)?;
+        // Where the one before was lost, its consumer still stands.
+        self.give_up_consumer(&line.connection);
+        self.uplink.set_connection(Some(line.connection.clone()));
         self.unreleased = Unreleased::new();
         self.lost_pulls = 0;
-        context.healthy();
+        let ended = self.work(&line, context);
+        self.give_up_consumer(&line.connection);
+        ended
+    }
+
+    fn work(&mut self, line: &Line, context: &ThreadContext) -> Result<()> {
         while !context.stop().requested() {
             if self.uplink.is_leading() && !self.uplink.is_held() {
-                self.pull(&connection, &inbox, (&messages, &refusals), context.stop())?;
+                self.pull(line, context)?;
             } else {
-                self.consumer = None;
-                self.hear_refusals(&refusals, &connection)?;
-                connection.check()?;
-                context.stop().wait(REST);
+                self.rest(line, context)?;
             }
         }
         if let Some(before) = self.unreleased.settled(self.pulled - self.uplink.in_work())
-            && let Err(error) = self.stream.release_now(&connection, before)
+            && let Err(error) = self.stream.release_now(&line.connection, before)
         {
             log::info!("the last messages stay in the stream, and come again: {error:#}");
         }
@@ -145,15 +131,10 @@ impl Puller {
     }
 
     /// Makes one pull and hands on what it brings.
-    fn pull(
-        &mut self,
-        connection: &Arc<Connection>,
-        inbox: &str,
-        (messages, refusals): (&Receiver<Incoming>, &Receiver<Incoming>),
-        stop: &Stop,
-    ) -> Result<()> {
+    fn pull(&mut self, line: &Line, context: &ThreadContext) -> Result<()> {
+        let Line { connection, inbox, answers, .. } = line;
+        let stop = context.stop();
         self.pulls += 1;
-        let releases = format!("{inbox}.before-");
         let inbox = format!("{inbox}.{}", self.pulls);
         let consumer = match &mut self.consumer {
             Some(consumer) => consumer,
@@ -167,35 +148,68 @@ impl Puller {
         let mut brought = 0;
         while brought < PULL_MESSAGES && !stop.requested() {
             connection.check()?;
-            self.hear_refusals(refusals, connection)?;
-            self.release(connection, &releases)?;
+            self.hear_refusals(line)?;
+            self.release(line)?;
             // Not while messages of this one lie here: they would pile up.
-            if brought > 0 && messages.is_empty() && asked.elapsed() > PULL_RENEWED {
+            if brought > 0 && answers.is_empty() && asked.elapsed() > PULL_RENEWED {
                 return Ok(());
             }
-            let message = match messages.recv_timeout(REST) {
+            let message = match answers.recv_timeout(REST) {
                 Ok(message) => message,
                 Err(RecvTimeoutError::Timeout) if asked.elapsed() < PULL_EXPIRES + PULL_GRACE => continue,
                 Err(RecvTimeoutError::Timeout) => return self.lost(),
                 Err(RecvTimeoutError::Disconnected) => bail!("the connection is gone"),
             };
-            if let Some(before) = message.subject.strip_prefix(&releases) {
-                released(&message).context("release what is settled")?;
-                self.unreleased.released = before.parse().context("read an answer to a release")?;
+            if self.is_released(line, &message)? {
                 continue;
             }
             self.lost_pulls = 0;
             let Some(status) = status(&message) else {
+                if brought == 0 {
+                    self.report(context);
+                }
                 brought += 1;
                 self.hand_on(message, stop)?;
                 continue;
             };
             // A late word about an earlier pull is passed over.
             if message.subject == inbox {
-                return self.ended(status, &message, brought);
+                self.ended(status, &message, brought)?;
+                self.report(context);
+                return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// While there is nothing to pull for.
+    fn rest(&mut self, line: &Line, context: &ThreadContext) -> Result<()> {
+        self.give_up_consumer(&line.connection);
+        self.hear_refusals(line)?;
+        line.connection.check()?;
+        self.report(context);
+        context.stop().wait(REST);
+        Ok(())
+    }
+
+    /// Says how it goes. Where there is something to pull for, only a pull that was answered shows that it goes at all.
+    fn report(&mut self, context: &ThreadContext) {
+        let Some(trouble) = self.unreleased.trouble(&self.stream) else { return context.healthy() };
+        context.unhealthy(&trouble);
+        if self.complaint.is_due(&trouble) {
+            log::warn!("{trouble}; asking again");
+        }
+    }
+
+    /// Has the server forget the consumer at once. Where it does not hear that, it does so after a while.
+    fn give_up_consumer(&mut self, connection: &Connection) {
+        if let Some(consumer) = &self.consumer
+            && let Err(error) = consumer.delete(connection)
+        {
+            log::debug!("a consumer may stay for a while: {error:#}");
+            return;
+        }
+        self.consumer = None;
     }
 
     /// Notes that a pull ended without a word.
@@ -203,19 +217,23 @@ impl Puller {
         self.lost_pulls += 1;
         if self.lost_pulls >= LOST_PULLS {
             // A stream that was deleted need not say so.
-            bail!("the stream {} does not answer a pull", self.stream.name);
+            bail!(
+                "the stream {} does not answer a pull; the NATS user needs the right to publish to {}.*",
+                self.stream.name,
+                self.stream.pull_subject()
+            );
         }
         log::debug!("a pull was lost");
         Ok(())
     }
 
     /// Takes what the source says to this target, and answers that it was heard.
-    fn hear_refusals(&self, refusals: &Receiver<Incoming>, connection: &Connection) -> Result<()> {
-        while let Ok(message) = refusals.try_recv() {
+    fn hear_refusals(&self, line: &Line) -> Result<()> {
+        while let Ok(message) = line.refusals.try_recv() {
             match Refusal::decode(&message.data) {
                 Ok(refusal) if self.uplink.refuse(&refusal) => {
                     if let Some(reply) = &message.reply {
-                        connection.publish(reply, None, ACK.to_vec())?;
+                        line.connection.publish(reply, None, ACK.to_vec())?;
                     }
                 }
                 Ok(_) => {}
@@ -242,18 +260,25 @@ impl Puller {
         .context("the consumer may be gone or moving to another node")
     }
 
-    /// Lets the stream remove what is settled; the answer comes to `inbox` and the sequence.
-    fn release(&mut self, connection: &Connection, inbox: &str) -> Result<()> {
+    /// Lets the stream remove what is settled; [`Puller::is_released`] takes the answer.
+    fn release(&mut self, line: &Line) -> Result<()> {
         if let Some(before) = self.unreleased.due(self.pulled - self.uplink.in_work()) {
-            self.stream.release(connection, &format!("{inbox}{before}"), before)?;
+            let answer_to = format!("{}.{}", line.inbox, Unreleased::question(before));
+            self.stream.release(&line.connection, &answer_to, before)?;
             shared::kill_point::reached("messages_released");
         }
         Ok(())
     }
 
+    /// Takes the answer to a release; false where the message is another.
+    fn is_released(&mut self, line: &Line, message: &Incoming) -> Result<bool> {
+        let word = message.subject.strip_prefix(&line.inbox).and_then(|rest| rest.strip_prefix('.'));
+        word.map_or(Ok(false), |word| self.unreleased.answered(word, || released(message)))
+    }
+
     /// Waits for room behind this stage.
     fn hand_on(&mut self, message: Incoming, stop: &Stop) -> Result<()> {
-        self.unreleased.messages.push_back((self.pulled, sequence(&message)?));
+        self.unreleased.pulled(self.pulled, sequence(&message)?);
         let pulled = Pulled { number: self.pulled, message };
         self.uplink.pulled();
         self.pulled += 1;

@@ -1,6 +1,13 @@
 //! What an operator meets: settings, stops, and what the services say.
 
-use crate::harness::{Replication, assert_equal, count, wait_for};
+use crate::harness::{Replication, Service, assert_equal, count, wait_for};
+use serde_json::Value;
+use shared::broker::{Broker, Connection};
+use shared::config::Environment;
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_bad_setting_stops_the_service_at_start_with_what_is_allowed() {
@@ -143,4 +150,201 @@ fn quarantine_keeps_the_last_messages_the_beginning_of_long_ones_and_counts_all(
     assert_eq!(count(&mut target, "select replication.quarantine_acknowledge()"), all);
     assert_eq!(count(&mut target, "select replication.quarantine_acknowledge()"), 0);
     assert_eq!(count(&mut target, "select unseen from replication.quarantine_status"), 0);
+}
+
+/// A NATS server of the test's own. Its users `outbox-publisher` and `inbox-processor` have the rights that
+/// docs/adopting.md names, and no others; the rest may do everything but what their names say.
+struct NatsWithRights {
+    server: Child,
+    directory: PathBuf,
+    url: String,
+}
+
+impl NatsWithRights {
+    /// `stream` is the one of the replication that is to run on it.
+    fn start(stream: &str) -> NatsWithRights {
+        let environment = Environment::read();
+        let directory = PathBuf::from(environment.optional("TEST_RUN_DIR").unwrap()).join("nats-with-rights");
+        let _ = std::fs::remove_dir_all(&directory);
+        std::fs::create_dir_all(&directory).unwrap();
+        // Free a moment ago.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let user = |name: &str, denied: &str| {
+            format!(
+                "{{ user: {name}, password: password, permissions: {{ publish: {{ deny: {denied:?} }} }} }}\n"
+            )
+        };
+        let of_stream = |call: &str, rest: &str| format!("$JS.API.{call}.{stream}{rest}");
+        let of_processor = [
+            format!("{stream}.confirm"),
+            format!("{stream}.events"),
+            "_INBOX.>".to_owned(),
+            of_stream("STREAM.INFO", ""),
+            of_stream("STREAM.CREATE", ""),
+            of_stream("STREAM.DELETE", ""),
+            of_stream("STREAM.PURGE", ""),
+            of_stream("CONSUMER.CREATE", ""),
+            of_stream("CONSUMER.MSG.NEXT", ".*"),
+            of_stream("CONSUMER.DELETE", ".*"),
+        ];
+        let config = format!(
+            "listen: \"127.0.0.1:{port}\"
+             jetstream {{ store_dir: \"{}\" }}
+             accounts {{ CLIENT {{ jetstream: enabled, users: [
+                 {{ user: all, password: password }}
+                 {{ user: outbox-publisher, password: password, permissions: {{
+                     publish: [\"{stream}.events\", \"{stream}.refusal\"], subscribe: [\"{stream}.confirm\", \"_INBOX.>\"] }} }}
+                 {{ user: inbox-processor, password: password, permissions: {{
+                     publish: {of_processor:?}, subscribe: [\"{stream}.refusal\", \"_INBOX.>\"] }} }}
+                 {}{}{}
+             ] }} }}",
+            directory.join("store").display(),
+            user("no_release", &of_stream("STREAM.PURGE", "")),
+            user("no_consumer", &of_stream("CONSUMER.CREATE", "")),
+            user("no_pull", &of_stream("CONSUMER.MSG.NEXT", ".*")),
+        );
+        std::fs::write(directory.join("nats.conf"), config).unwrap();
+        let log = std::fs::File::create(directory.join("nats.log")).unwrap();
+        let server = Command::new(environment.optional("NATS_SERVER").unwrap_or("nats-server"))
+            .arg("--config")
+            .arg(directory.join("nats.conf"))
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        wait_for("the NATS server takes connections", || TcpStream::connect(("127.0.0.1", port)).ok());
+        NatsWithRights { server, directory, url: format!("nats://127.0.0.1:{port}") }
+    }
+
+    /// Has the service log in as this user.
+    fn use_user(&self, service: &mut Service, user: &str) {
+        for (name, value) in [("NATS_URL", &*self.url), ("NATS_USER", user), ("NATS_PASSWORD", "password")] {
+            service.set(name, value);
+        }
+    }
+
+    fn connect(&self) -> Connection {
+        let url = self.url.replace("nats://", "nats://all:password@");
+        let environment = Environment::from_pairs([("NATS_URL".to_owned(), url)]);
+        Broker::from_env(&environment, "test").unwrap().connect().unwrap()
+    }
+}
+
+impl Drop for NatsWithRights {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// What JetStream answers to this call.
+fn jetstream(nats: &Connection, call: &str, request: &Value) -> Value {
+    let request = if request.is_null() { Vec::new() } else { request.to_string().into_bytes() };
+    let answer = wait_for("JetStream answers", || {
+        nats.request(&format!("$JS.API.{call}"), request.clone(), Duration::from_secs(2)).ok()
+    });
+    serde_json::from_slice(&answer.data).unwrap()
+}
+
+/// How many consumers the stream has.
+fn consumers(nats: &Connection, stream: &str) -> usize {
+    let list = jetstream(nats, &format!("CONSUMER.LIST.{stream}"), &Value::Null);
+    list["consumers"].as_array().map_or(0, Vec::len)
+}
+
+#[test]
+fn a_right_that_is_missing_at_nats_is_named_and_nothing_is_green_without_it() {
+    const WITHIN: Duration = Duration::from_secs(14);
+    let mut replication = Replication::prepare("rights", &[("NATS_STREAM_REPLICAS", "1")]);
+    let nats = NatsWithRights::start(replication.name());
+    nats.use_user(&mut replication.publisher, "outbox-publisher");
+    let connection = nats.connect();
+    let consumers = || consumers(&connection, "rights");
+    nats.use_user(&mut replication.processor, "inbox-processor");
+    replication.start_services();
+    let insert = "insert into users (name, email) values ('N', $1)";
+    replication.source().execute(insert, &[&"1@x"]).unwrap();
+    replication.wait_until_caught_up();
+    wait_for("what is settled is released", || {
+        let info = jetstream(&connection, "STREAM.INFO.rights", &Value::Null);
+        (info["state"]["messages"] == 0).then_some(())
+    });
+    let logs = replication.publisher.log() + &replication.processor.log();
+    assert!(!logs.contains("Permissions Violation"), "{logs}");
+    for user in ["no_consumer", "no_pull"] {
+        assert_eq!(replication.processor.stop().code(), Some(0));
+        wait_for("no consumer is left behind", || (consumers() == 0).then_some(()));
+        nats.use_user(&mut replication.processor, user);
+        replication.processor.start();
+        let missing = if user == "no_pull" {
+            "$JS.API.CONSUMER.MSG.NEXT.rights"
+        } else {
+            "$JS.API.CONSUMER.CREATE.rights"
+        };
+        let before = replication.processor.log().len();
+        let (begun, mut since) = (Instant::now(), None);
+        while begun.elapsed() < WITHIN {
+            let health = replication.processor.health();
+            if health.contains(missing) {
+                since.get_or_insert(begun.elapsed());
+            }
+            // Before that it rests, for as long as it does not lead.
+            assert!(since.is_none() || health.contains("degraded"), "{user}: {health}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        println!("{user}: named after {since:?}");
+        assert!(since.is_some(), "{}", replication.processor.health());
+        let connections = replication.processor.log()[before..].matches("connected to").count();
+        println!("{user}: {connections} connections, {} consumers", consumers());
+        assert!(connections < 6 && consumers() < 2, "{user}: {connections}");
+    }
+    replication.processor.kill();
+    nats.use_user(&mut replication.processor, "no_release");
+    replication.processor.start();
+    replication.processor.wait_until_healthy();
+    replication.source().execute(insert, &[&"2@x"]).unwrap();
+    replication.wait_until_caught_up();
+    let begun = Instant::now();
+    wait_for("what cannot be released is named", || {
+        assert!(begun.elapsed() < WITHIN, "nothing said: {}", replication.processor.health());
+        let health = replication.processor.health();
+        (health.contains("degraded") && health.contains("$JS.API.STREAM.PURGE.rights")).then_some(())
+    });
+    let log = replication.processor.log();
+    assert!(log.contains("the NATS user needs the right to publish there"), "{log}");
+    assert_eq!(assert_equal(&replication), (2, 0));
+}
+
+#[test]
+fn a_stream_that_refuses_to_release_is_said_aloud_and_refused_at_the_next_start() {
+    let mut replication = Replication::start("refuses_release");
+    let (mut source, nats) = (replication.source(), replication.nats_b());
+    let name = replication.name().to_owned();
+    let mut config = jetstream(&nats, &format!("STREAM.INFO.{name}"), &Value::Null)["config"].take();
+    config["deny_purge"] = Value::Bool(true);
+    let updated = jetstream(&nats, &format!("STREAM.UPDATE.{name}"), &config);
+    assert!(updated["error"].is_null(), "{updated}");
+    let before = replication.processor.log().len();
+    source.execute("insert into users (name, email) values ('N', '1@x')", &[]).unwrap();
+    replication.wait_until_caught_up();
+    let fills_up = |health: &str| health.contains("degraded") && health.contains("refuses to release");
+    wait_for("it says that the stream fills up", || fills_up(&replication.processor.health()).then_some(()));
+    for number in 0..100 {
+        let email = format!("{number}@y");
+        source.execute("insert into users (name, email) values ('N', $1)", &[&email]).unwrap();
+        assert!(fills_up(&replication.processor.health()), "{}", replication.processor.health());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    replication.wait_until_caught_up();
+    let log = replication.processor.log();
+    assert!(!log[before..].contains("connected to"), "it began anew: {log}");
+    assert_eq!(assert_equal(&replication), (101, 0));
+
+    assert_eq!(replication.processor.stop().code(), Some(0));
+    wait_for("no consumer is left behind", || (consumers(&nats, &name) == 0).then_some(()));
+    replication.processor.start();
+    assert_eq!(replication.processor.wait_for_end().code(), Some(1));
+    let log = replication.processor.log();
+    assert!(log.contains("it is set to deny_purge"), "{log}");
 }

@@ -3,6 +3,7 @@
 //! or report rejections as success.
 
 use super::{Connection, Incoming, status};
+use crate::fault::Fault;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -76,7 +77,7 @@ impl Stream {
             Ok(info) => {
                 self.check_subject(&info)?;
                 if info["config"]["retention"] == RETENTION {
-                    return Ok(());
+                    return check_release(&info);
                 }
                 log::warn!(
                     "the stream {} was made by an older version, for one consumer that acknowledges: making it anew; what it \
@@ -86,7 +87,7 @@ impl Stream {
                 api(connection, &format!("STREAM.DELETE.{}", self.name), &Value::Null)?;
                 self.create_stream(connection)
             }
-            Err(error) if is_not_found(&error) => self.create_stream(connection),
+            Err(error) if is_gone(&error) => self.create_stream(connection),
             Err(error) => Err(error),
         }
     }
@@ -147,8 +148,37 @@ impl Stream {
 
     fn release_request(&self, sequence: u64) -> Result<(String, Vec<u8>)> {
         let request = serde_json::to_vec(&json!({ "seq": sequence }))?;
-        Ok((format!("$JS.API.STREAM.PURGE.{}", self.name), request))
+        Ok((self.release_subject(), request))
     }
+
+    /// What is to be released is said on it.
+    pub fn release_subject(&self) -> String {
+        format!("$JS.API.STREAM.PURGE.{}", self.name)
+    }
+
+    /// What is pulled is asked for below it, by each consumer under its name.
+    pub fn pull_subject(&self) -> String {
+        format!("$JS.API.CONSUMER.MSG.NEXT.{}", self.name)
+    }
+}
+
+/// What cannot be released would fill the stream, and be read again from its beginning by every consumer.
+fn check_release(info: &Value) -> Result<()> {
+    if info["config"]["deny_purge"] == true {
+        return Err(anyhow!(
+            "it is set to deny_purge, so that nothing can be released from it, and that cannot be taken back: delete it \
+             and start again (it is made anew, and what it held is sent again from the outbox), or choose another \
+             NATS_STREAM"
+        )
+        .context(Fault::Fatal));
+    }
+    Ok(())
+}
+
+/// Whether JetStream says that there is no such stream.
+pub fn is_gone(error: &anyhow::Error) -> bool {
+    const STREAM_NOT_FOUND: u64 = 10_059;
+    error.downcast_ref::<ApiError>().is_some_and(|error| error.code == STREAM_NOT_FOUND)
 }
 
 /// Reads the answer to [`Stream::release`].
@@ -174,6 +204,12 @@ impl Consumer {
             "expires": u64::try_from(expires.as_nanos())?,
         });
         connection.publish(&subject, Some(inbox), serde_json::to_vec(&request)?)
+    }
+
+    /// Asks its server to forget it, and does not wait for the answer.
+    pub fn delete(&self, connection: &Connection) -> Result<()> {
+        let subject = format!("$JS.API.CONSUMER.DELETE.{}.{}", self.stream, self.name);
+        connection.publish(&subject, Some(&Connection::new_inbox()), Vec::new())
     }
 }
 
@@ -205,11 +241,6 @@ impl std::fmt::Display for ApiError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "JetStream refuses: {} (code {})", self.description, self.code)
     }
-}
-
-fn is_not_found(error: &anyhow::Error) -> bool {
-    const STREAM_NOT_FOUND: u64 = 10_059;
-    error.downcast_ref::<ApiError>().is_some_and(|error| error.code == STREAM_NOT_FOUND)
 }
 
 fn api(connection: &Connection, call: &str, request: &Value) -> Result<Value> {

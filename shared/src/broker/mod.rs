@@ -114,6 +114,14 @@ impl Broker {
     }
 }
 
+/// A server refuses what a user has no right to without an answer to it.
+fn no_answer(subject: &str, timeout: Duration) -> anyhow::Error {
+    anyhow!(
+        "no answer from {subject} within {} s; the NATS user needs the right to publish there, and to subscribe to _INBOX.>",
+        timeout.as_secs_f32()
+    )
+}
+
 /// Takes user and password out of a server's URL.
 fn split_url(url: &str) -> Result<(String, Option<(String, Secret)>)> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("nats", url));
@@ -195,8 +203,7 @@ impl Connection {
         self.publish_with(subject, Some(&reply), header, payload)?;
         let deadline = Instant::now() + timeout;
         loop {
-            let answer = receive_until(replies, deadline)
-                .map_err(|_| anyhow!("no answer from {subject} within {} s", timeout.as_secs_f32()))?;
+            let answer = receive_until(replies, deadline).map_err(|_| no_answer(subject, timeout))?;
             if answer.subject == reply {
                 return Ok(answer);
             }
