@@ -11,7 +11,7 @@ use crate::fault::{Fault, fault_of};
 use crate::retry::{Backoff, Complaint};
 use crate::schema::{Side, migrate};
 use crate::stopping;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -108,9 +108,16 @@ fn read_health(path: &str) -> Result<String> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("no health in {path}; is the service running?"))?;
     let written = std::fs::metadata(path)?.modified()?;
-    let age = SystemTime::now().duration_since(written).unwrap_or_default();
-    if age > HEALTH_FRESH {
-        return Err(anyhow!("{path} was last written {} s ago; the service hangs or is gone", age.as_secs()));
+    match SystemTime::now().duration_since(written) {
+        Ok(age) if age > HEALTH_FRESH => {
+            bail!("{path} was last written {} s ago; the service hangs or is gone", age.as_secs())
+        }
+        // A service that runs has written it again since the clock was set back.
+        Err(ahead) if ahead.duration() > HEALTH_FRESH => bail!(
+            "{path} was last written {} s in the future: the clock was set back, and the service has hung since or is gone",
+            ahead.duration().as_secs()
+        ),
+        _ => {}
     }
     Ok(text.lines().next().unwrap_or("empty").to_owned())
 }
@@ -386,6 +393,7 @@ impl ThreadContext {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
 
     #[test]
     fn health_names_the_thread_and_its_trouble() {
@@ -394,5 +402,22 @@ mod tests {
         assert_eq!(health.summary(), "degraded: ticker: no server\n");
         health.set("ticker", None);
         assert_eq!(health.summary(), "ok\n");
+    }
+
+    #[test]
+    fn health_that_was_written_long_ago_or_in_the_future_counts_for_nothing() {
+        let path = std::env::temp_dir().join(format!("health-{}", std::process::id()));
+        std::fs::write(&path, "ok\n").unwrap();
+        let file = File::options().write(true).open(&path).unwrap();
+        let (now, long) = (SystemTime::now(), Duration::from_secs(60));
+        let read = |written| {
+            file.set_modified(written).unwrap();
+            read_health(path.to_str().unwrap()).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(now).as_deref(), Ok("ok"));
+        assert_eq!(read(now + Duration::from_secs(2)).as_deref(), Ok("ok"));
+        assert!(read(now - long).unwrap_err().contains("s ago"));
+        assert!(read(now + long).unwrap_err().contains("in the future"));
+        std::fs::remove_file(&path).unwrap();
     }
 }
