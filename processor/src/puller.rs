@@ -78,7 +78,7 @@ impl Puller {
             uplink,
             output,
             consumer: None,
-            unreleased: Unreleased::new(),
+            unreleased: Unreleased::of_consumer(0),
             pulled: 0,
             pulls: 0,
             lost_pulls: 0,
@@ -107,7 +107,7 @@ impl Puller {
         // Where the one before was lost, its consumer still stands.
         self.give_up_consumer(&line.connection);
         self.uplink.set_connection(Some(line.connection.clone()));
-        self.unreleased = Unreleased::new();
+        self.unreleased = self.unreleased.of_next_consumer();
         self.lost_pulls = 0;
         let ended = self.work(&line, context);
         self.give_up_consumer(&line.connection);
@@ -139,7 +139,7 @@ impl Puller {
         let consumer = match &mut self.consumer {
             Some(consumer) => consumer,
             none => {
-                self.unreleased = Unreleased::new();
+                self.unreleased = self.unreleased.of_next_consumer();
                 none.insert(self.stream.consume(connection)?)
             }
         };
@@ -263,7 +263,7 @@ impl Puller {
     /// Lets the stream remove what is settled; [`Puller::is_released`] takes the answer.
     fn release(&mut self, line: &Line) -> Result<()> {
         if let Some(before) = self.unreleased.due(self.pulled - self.uplink.in_work()) {
-            let answer_to = format!("{}.{}", line.inbox, Unreleased::question(before));
+            let answer_to = format!("{}.{}", line.inbox, self.unreleased.question(before));
             self.stream.release(&line.connection, &answer_to, before)?;
             shared::kill_point::reached("messages_released");
         }

@@ -12,6 +12,8 @@ const UNANSWERED_MAX: Duration = Duration::from_secs(10);
 
 /// Sequences are the stream's: all messages before one.
 pub(super) struct Unreleased {
+    /// The number of the consumer. The stream of an earlier one may have been another, with sequences of its own.
+    consumer: u64,
     /// Number and sequence of each message, in order.
     messages: VecDeque<(u64, u64)>,
     settled: u64,
@@ -24,8 +26,9 @@ pub(super) struct Unreleased {
 }
 
 impl Unreleased {
-    pub(super) fn new() -> Unreleased {
+    pub(super) fn of_consumer(consumer: u64) -> Unreleased {
         Unreleased {
+            consumer,
             messages: VecDeque::new(),
             settled: 0,
             asked_at: Instant::now(),
@@ -33,6 +36,11 @@ impl Unreleased {
             unanswered_since: None,
             refused: None,
         }
+    }
+
+    /// What comes through the next consumer.
+    pub(super) fn of_next_consumer(&self) -> Unreleased {
+        Unreleased::of_consumer(self.consumer + 1)
     }
 
     pub(super) fn pulled(&mut self, number: u64, sequence: u64) {
@@ -60,14 +68,19 @@ impl Unreleased {
         Some(before)
     }
 
-    /// The last word of the subject to which the stream answers.
-    pub(super) fn question(before: u64) -> String {
-        format!("before-{before}")
+    /// The last word of the subject to which the stream answers: whose messages, and before which.
+    pub(super) fn question(&self, before: u64) -> String {
+        format!("before-{}-{before}", self.consumer)
     }
 
-    /// Takes the answer to a [`Unreleased::question`]; false where the word is none.
+    /// Takes the answer to a [`Unreleased::question`]; false where the word is none. One that was asked for an earlier
+    /// consumer means nothing any more.
     pub(super) fn answered(&mut self, word: &str, answer: impl FnOnce() -> Result<()>) -> Result<bool> {
-        let Some(before) = word.strip_prefix("before-") else { return Ok(false) };
+        let Some(question) = word.strip_prefix("before-") else { return Ok(false) };
+        let (consumer, before) = question.split_once('-').context("an answer to no release of ours")?;
+        if consumer != self.consumer.to_string() {
+            return Ok(true);
+        }
         let before = before.parse().context("read an answer to a release")?;
         self.unanswered_since = None;
         match answer() {
@@ -120,10 +133,22 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_to_a_release_of_an_earlier_consumer_releases_nothing() {
+        let earlier = settled(Unreleased::of_consumer(1), [4711, 4712, 4713]);
+        // The stream was made anew: its sequences begin again.
+        let mut now = settled(earlier.of_next_consumer(), [1, 2, 3]);
+        assert!(now.answered(&earlier.question(4714), || Ok(())).unwrap());
+        assert_eq!(now.settled(3), Some(4));
+        assert!(now.answered(&now.question(4), || Ok(())).unwrap());
+        assert_eq!(now.settled(3), None);
+        assert!(!now.answered("17", || Ok(())).unwrap());
+    }
+
+    #[test]
     fn what_was_refused_is_to_be_released_until_it_is() {
         let stream = Stream { name: "S".into(), subject: "s".into(), replicas: 1, max_bytes: 1 };
-        let mut unreleased = settled(Unreleased::new(), [1, 2, 3]);
-        let question = Unreleased::question(4);
+        let mut unreleased = settled(Unreleased::of_consumer(1), [1, 2, 3]);
+        let question = unreleased.question(4);
         assert!(unreleased.answered(&question, || Err(anyhow!("not allowed"))).unwrap());
         assert_eq!(unreleased.settled(3), Some(4));
         let trouble = unreleased.trouble(&stream).unwrap();
