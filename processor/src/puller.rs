@@ -182,10 +182,15 @@ impl Puller {
         Ok(())
     }
 
-    /// While there is nothing to pull for.
+    /// While there is nothing to pull for: what is settled meanwhile is released all the same.
     fn rest(&mut self, line: &Line, context: &ThreadContext) -> Result<()> {
         self.give_up_consumer(&line.connection);
         self.hear_refusals(line)?;
+        self.release(line)?;
+        for message in line.answers.try_iter() {
+            // What else was still on its way is read again by the next consumer.
+            self.is_released(line, &message)?;
+        }
         line.connection.check()?;
         self.report(context);
         context.stop().wait(REST);

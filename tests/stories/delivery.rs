@@ -158,7 +158,7 @@ fn a_message_that_nats_acknowledged_and_lost_is_sent_again() {
     assert!(log.contains("the target reports a gap"), "{log}");
 }
 
-fn wait_until_published(source: &mut Client) {
+pub(crate) fn wait_until_published(source: &mut Client) {
     wait_for("everything is acknowledged by the stream", || {
         let left = source.query_one("select count(*) from outbox where processed = false", &[]).unwrap();
         (left.get::<_, i64>(0) == 0).then_some(())

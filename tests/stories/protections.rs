@@ -1,10 +1,10 @@
 //! What is there in case something else fails: each story turns red when one protection is taken out, which
 //! `./test-replication.sh --mutations` does.
 
-use crate::delivery::{assert_nothing_applied_twice, audit_writes};
+use crate::delivery::{assert_nothing_applied_twice, audit_writes, wait_until_published};
 use crate::harness::{Demo, PrivateServer, Replication, assert_equal, count, wait_for};
 use shared::wire::{Batch, events_subject};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The position and what belongs to it are set back, as if restored by hand, and `processed_events` is not.
 #[test]
@@ -75,15 +75,7 @@ fn a_message_is_released_only_once_its_transaction_is_committed() {
     let replication = Replication::start("released_late");
     let (mut source, mut target, mut other) =
         (replication.source(), replication.target(), replication.target());
-    let messages = || {
-        let nats = replication.nats_b();
-        let subject = format!("$JS.API.STREAM.INFO.{}", replication.name());
-        let answer = wait_for("the stream says what it has", || {
-            nats.request(&subject, Vec::new(), Duration::from_secs(1)).ok()
-        });
-        let answer: serde_json::Value = serde_json::from_slice(&answer.data).unwrap();
-        answer["state"]["messages"].as_u64().unwrap()
-    };
+    let messages = || messages_kept(&replication);
     let mut lock = other.transaction().unwrap();
     lock.batch_execute("lock table users in access exclusive mode").unwrap();
     source.execute("insert into users (name, email) values ('N', '1@x')", &[]).unwrap();
@@ -99,6 +91,47 @@ fn a_message_is_released_only_once_its_transaction_is_committed() {
     lock.commit().unwrap();
     replication.wait_until_caught_up();
     wait_for("the message is released", || (messages() == 0).then_some(()));
+}
+
+/// How many messages the stream holds.
+fn messages_kept(replication: &Replication) -> u64 {
+    let nats = replication.nats_b();
+    let subject = format!("$JS.API.STREAM.INFO.{}", replication.name());
+    let answer = wait_for("the stream says what it has", || {
+        nats.request(&subject, Vec::new(), Duration::from_secs(1)).ok()
+    });
+    let answer: serde_json::Value = serde_json::from_slice(&answer.data).unwrap();
+    answer["state"]["messages"].as_u64().unwrap()
+}
+
+#[test]
+fn what_is_settled_while_the_target_is_held_is_released_and_not_set_aside_twice() {
+    let mut replication = Replication::start("settled_in_hold");
+    let (mut source, mut target) = (replication.source(), replication.target());
+    replication.processor.kill();
+    target.batch_execute("alter table users rename to users_elsewhere").unwrap();
+    source.execute("insert into users (name, email) values ('N', '1@x')", &[]).unwrap();
+    wait_until_published(&mut source);
+    for _ in 0..3 {
+        replication.nats_b().publish(&events_subject(replication.name()), None, b"garbage".to_vec()).unwrap();
+    }
+    wait_for("all of it is in the stream", || (messages_kept(&replication) == 4).then_some(()));
+    replication.processor.start();
+    wait_for("the target is held", || {
+        (count(&mut target, "select count(held_error) from replication.target_status") == 1).then_some(())
+    });
+    let begun = Instant::now();
+    wait_for("the stream is empty", || {
+        let kept = messages_kept(&replication);
+        assert!(begun.elapsed() < Duration::from_secs(15), "the stream holds {kept} messages");
+        (kept == 0).then_some(())
+    });
+    assert_eq!(count(&mut target, "select count(held_error) from replication.target_status"), 1);
+    target.batch_execute("alter table users_elsewhere rename to users").unwrap();
+    source.execute("insert into users (name, email) values ('N', '2@x')", &[]).unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (2, 0));
+    assert_eq!(count(&mut target, "select count(*) from replication.quarantine"), 3);
 }
 
 #[test]
