@@ -6,7 +6,8 @@ use shared::fault::{Fault, fault_of};
 
 /// Whether the target rejects the data (and would again), rather than being in trouble itself.
 pub(crate) fn is_refusal(error: &Error) -> bool {
-    const DATA_AND_SCHEMA: [&str; 9] = ["0A", "21", "22", "23", "42", "44", "2F", "38", "P0"];
+    // Of 54 the usual one is a value that is too long for an index that only the target has.
+    const DATA_AND_SCHEMA: [&str; 10] = ["0A", "21", "22", "23", "42", "44", "54", "2F", "38", "P0"];
     const OWN_STATE: [&str; 1] = ["55000"];
     fault_of(error) == Fault::Hold
         || database_error(error).is_some_and(|error| {

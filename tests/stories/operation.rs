@@ -98,6 +98,26 @@ fn an_event_that_the_target_cannot_take_holds_and_goes_on_when_it_is_mended() {
 }
 
 #[test]
+fn a_value_that_is_too_long_for_an_index_of_the_targets_own_holds_until_that_is_gone() {
+    let replication = Replication::start("too_long");
+    let (mut source, mut target) = (replication.source(), replication.target());
+    target.batch_execute("create index only_here on users (name)").unwrap();
+    let insert = "insert into users (name, email)
+        select string_agg(md5(random()::text), ''), '1@x' from generate_series(1, 320)";
+    source.execute(insert, &[]).unwrap();
+    let begun = Instant::now();
+    let error: String = wait_for("the target says that it is held", || {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{}", replication.processor.health());
+        let row = target.query_opt("select held_error from replication.target_status", &[]).unwrap();
+        row.and_then(|row| row.get(0))
+    });
+    assert!(error.contains("index row requires"), "{error}");
+    target.batch_execute("drop index only_here").unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (1, 0));
+}
+
+#[test]
 fn what_cannot_be_a_message_of_ours_is_set_aside_and_stops_nothing() {
     let replication = Replication::start("garbage");
     let nats = replication.nats_b();
