@@ -296,7 +296,7 @@ fn a_column_that_goes_with_its_type_is_followed() {
         .unwrap();
 }
 
-/// Puts another table, or a view whose code tells who runs it, in the place of app.t, which becomes app_old.t.
+/// Makes room for something else of the name that a table has.
 const SWAP: &str = "alter schema app rename to app_old; create schema app";
 
 #[test]
