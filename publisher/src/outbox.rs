@@ -106,7 +106,9 @@ pub(crate) fn write_marks(client: &mut Client, term: i64, marks: Marks) -> Resul
         .execute(
             "with fast as (select set_config('synchronous_commit', 'off', true))
              update replication.progress
-             set published_tick = $2, confirmed_tick = greatest($3, (select min(tick) from replication.tick))
+             set published_tick = $2,
+                 confirmed_tick = coalesce((select tick from replication.tick where tick = $3),
+                                           (select min(tick) from replication.tick))
              from fast where term = $1",
             &[&term, &marks.published_tick, &marks.confirmed_tick],
         )
