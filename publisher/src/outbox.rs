@@ -181,17 +181,26 @@ impl TickTaker {
             .context("read the last tick")?;
         plan_once(client)?;
         // One statement, and so one snapshot: it looks for work and stores itself as the tick. The
-        // snapshot of the last tick is a parameter, for the planner to use the index. Of the transactions
-        // that went on then, only those that have ended are looked for: the others' events, however many, would each
-        // be read to be found invisible. Two takers would collide on the primary key.
+        // snapshot of the last tick is a parameter, for the planner to use the index. The events of transactions that go
+        // on, however many, would each be read to be found invisible: so of the transactions that went on at the last tick
+        // only those are looked for that have ended, and of the later ones those between two that go on. Two takers
+        // would collide on the primary key.
         let take = client
             .prepare(
                 "insert into replication.tick (tick, previous_id, snapshot)
                  select last.tick + 1, last.tick_id, pg_current_snapshot()
                  from replication.tick last
                  where last.tick = $1
-                   and (exists (select from replication.outbox_event e
-                                where e.txid >= pg_snapshot_xmax($2::text::pg_snapshot))
+                   and (exists (select
+                                from (select bound as after, lead(bound) over (order by bound) as before
+                                      from (select (pg_snapshot_xmax($2::text::pg_snapshot)::text::bigint - 1)::text::xid8
+                                            union all
+                                            select open from pg_snapshot_xip(pg_current_snapshot()) open
+                                            where open >= pg_snapshot_xmax($2::text::pg_snapshot)
+                                            union all
+                                            select pg_snapshot_xmax(pg_current_snapshot())) bounds (bound)) gap
+                                cross join lateral (select from replication.outbox_event e
+                                                    where e.txid > gap.after and e.txid < gap.before limit 1) found)
                      or exists (select from replication.outbox_event e
                                 where e.txid = any (array(
                                     select ended from pg_snapshot_xip($2::text::pg_snapshot) ended

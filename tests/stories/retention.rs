@@ -103,20 +103,22 @@ fn pruning_reads_what_goes_and_not_what_stays() {
     assert_prunes_without_reading_all(&mut target, inbox, "processed_events");
 }
 
+/// How many scans of the outbox's index there were, and how many entries they read.
+fn index_reads(source: &mut Client) -> (i64, i64) {
+    let row = source
+        .query_one(
+            "select idx_scan, idx_tup_read from pg_stat_user_indexes where indexrelid = 'replication.outbox_event_pkey'::regclass",
+            &[],
+        )
+        .unwrap();
+    (row.get(0), row.get(1))
+}
+
 /// Carries small ticks one by one; returns how many entries of the outbox's index were read for each, by everybody.
 fn index_entries_read_for_a_tick(replication: &Replication, name: &str) -> i64 {
     const TICKS: i64 = 20;
     let mut source = replication.source();
-    let mut counters = || {
-        let row = source
-            .query_one(
-                "select idx_scan, idx_tup_read from pg_stat_user_indexes where indexrelid = 'replication.outbox_event_pkey'::regclass",
-                &[],
-            )
-            .unwrap();
-        (row.get::<_, i64>(0), row.get::<_, i64>(1))
-    };
-    let (scans, entries) = counters();
+    let (scans, entries) = index_reads(&mut source);
     let (mut writer, mut target) = (replication.source(), replication.target());
     for number in 0..TICKS {
         writer
@@ -127,8 +129,8 @@ fn index_entries_read_for_a_tick(replication: &Replication, name: &str) -> i64 {
         wait_for("a small tick arrives", || (count(&mut target, &arrived) == 1).then_some(()));
     }
     // The services' sessions tell what they did with a delay. Each tick is two scans at least.
-    wait_for("the reads are counted", || (counters().0 - scans >= 2 * TICKS).then_some(()));
-    (counters().1 - entries) / TICKS
+    wait_for("the reads are counted", || (index_reads(&mut source).0 - scans >= 2 * TICKS).then_some(()));
+    (index_reads(&mut source).1 - entries) / TICKS
 }
 
 #[test]
@@ -161,6 +163,28 @@ fn a_small_tick_does_not_read_what_an_open_transaction_has_captured() {
     open.commit().unwrap();
     replication.wait_until_caught_up();
     assert_eq!(assert_equal(&replication), (100_021, 0));
+}
+
+#[test]
+fn a_look_for_work_does_not_read_what_an_open_transaction_has_captured() {
+    let replication = Replication::start_with("looks_beside", &[("POLL_INTERVAL", "0.05")]);
+    let mut source = replication.source();
+    source.execute("insert into users (name, email) values ('First', 'first@x')", &[]).unwrap();
+    replication.wait_until_caught_up();
+    let mut open = replication.source();
+    let mut open = open.transaction().unwrap();
+    open.batch_execute(
+        "insert into users (name, email) select 'U', i || '@x' from generate_series(1, 30000) i",
+    )
+    .unwrap();
+    let (scans, entries) = index_reads(&mut source);
+    // No tick is taken meanwhile.
+    wait_for("it looked for work", || (index_reads(&mut source).0 - scans >= 100).then_some(()));
+    let read = index_reads(&mut source).1 - entries;
+    assert!(read < 300_000, "{read} entries of the index were read by looks that find nothing");
+    open.commit().unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (30_001, 0));
 }
 
 /// A target restored from a backup may ask for any tick that is left.
