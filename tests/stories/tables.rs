@@ -392,6 +392,34 @@ fn a_primary_key_that_was_changed_unseen_is_reported() {
 }
 
 #[test]
+fn a_primary_key_that_is_initially_deferred_is_refused_or_reported() {
+    let replication = Replication::start("deferred_key");
+    let mut source = replication.source();
+    let late = "create table late (id int primary key deferrable initially deferred, v text)";
+    source.batch_execute(late).unwrap();
+    let refused = source.execute("select replication.attach('late')", &[]).unwrap_err();
+    let refused = refused.as_db_error().unwrap();
+    assert!(refused.message().contains("its primary key is INITIALLY DEFERRED"), "{refused:?}");
+    source
+        .batch_execute(
+            "alter table late drop constraint late_pkey, add primary key (id) deferrable initially immediate;
+             select replication.attach('late')",
+        )
+        .unwrap();
+    let problems =
+        "select count(*) from replication.capture_problem where problem like '%INITIALLY DEFERRED%'";
+    assert_eq!(count(&mut source, problems), 0);
+    source
+        .batch_execute(
+            "alter table late drop constraint late_pkey, add primary key (id) deferrable initially deferred",
+        )
+        .unwrap();
+    assert_eq!(count(&mut source, problems), 1);
+    // Nobody is kept from changing tables by that.
+    source.batch_execute("create table another (id int); alter table late add column w int").unwrap();
+}
+
+#[test]
 fn a_table_that_a_subscription_writes_to_is_refused_or_reported() {
     let replication = Replication::start("subscribed");
     let mut source = replication.source();

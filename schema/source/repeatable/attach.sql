@@ -17,12 +17,17 @@ declare
     event text;
 begin
     shape := replication.describe(relation);
-    -- One that is attached already is only refreshed, whatever was subscribed to since: the audit reports that.
-    if replication.is_fed_by_subscription(relation)
-       and not exists (select from replication.attached a where a.relation = attach.relation) then
-        raise exception 'cannot attach %: a logical subscription writes to it, which fires no statement triggers', relation
-            using errcode = 'wrong_object_type',
-                  hint = 'Attach the table at the server where its rows come from; or take it out of the subscription.';
+    -- One that is attached already is only refreshed, whatever was done to it since: the audit reports that.
+    if not exists (select from replication.attached a where a.relation = attach.relation) then
+        if replication.is_fed_by_subscription(relation) then
+            raise exception 'cannot attach %: a logical subscription writes to it, which fires no statement triggers', relation
+                using errcode = 'wrong_object_type',
+                      hint = 'Attach the table at the server where its rows come from; or take it out of the subscription.';
+        elsif replication.has_deferred_key(relation) then
+            raise exception 'cannot attach %: its primary key is INITIALLY DEFERRED, so that the order of its changes cannot be told', relation
+                using errcode = 'wrong_object_type',
+                      hint = 'Make the key anew: NOT DEFERRABLE, or DEFERRABLE INITIALLY IMMEDIATE.';
+        end if;
     end if;
 
     select s.id into known_shape_id

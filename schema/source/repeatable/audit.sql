@@ -56,6 +56,11 @@ select a.table_name, 'a logical subscription writes to it, which fires no statem
 from attached a
 where a.is_there and replication.is_fed_by_subscription(a.relation)
 union all
+select a.table_name, 'its primary key is INITIALLY DEFERRED: of two transactions that change one key at the same time the '
+       || 'wrong one may count in the target; make the key anew, NOT DEFERRABLE or INITIALLY IMMEDIATE'
+from attached a
+where a.is_there and replication.has_deferred_key(a.relation)
+union all
 select a.table_name, 'row security hides rows from the capture, which reads them as ' || quote_ident(o.rolname)
        || '; run: ALTER TABLE ' || a.relation::text || ' NO FORCE ROW LEVEL SECURITY; or give that role BYPASSRLS'
 from attached a

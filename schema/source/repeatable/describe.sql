@@ -41,6 +41,13 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 return exists (select from pg_subscription_rel r where r.srrelid = relation);
 
+-- Whether the primary key is checked only when a transaction ends. Then a transaction that puts a row in the place of one
+-- that another deletes need not wait for that one before it is captured, and both may be read in the wrong order.
+create or replace function replication.has_deferred_key(relation regclass) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+return exists (select from pg_constraint k where k.conrelid = relation and k.contype = 'p' and k.condeferred);
+
 -- The columns of the table's primary key, in its order; null where it has none.
 create or replace function replication.primary_key(relation regclass) returns text[]
 language sql stable
