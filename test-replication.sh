@@ -129,6 +129,7 @@ containers_abandon() {
   kill "$CONTAINERS_PID" 2>/dev/null || true
   wait "$CONTAINERS_PID" || true
   cat "$CONTAINERS_DIR/log"
+  rm -rf "$CONTAINERS_DIR"
 }
 
 main() {

@@ -135,7 +135,6 @@ test_compose_file() {
     || die "docker-compose.yml does not have the eleven components, but: $names"
 }
 
-# growth_says TEXT RATE_BYTES_PER_S FREE_BYTES LAG_MS: what the check makes of these; an empty TEXT: nothing.
 # judges FUNCTION EXPECTED NAME=VALUE…: what the check finds where these values were read, twice those named
 # before "later", and those behind it the second time. EXPECTED is a pattern of level and finding, or empty.
 judges() (
@@ -159,6 +158,7 @@ judges() (
     || die "expected \"$expected\" of $function with $*, got: $EXIT_STATUS ${FINDINGS[*]-}"
 )
 
+# growth_says EXPECTED RATE_BYTES_PER_S FREE_BYTES UNCONFIRMED_MS
 growth_says() { judges outbox_growth_judge "$1" "outbox_bytes_per_s=$2" "disk_free_a=$3" "unconfirmed_age_ms=$4"; }
 
 test_outbox_growth() {

@@ -52,9 +52,7 @@ pub(crate) fn apply(
     let equal = tables.equal_keys(transaction, batches)?;
     let changes = reduce(batches, &done, &equal);
     let mut attempt = transaction.savepoint("write").context("set a savepoint")?;
-    match write(&mut attempt, tables, &changes)
-        .and_then(|drift| tables.require_unaltered(&mut attempt, &changes).map(|()| drift))
-    {
+    match write(&mut attempt, tables, &changes) {
         Ok(drift) => {
             attempt.commit().context("release the savepoint")?;
             inbox::record_drift(transaction, drift)
@@ -70,7 +68,7 @@ pub(crate) fn apply(
     }
 }
 
-fn write(transaction: &mut Transaction<'_>, tables: &Tables, changes: &[Stretch<'_>]) -> Result<Drift> {
+fn write(transaction: &mut Transaction<'_>, tables: &mut Tables, changes: &[Stretch<'_>]) -> Result<Drift> {
     let mut attempt = transaction.savepoint("upsert").context("set a savepoint")?;
     match tables.write(&mut attempt, changes, Way::Upsert) {
         Ok(drift) => attempt.commit().context("release the savepoint").map(|()| drift),

@@ -77,7 +77,7 @@ pub(crate) fn reduce<'a>(
                 let Some(shape) = batch.shapes.iter().find(|shape| shape.id == event.shape) else {
                     continue;
                 };
-                if tables.has_other_shape(shape) {
+                if tables.shapes.iter().any(|known| known.is_another_form_of(shape)) {
                     stretches.push(std::mem::take(&mut tables).into_changes());
                     numbers.clear();
                 }
@@ -109,11 +109,6 @@ struct Tables<'a> {
 }
 
 impl<'a> Tables<'a> {
-    /// Whether the table of `shape` was met in another form.
-    fn has_other_shape(&self, shape: &Shape) -> bool {
-        self.shapes.iter().any(|known| known.is_of_same_table(shape) && **known != *shape)
-    }
-
     fn number(&mut self, shape: &'a Shape) -> usize {
         self.shapes.iter().position(|known| *known == shape).unwrap_or_else(|| {
             self.shapes.push(shape);

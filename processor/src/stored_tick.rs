@@ -95,7 +95,7 @@ impl Staged {
                     let Some(shape) = batch.shapes.iter().find(|shape| shape.id == event.shape) else {
                         continue;
                     };
-                    if self.begins_stretch(shape) {
+                    if self.shapes[self.stretch()..].iter().any(|known| known.is_another_form_of(shape)) {
                         self.stretches.push(self.shapes.len());
                         numbers.clear();
                     }
@@ -117,10 +117,6 @@ impl Staged {
     /// Where the last stretch begins.
     fn stretch(&self) -> usize {
         self.stretches.last().copied().unwrap_or(0)
-    }
-
-    fn begins_stretch(&self, shape: &Shape) -> bool {
-        self.shapes[self.stretch()..].iter().any(|known| known.is_of_same_table(shape) && known != shape)
     }
 
     fn number(&mut self, shape: &Shape) -> Result<i32> {
@@ -175,12 +171,9 @@ impl Staged {
 
     fn write(&self, transaction: &mut Transaction<'_>, tables: &Tables, way: Way) -> Result<Drift> {
         let mut drift = Drift::default();
-        let ends = self.stretches.iter().skip(1).chain([&self.shapes.len()]).copied().collect::<Vec<_>>();
-        for (begin, end) in self.stretches.iter().copied().zip(ends) {
-            let order = tables.parents_before_children(&self.shapes[begin..end])?;
-            for number in &order {
-                tables.begin(transaction, &self.shapes[begin + number], way)?;
-            }
+        for (stretch, begin) in self.stretches.iter().enumerate() {
+            let end = self.stretches.get(stretch + 1).copied().unwrap_or(self.shapes.len());
+            let order = tables.parents_before_children(&self.shapes[*begin..end])?;
             for number in order.iter().rev() {
                 drift += self.remove(transaction, tables, begin + number, way)?;
             }
@@ -200,6 +193,7 @@ impl Staged {
     ) -> Result<Drift> {
         let shape = &self.shapes[number];
         let mut drift = Drift::default();
+        tables.begin(transaction, shape, way)?;
         if self.emptied[number] {
             let changes = TableChanges { emptied: true, ..TableChanges::none(shape) };
             drift += tables.remove(transaction, &changes, way)?;

@@ -115,9 +115,9 @@ impl Shape {
         format!("{}.{}", self.schema, self.table)
     }
 
-    /// Whether both are forms of one table's rows.
-    pub fn is_of_same_table(&self, other: &Shape) -> bool {
-        self.schema == other.schema && self.table == other.table
+    /// Whether both are forms of one table's rows, and not the same.
+    pub fn is_another_form_of(&self, other: &Shape) -> bool {
+        self.schema == other.schema && self.table == other.table && self != other
     }
 }
 

@@ -107,9 +107,9 @@ impl Tables {
         stretches: &[Stretch<'_>],
     ) -> Result<()> {
         let written = stretches.iter().flatten().map(|changes| self.table(changes.shape));
-        let tables = written.collect::<Result<Vec<_>>>()?;
-        let expected: HashMap<u32, String> =
-            tables.iter().map(|table| (table.relation, table.looks.clone())).collect();
+        let expected: HashMap<u32, String> = written
+            .map(|table| table.map(|table| (table.relation, table.looks.clone())))
+            .collect::<Result<_>>()?;
         let relations: Vec<u32> = expected.keys().copied().collect();
         if self.looks(transaction, &relations)? == expected {
             return Ok(());
@@ -155,9 +155,9 @@ impl Tables {
     }
 
     /// Writes the changes, one stretch after the other: first what is to go, children before parents, then what is
-    /// there, parents before children.
+    /// there, parents before children. Fails, so that it is done again, where a table was altered before.
     pub(crate) fn write(
-        &self,
+        &mut self,
         transaction: &mut Transaction<'_>,
         stretches: &[Stretch<'_>],
         way: Way,
@@ -165,16 +165,15 @@ impl Tables {
         let mut drift = Drift::default();
         for changes in stretches {
             let sorted = self.parents_first(changes)?;
-            for (table, _) in &sorted {
-                table.begin(transaction, way)?;
-            }
             for (table, changes) in sorted.iter().rev() {
+                table.begin(transaction, way)?;
                 drift += table.remove(transaction, changes, way)?;
             }
             for (table, changes) in &sorted {
                 table.put(transaction, changes, way)?;
             }
         }
+        self.require_unaltered(transaction, stretches)?;
         Ok(drift)
     }
 
@@ -212,10 +211,8 @@ impl Tables {
     ) -> Result<Option<String>> {
         for changes in stretches {
             let sorted = self.parents_first(changes)?;
-            for (table, _) in &sorted {
-                table.begin(transaction, Way::Replace)?;
-            }
             for (table, changes) in sorted.iter().rev() {
+                table.begin(transaction, Way::Replace)?;
                 table.remove(transaction, changes, Way::Replace)?;
             }
             for (table, changes) in sorted {
