@@ -30,6 +30,9 @@ const LOST_PULLS: u32 = 3;
 /// While there is nothing to pull for, look this often whether that has changed.
 const REST: Duration = Duration::from_millis(50);
 
+/// Said where the server may not have heard that a consumer is given up.
+const LEFT_BEHIND: &str = "a consumer may stay for a while";
+
 /// A message as pulled.
 pub(crate) struct Pulled {
     /// Counted from 0 over the life of the process: the order in which messages came.
@@ -111,6 +114,11 @@ impl Puller {
         self.lost_pulls = 0;
         let ended = self.work(&line, context);
         self.give_up_consumer(&line.connection);
+        if context.stop().requested()
+            && let Err(error) = line.connection.flush()
+        {
+            log::debug!("{LEFT_BEHIND}: {error:#}");
+        }
         ended
     }
 
@@ -140,7 +148,9 @@ impl Puller {
             Some(consumer) => consumer,
             none => {
                 self.unreleased = self.unreleased.of_next_consumer();
-                none.insert(self.stream.consume(connection)?)
+                let consumer = none.insert(self.stream.consumer());
+                consumer.ensure(connection)?;
+                consumer
             }
         };
         consumer.pull(connection, &inbox, PULL_MESSAGES, PULL_BYTES, PULL_EXPIRES)?;
@@ -211,7 +221,7 @@ impl Puller {
         if let Some(consumer) = &self.consumer
             && let Err(error) = consumer.delete(connection)
         {
-            log::debug!("a consumer may stay for a while: {error:#}");
+            log::debug!("{LEFT_BEHIND}: {error:#}");
             return;
         }
         self.consumer = None;

@@ -1,6 +1,6 @@
 //! What an operator meets: settings, stops, and what the services say.
 
-use crate::harness::{Replication, Service, assert_equal, count, wait_for};
+use crate::harness::{Proxy, Replication, Service, assert_equal, count, wait_for};
 use serde_json::Value;
 use shared::broker::{Broker, Connection};
 use shared::config::Environment;
@@ -203,7 +203,7 @@ impl NatsWithRights {
             of_stream("STREAM.CREATE", ""),
             of_stream("STREAM.DELETE", ""),
             of_stream("STREAM.PURGE", ""),
-            of_stream("CONSUMER.CREATE", ""),
+            of_stream("CONSUMER.CREATE", ".*"),
             of_stream("CONSUMER.MSG.NEXT", ".*"),
             of_stream("CONSUMER.DELETE", ".*"),
         ];
@@ -220,7 +220,7 @@ impl NatsWithRights {
              ] }} }}",
             directory.join("store").display(),
             user("no_release", &of_stream("STREAM.PURGE", "")),
-            user("no_consumer", &of_stream("CONSUMER.CREATE", "")),
+            user("no_consumer", &of_stream("CONSUMER.CREATE", ".*")),
             user("no_pull", &of_stream("CONSUMER.MSG.NEXT", ".*")),
         );
         std::fs::write(directory.join("nats.conf"), config).unwrap();
@@ -334,6 +334,54 @@ fn a_right_that_is_missing_at_nats_is_named_and_nothing_is_green_without_it() {
     let log = replication.processor.log();
     assert!(log.contains("the NATS user needs the right to publish there"), "{log}");
     assert_eq!(assert_equal(&replication), (2, 0));
+}
+
+#[test]
+fn a_stop_while_nats_is_slow_leaves_no_consumer_behind() {
+    let mut replication = Replication::prepare("slow_stop", &[]);
+    let nodes = replication.processor.proxy("NATS_URL");
+    replication.start_services();
+    let nats = replication.nats_b();
+    replication.wait_until_caught_up();
+    wait_for("it pulls", || (consumers(&nats, replication.name()) == 1).then_some(()));
+    nodes.iter().for_each(Proxy::black_hole);
+    // Until the next pull, at the latest, waits for its way.
+    std::thread::sleep(Duration::from_millis(1500));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(500));
+            nodes.iter().for_each(Proxy::heal);
+        });
+        assert_eq!(replication.processor.stop().code(), Some(0));
+    });
+    let begun = Instant::now();
+    wait_for("no consumer is left behind", || {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{}", replication.processor.log());
+        (consumers(&nats, replication.name()) == 0).then_some(())
+    });
+}
+
+#[test]
+fn consumers_whose_creation_is_not_answered_do_not_pile_up() {
+    let mut replication = Replication::prepare("unanswered", &[]);
+    let nodes = replication.processor.proxy("NATS_URL");
+    nodes.iter().for_each(|node| node.withhold("consumer_create_response"));
+    replication.processor.start();
+    replication.publisher.start();
+    replication.source().execute("insert into users (name, email) values ('N', '1@x')", &[]).unwrap();
+    let nats = replication.nats_b();
+    let unanswered = "no answer from $JS.API.CONSUMER.CREATE.";
+    wait_for("three sessions were not answered", || {
+        let most = consumers(&nats, replication.name());
+        assert!(most < 2, "{most} consumers: {}", replication.processor.log());
+        let log = replication.processor.log();
+        (log.matches(unanswered).count() >= 3).then_some(())
+    });
+    nodes.iter().for_each(Proxy::heal);
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (1, 0));
+    assert_eq!(replication.processor.stop().code(), Some(0));
+    wait_for("no consumer is left behind", || (consumers(&nats, replication.name()) == 0).then_some(()));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
+use uuid::Uuid;
 
 /// An answer is waited for this long, and asked for so often. The first one to a new connection may get
 /// lost: another node of the cluster gives it, and may not yet know where the connection is. All calls
@@ -115,23 +116,9 @@ impl Stream {
         Ok(())
     }
 
-    /// Makes a consumer.
-    pub fn consume(&self, connection: &Connection) -> Result<Consumer> {
-        let request = json!({
-            "stream_name": self.name,
-            "config": {
-                "deliver_policy": "all",
-                "ack_policy": "none",
-                "replay_policy": "instant",
-                "inactive_threshold": u64::try_from(CONSUMER_ABANDONED.as_nanos())?,
-                "num_replicas": 1,
-                "mem_storage": true,
-            },
-        });
-        let made = api(connection, &format!("CONSUMER.CREATE.{}", self.name), &request)
-            .with_context(|| format!("create a consumer of the stream {}", self.name))?;
-        let name = made["name"].as_str().context("the consumer has no name")?;
-        Ok(Consumer { stream: self.name.clone(), name: name.to_owned() })
+    /// A consumer that is still to be made, under a name of its own: one that was made unheard can be deleted all the same.
+    pub fn consumer(&self) -> Consumer {
+        Consumer { stream: self.name.clone(), name: Uuid::new_v4().simple().to_string() }
     }
 
     /// Asks the stream to remove every message before `sequence`. The answer comes to `inbox`; [`released`] reads it.
@@ -187,6 +174,25 @@ pub fn released(answer: &Incoming) -> Result<()> {
 }
 
 impl Consumer {
+    /// Has a server make it; where one has, nothing changes.
+    pub fn ensure(&self, connection: &Connection) -> Result<()> {
+        let request = json!({
+            "stream_name": self.stream,
+            "config": {
+                "name": self.name,
+                "deliver_policy": "all",
+                "ack_policy": "none",
+                "replay_policy": "instant",
+                "inactive_threshold": u64::try_from(CONSUMER_ABANDONED.as_nanos())?,
+                "num_replicas": 1,
+                "mem_storage": true,
+            },
+        });
+        api(connection, &format!("CONSUMER.CREATE.{}.{}", self.stream, self.name), &request)
+            .with_context(|| format!("create a consumer of the stream {}", self.stream))?;
+        Ok(())
+    }
+
     /// Asks for up to `messages` messages of `max_bytes` in all, to be sent to `inbox` as they
     /// come. The request ends after `expires`.
     pub fn pull(

@@ -30,6 +30,10 @@ pub(super) enum Command {
         subject: String,
         answer: Sender<io::Result<Receiver<Incoming>>>,
     },
+    /// Answered once the server has read all that was asked for before.
+    Flush {
+        answer: Sender<()>,
+    },
 }
 
 /// Signs of life of one link.
@@ -135,15 +139,19 @@ fn serve(connection: nats::Connection, commands: &Receiver<Command>, pulse: &Pul
             Err(RecvTimeoutError::Disconnected) => break,
         };
         pulse.begin();
+        let mut flushed = Vec::new();
         let written = first
             .into_iter()
             .chain(commands.try_iter().take(MESSAGES_PER_FLUSH))
-            .try_for_each(|command| execute(&connection, command, &mut subscriptions));
+            .try_for_each(|command| execute(&connection, command, &mut subscriptions, &mut flushed));
         if written.and_then(|()| connection.flush_timeout(LINK_DEADLINE)).is_err() {
             pulse.lose();
             break;
         }
         pulse.end();
+        for answer in flushed {
+            let _ = answer.send(());
+        }
     }
     // May block for ever on a server that hangs; nobody waits for this thread.
     drop(subscriptions);
@@ -154,6 +162,7 @@ fn execute(
     connection: &nats::Connection,
     command: Command,
     subscriptions: &mut Vec<nats::Subscription>,
+    flushed: &mut Vec<Sender<()>>,
 ) -> io::Result<()> {
     match command {
         Command::Publish { subject, reply, header, payload } => {
@@ -165,6 +174,10 @@ fn execute(
             subscription.set_message_limits(UNREAD_MESSAGES_MAX);
             let _ = answer.send(Ok(subscription.receiver().clone()));
             subscriptions.push(subscription);
+            Ok(())
+        }
+        Command::Flush { answer } => {
+            flushed.push(answer);
             Ok(())
         }
     }

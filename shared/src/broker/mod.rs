@@ -28,6 +28,8 @@ use uuid::Uuid;
 
 /// A call or a round trip that takes longer than this means that the server hangs.
 const LINK_DEADLINE: Duration = Duration::from_secs(4);
+/// What is said last is waited for so long, while the process is stopping.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Messages handed over but not yet written to the socket.
 const OUTGOING_CAPACITY: usize = 256;
 
@@ -208,6 +210,15 @@ impl Connection {
                 return Ok(answer);
             }
         }
+    }
+
+    /// Waits until the server has read all that was handed over, at most 2 s, also while the process is stopping.
+    pub fn flush(&self) -> Result<()> {
+        let (answer, flushed) = bounded(1);
+        self.command(Command::Flush { answer })?;
+        flushed.recv_timeout(LAST_WORDS).map_err(|_| {
+            anyhow!("{} has not read the last messages within {} s", self.server, LAST_WORDS.as_secs())
+        })
     }
 
     /// Fails when the connection was lost, or when the server has not completed a round trip in

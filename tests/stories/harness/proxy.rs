@@ -20,7 +20,7 @@ pub(crate) struct Proxy {
 #[derive(Default)]
 struct Link {
     holed: AtomicBool,
-    without_expiries: AtomicBool,
+    withheld: Mutex<Option<&'static str>>,
     ended: AtomicBool,
     /// Both sides of every connection.
     sockets: Mutex<Vec<TcpStream>>,
@@ -53,13 +53,14 @@ impl Proxy {
         self.link.holed.store(true, Ordering::Release);
     }
 
-    /// From now on a NATS server's word that a pull has expired does not pass.
-    pub(crate) fn withhold_expiries(&self) {
-        self.link.without_expiries.store(true, Ordering::Release);
+    /// From now on no message of a NATS server passes that contains this.
+    pub(crate) fn withhold(&self, content: &'static str) {
+        *self.link.withheld.lock().unwrap() = Some(content);
     }
 
-    /// Everything passes again, also what was held up.
+    /// Everything passes again, also what a black hole held up.
     pub(crate) fn heal(&self) {
+        *self.link.withheld.lock().unwrap() = None;
         self.link.holed.store(false, Ordering::Release);
     }
 }
@@ -106,10 +107,9 @@ impl Link {
         while let Ok(read) = from.read(&mut bytes) {
             self.wait_until_open();
             let mut passing = Cow::Borrowed(&bytes[..read]);
-            if self.without_expiries.load(Ordering::Acquire) {
-                while let Some(expiry) = find_expiry(&passing) {
-                    passing.to_mut().drain(expiry);
-                }
+            let withheld = *self.withheld.lock().unwrap();
+            while let Some(message) = withheld.and_then(|content| find_message(&passing, content)) {
+                passing.to_mut().drain(message);
             }
             if read == 0 || to.write_all(&passing).is_err() {
                 break;
@@ -136,14 +136,18 @@ impl Link {
     }
 }
 
-/// Where a status 408 with its frame is: `HMSG <subject> <sid> <header bytes> <all bytes>\r\n…\r\n`.
-fn find_expiry(bytes: &[u8]) -> Option<Range<usize>> {
-    let find = |bytes: &[u8], what: &[u8]| bytes.windows(what.len()).position(|window| window == what);
-    let content = find(bytes, b"NATS/1.0 408")?;
-    let start = bytes[..content].windows(5).rposition(|window| window == b"HMSG ")?;
-    let head = std::str::from_utf8(&bytes[start..content]).ok()?;
+/// Where a message with this content is, with its frame: `MSG <subject> <sid> <bytes>\r\n…\r\n`, or
+/// `HMSG <subject> <sid> <header bytes> <all bytes>\r\n…\r\n`.
+fn find_message(bytes: &[u8], content: &str) -> Option<Range<usize>> {
+    let content = bytes.windows(content.len()).position(|window| window == content.as_bytes())?;
+    let mut start = bytes[..content].windows(4).rposition(|window| window == b"MSG ")?;
+    if start > 0 && bytes[start - 1] == b'H' {
+        start -= 1;
+    }
+    let line = start + bytes[start..content].windows(2).position(|window| window == b"\r\n")?;
+    let head = std::str::from_utf8(&bytes[start..line]).ok()?;
     let length: usize = head.split_whitespace().last()?.parse().ok()?;
-    Some(start..(content + length + 2).min(bytes.len()))
+    Some(start..(line + 2 + length + 2).min(bytes.len()))
 }
 
 fn start_thread(body: impl FnOnce() + Send + 'static) {
