@@ -159,7 +159,9 @@ fn pulls_that_end_without_a_word_hold_up_nothing() {
     replication.wait_until_caught_up();
 
     // nats-server 2.9 forgets at times to say that a pull has expired.
-    nodes.iter().for_each(|node| node.withhold("NATS/1.0 408"));
+    for node in &nodes {
+        node.withhold("NATS/1.0 408");
+    }
     let begun = Instant::now();
     let mut added = 1;
     while begun.elapsed() < Duration::from_secs(8) {

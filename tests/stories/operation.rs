@@ -365,7 +365,9 @@ fn a_stop_while_nats_is_slow_leaves_no_consumer_behind() {
 fn consumers_whose_creation_is_not_answered_do_not_pile_up() {
     let mut replication = Replication::prepare("unanswered", &[]);
     let nodes = replication.processor.proxy("NATS_URL");
-    nodes.iter().for_each(|node| node.withhold("consumer_create_response"));
+    for node in &nodes {
+        node.withhold("consumer_create_response");
+    }
     replication.processor.start();
     replication.publisher.start();
     replication.source().execute("insert into users (name, email) values ('N', '1@x')", &[]).unwrap();
