@@ -35,7 +35,7 @@ parse_arguments() {
 main() {
   parse_arguments "$@"
   settings_load
-  layer_load "$(layer_recorded)"
+  layer_load "$(layer_found)"
   type -P curl >/dev/null || die "curl is missing: apt-get install curl"
   components_print
   sample_until_certain

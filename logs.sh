@@ -40,7 +40,7 @@ parse_arguments() {
 main() {
   parse_arguments "$@"
   settings_load
-  layer_load "$(layer_recorded)"
+  layer_load "$(layer_found)"
   component_logs "$COMPONENT" "$LINES_WANTED" $FOLLOW
 }
 

@@ -18,10 +18,12 @@
 #                                 restarts since it was last started by hand; how often in a row it died
 #                                 soon after a start
 #   component_logs COMPONENT LINES [follow]
-#   component_psql COMPONENT ARG… psql in its database `transactions`
+#   component_psql COMPONENT ARG… psql in its database `transactions`, for PSQL_DEADLINE_S seconds at most (60)
 #   component_disk_free COMPONENT prints how many bytes the disk under its data has free; nothing where
 #                                 that cannot be known
 #   component_purge COMPONENT     removes its data and everything noted about it
+
+source "$ROOT/scripts/docker/engine.sh"
 
 # In the order in which they start; they stop in the opposite order.
 readonly POSTGRES_COMPONENTS=(postgres-a postgres-b)
@@ -131,6 +133,11 @@ run_dir_lock_take() {
 # The layer in use is noted in RUN_DIR/mode, for the scripts that come later.
 layer_recorded() {
   if [[ -f $RUN_DIR/mode ]]; then cat "$RUN_DIR/mode"; else printf native; fi
+}
+
+# The layer to look at: where nothing is noted, containers that were started with Compose by hand.
+layer_found() {
+  if [[ ! -f $RUN_DIR/mode ]] && project_has_containers; then printf docker; else layer_recorded; fi
 }
 
 layer_load() {

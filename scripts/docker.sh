@@ -5,11 +5,20 @@
 #
 #   RUN_DIR/<component>.started   it was started, and not stopped since: if it is down, it died
 
-declare -F engine_answers >/dev/null || source "$ROOT/scripts/docker/engine.sh"
-
 layer_require() {
   local reason
   reason=$(engine_answers) || die "Containers cannot run or be asked: $reason. See that an engine runs and that you may use it: docker version. As plain processes: ./start-replication.sh --native"
+  containers_refuse_foreign
+}
+
+# A container has its component's name, whoever made it: another system's must not be taken for ours, or be purged.
+containers_refuse_foreign() {
+  local name project ours
+  ours=$(compose_project)
+  while IFS=' ' read -r name project; do
+    ! component_is_known "$name" || [[ $project == "$ours" ]] \
+      || die "The container $name belongs to another system (its Compose project is '$project', ours '$ours'), and names are fixed. If it is ours, made when this folder had another name: export COMPOSE_PROJECT_NAME=$project. If not, remove it there first."
+  done < <(timeout "$ENGINE_DEADLINE_S" docker container ls --all --format '{{.Names}} {{.Label "com.docker.compose.project"}}')
 }
 
 layer_prepare() {
@@ -40,14 +49,6 @@ image_of_services_build() {
 compose() {
   "${COMPOSE[@]}" --file "$ROOT/docker-compose.yml" --env-file "$ROOT/.env.example" \
     --project-directory "$ROOT" --project-name "$(compose_project)" "$@"
-}
-
-# The name that Compose itself would choose: what people type finds the same containers.
-compose_project() {
-  local name=${COMPOSE_PROJECT_NAME:-${ROOT##*/}}
-  name=${name,,}
-  [[ ${name//[^-_a-z0-9]/} =~ ^[-_]*(.*)$ ]]
-  printf '%s' "${BASH_REMATCH[1]}"
 }
 
 layer_log_hint() { printf 'docker logs %s' "$1"; }
@@ -99,7 +100,7 @@ component_state() {
     state=up since=$(date --date="$since" +%s)
   elif [[ $status == restarting || -e $RUN_DIR/$component.started ]]; then
     state=died
-  elif was_stopped_on_purpose "$component"; then
+  elif [[ -n $status ]] || was_stopped_on_purpose "$component"; then
     state=stopped
   else
     state=absent
@@ -161,7 +162,7 @@ component_logs() {
 component_psql() {
   local component=$1
   shift
-  PGPASSWORD=$POSTGRES_PASSWORD PGCONNECT_TIMEOUT=3 timeout 60 \
+  PGPASSWORD=$POSTGRES_PASSWORD PGCONNECT_TIMEOUT=3 timeout "${PSQL_DEADLINE_S:-60}" \
     docker exec --interactive --env PGPASSWORD --env PGCONNECT_TIMEOUT "$component" psql --no-psqlrc \
     --host=127.0.0.1 --username=postgres --dbname=transactions "$@"
 }

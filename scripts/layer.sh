@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # Plain processes or containers: which layer a start uses.
 
-source "$ROOT/scripts/docker/engine.sh"
 
 # layer_choose WANTED: loads the layer wanted, else the one used last time (its data is there), else
 # containers where they can run, else plain processes; says which and why.

@@ -49,7 +49,7 @@ document_commands() { awk '/^```sh$/ { inside = 1; next } /^```$/ { inside = 0 }
 document_run() {
   local directory=$RUN_DIR/reader
   mkdir -p "$directory"
-  ln -sfn "$ROOT/examples" "$directory/examples"
+  ln -sfn "$ROOT"/{examples,compare-replication.sh} "$directory/"
   (cd "$directory" && document_commands | timeout 300 bash -eu /dev/stdin) >"$directory/output" 2>&1 || {
     tail -n 40 "$directory/output" "$directory"/*.log >&2 || true
     die "a command of docs/adopting.md failed, or did not end within 300 s: its output is above."

@@ -13,7 +13,6 @@ ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 source "$ROOT/scripts/console.sh"
 source "$ROOT/scripts/settings.sh"
 source "$ROOT/scripts/components.sh"
-source "$ROOT/scripts/docker/engine.sh"
 source "$ROOT/scripts/ports.sh"
 source "$ROOT/tests/containers/standins.sh"
 
@@ -59,7 +58,7 @@ own_settings_load() {
   COMPOSE_PROJECT_NAME=replication-test-$(printf '%s' "$ROOT" | sha256sum | cut --characters=1-8)
   export COMPOSE_PROJECT_NAME
   settings_load
-  layer_load docker
+  layer_source docker
 }
 
 # The names and the ports are fixed, so that what users type is what is tested. One such test at a time on
@@ -204,6 +203,7 @@ story_of_known_commands() {
   for port in 8222 8223; do
     for page in connz gatewayz jsz; do known "curl http://localhost:$port/$page" '"server_id"\|"now"'; done
   done
+  says "OK: B holds what A holds" 0 "$ROOT/compare-replication.sh"
   say "the commands that users know work as they stand"
 }
 
@@ -315,6 +315,16 @@ story_of_a_purge() {
   say "--purge left no container, network or volume"
 }
 
+# As the head of docker-compose.yml says. What looks, finds it; a start takes it over, and a purge is one of ours.
+story_of_compose_by_hand() {
+  quietly compose up --detach --no-build
+  green "docker compose up, by hand"
+  says "GENERATION_INTERVAL 0.2 s" 0 "$ROOT/logs.sh" data-generator --tail=100000
+  says "started with Compose by hand" 1 env RUN_DIR="$ROOT/.run" "$ROOT/stop-replication.sh"
+  quietly "$ROOT/start-replication.sh"
+  story_of_a_purge
+}
+
 clean_up() {
   remove_ours || true
   $KEEP_IMAGES || docker rmi --no-prune "$SERVICES_IMAGE" >/dev/null 2>&1 || true
@@ -350,6 +360,7 @@ main() {
   story_of_a_cut_between_the_zones
   story_of_a_stop_an_upgrade_and_a_start
   story_of_a_purge
+  story_of_compose_by_hand
 }
 
 main "$@"

@@ -9,9 +9,8 @@ ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 source "$ROOT/scripts/console.sh"
 source "$ROOT/scripts/settings.sh"
 source "$ROOT/scripts/components.sh"
-source "$ROOT/scripts/docker/engine.sh"
 
-readonly SCRIPTS=(start-replication.sh stop-replication.sh logs.sh check-replication.sh test-replication.sh bench-replication.sh)
+readonly SCRIPTS=(start-replication.sh stop-replication.sh logs.sh check-replication.sh compare-replication.sh test-replication.sh bench-replication.sh)
 
 # expect STATUS TEXT COMMAND…: the command ends with the status and prints the text.
 expect() {
@@ -32,6 +31,8 @@ test_usage() {
   expect 2 "There is no component 'nats-c-1'" "$ROOT/stop-replication.sh" nats-c-1
   expect 2 "There is no component 'nats-c-1'" "$ROOT/logs.sh" nats-c-1
   expect 2 "exclude each other" "$ROOT/start-replication.sh" --native --docker
+  expect 2 "--timeout takes seconds from 1" "$ROOT/compare-replication.sh" --timeout=0
+  expect 2 "go together" env SOURCE_DATABASE_URL=postgres:///none "$ROOT/compare-replication.sh"
   expect 2 "--only takes one of" "$ROOT/bench-replication.sh" --only speed
   expect 2 "--repetitions takes a number, not 'x'" "$ROOT/bench-replication.sh" --repetitions x
   expect 0 "Usage: scripts/test-soak.sh" "$ROOT/test-replication.sh" --soak --help

@@ -155,7 +155,7 @@ table_compare() {
   fi
   ((${off#-} <= 5)) || level=2
   say "$(printf '%-10s' "$table") $(level_colour "$level")differs by ${off#-}${PLAIN}: $(now "a_$table") in A, net $(now "${table}_pending") on their way, $(now "b_$table") in B"
-  next="if outbox-publisher and inbox-processor run, rows were changed in B itself, or in A before its tables were attached; to send all of A's again: in A, select replication.resend('public.$table')"
+  next="if outbox-publisher and inbox-processor run, rows were changed in B itself, or in A before its tables were attached (./compare-replication.sh $table names them); to send all of A's again: in A, select replication.resend('public.$table')"
   if stood_still applied_tick; then
     finding 2 "$table: A and B differ by ${off#-}, and B's position stands still" "$next"
   elif stood_still "${table}_difference"; then

@@ -32,6 +32,20 @@ compose_load() {
   fi
 }
 
+# The name that Compose itself would choose: what people type finds the same containers.
+compose_project() {
+  local name=${COMPOSE_PROJECT_NAME:-${ROOT##*/}}
+  name=${name,,}
+  [[ ${name//[^-_a-z0-9]/} =~ ^[-_]*(.*)$ ]]
+  printf '%s' "${BASH_REMATCH[1]}"
+}
+
+# True if there are containers of ours, however they were started.
+project_has_containers() {
+  type -P docker >/dev/null || return 1
+  [[ -n $(timeout "$ENGINE_DEADLINE_S" docker container ls --all --quiet --filter "label=com.docker.compose.project=$(compose_project)" 2>/dev/null) ]]
+}
+
 image_is_here() { docker image inspect "$1" >/dev/null 2>&1; }
 
 # The images that docker-compose.yml or the Dockerfile names. Ours has no tag, and is left out.

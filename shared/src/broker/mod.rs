@@ -29,7 +29,7 @@ use uuid::Uuid;
 /// A call or a round trip that takes longer than this means that the server hangs.
 const LINK_DEADLINE: Duration = Duration::from_secs(4);
 /// What is said last is waited for so long, while the process is stopping.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Messages handed over but not yet written to the socket.
 const OUTGOING_CAPACITY: usize = 256;
 
@@ -212,7 +212,7 @@ impl Connection {
         }
     }
 
-    /// Waits until the server has read all that was handed over, at most 2 s, also while the process is stopping.
+    /// Waits until the server has read all that was handed over, at most 1 s, also while the process is stopping.
     pub fn flush(&self) -> Result<()> {
         let (answer, flushed) = bounded(1);
         self.command(Command::Flush { answer })?;

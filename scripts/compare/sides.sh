@@ -1,0 +1,44 @@
+# shellcheck shell=bash
+# The two databases: those of the demo, or those that two addresses name.
+
+# Sets SIDES_BY to "address" or "component".
+sides_load() {
+  if [[ -n ${SOURCE_DATABASE_URL:-} && -n ${TARGET_DATABASE_URL:-} ]]; then
+    SIDES_BY=address
+    type -P psql >/dev/null || die "psql is missing: apt-get install postgresql-client"
+  elif [[ -n ${SOURCE_DATABASE_URL:-}${TARGET_DATABASE_URL:-} ]]; then
+    die_usage "SOURCE_DATABASE_URL and TARGET_DATABASE_URL go together: set both, or neither."
+  else
+    SIDES_BY=component
+    settings_load
+    layer_load "$(layer_found)"
+  fi
+}
+
+# side_read SIDE FILE [PSQL_ARGUMENT…]: what the file of this folder selects, a line for each row, fields between tabs.
+side_read() {
+  local side=$1 sql_file=$ROOT/scripts/compare/$2
+  shift 2
+  side_psql "$side" --quiet --tuples-only --no-align --field-separator=$'\t' --set=ON_ERROR_STOP=1 \
+    --set=timeout="$((TIMEOUT_S * 1000))" "$@" --file=- <"$sql_file" 2>"$WORK/$side.error"
+}
+
+side_psql() {
+  local side=$1 url
+  shift
+  case $SIDES_BY:$side in
+    address:a) url=$SOURCE_DATABASE_URL ;;
+    address:b) url=$TARGET_DATABASE_URL ;;
+    # Somewhat longer than a statement may take, so that it is the server that says so.
+    *) PSQL_DEADLINE_S=$((TIMEOUT_S + 30)) component_psql "postgres-$side" "$@" && return || return ;;
+  esac
+  PGCONNECT_TIMEOUT=5 timeout "$((TIMEOUT_S + 30))" psql --no-psqlrc --dbname="$url" "$@"
+}
+
+# The first thing that a side said against the last reading.
+side_error() {
+  local line
+  line=$(grep --max-count=1 --extended-regexp 'ERROR|FATAL|error:' "$WORK/$1.error" || head --lines=1 "$WORK/$1.error")
+  line=${line#psql:*: }
+  printf '%s' "${line:-it did not answer in time}"
+}

@@ -1,0 +1,17 @@
+-- The tables that A captures: name, quoted name, parts, key columns, columns with their types.
+
+set statement_timeout = :timeout;
+set client_encoding = 'UTF8';
+set search_path = pg_catalog, pg_temp;
+
+select s.schema_name || '.' || s.table_name,
+       a.relation,
+       -- About a thousand rows in each, by what is known without counting.
+       (2 ^ greatest(0, least(16, ceil(log(2, greatest(c.reltuples::numeric, pg_relation_size(c.oid) / 200, 1) / 1000)))))::int,
+       to_json(s.key_columns),
+       (select json_agg(json_build_object('name', t.attname, 'type', format_type(t.atttypid, t.atttypmod)) order by t.attnum)
+        from pg_attribute t where t.attrelid = c.oid and t.attnum > 0 and not t.attisdropped)
+from replication.attached a
+join replication.shape s on s.id = a.shape_id
+join pg_class c on c.oid = a.relation
+order by 1;
