@@ -106,6 +106,48 @@ fn a_column_of_the_target_that_is_widened_takes_values_as_they_are_from_then_on(
 }
 
 #[test]
+fn a_large_table_of_the_target_is_emptied_part_by_part_by_one_transaction() {
+    let replication = Replication::start("emptied");
+    let (mut source, mut target) = (replication.source(), replication.target());
+    source
+        .batch_execute("create table plain (id int primary key, filling text); create table parted (like plain including all)")
+        .unwrap();
+    // A row of either fills a block.
+    target
+        .batch_execute(
+            "create table plain (id int primary key, filling text);
+             alter table plain alter column filling set storage plain;
+             create table parted (like plain including all) partition by range (id);
+             create table parted_1 partition of parted for values from (0) to (6000);
+             create table parted_2 partition of parted for values from (6000) to (9000);
+             insert into plain select i, repeat('x', 7000) from generate_series(1, 4200) i;
+             insert into parted select i + 100, repeat('x', 7000) from generate_series(1, 6100) i;
+             create table emptying (name text, remaining bigint);
+             create function note() returns trigger language plpgsql as $$begin
+                 execute format('insert into public.emptying select %L, count(*) from public.%1$I', tg_table_name);
+                 return null;
+             end$$;
+             create trigger note after delete on plain execute function note();
+             alter table plain enable always trigger note;
+             create trigger note after delete on parted execute function note();
+             alter table parted enable always trigger note",
+        )
+        .unwrap();
+    attach(&replication, &["plain", "parted"]);
+    source.batch_execute("truncate plain; truncate parted; insert into plain values (1, 'new'); insert into parted values (7000, 'new')").unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(assert_same(&replication, &["plain", "parted"]), [1, 1]);
+    for table in ["plain", "parted"] {
+        let statements = count(&mut target, &format!("select count(*) from emptying where name = '{table}'"));
+        assert!(statements > 1, "{table} was emptied by {statements} statements");
+        assert_eq!(
+            count(&mut target, &format!("select min(remaining) from emptying where name = '{table}'")),
+            0
+        );
+    }
+}
+
+#[test]
 fn a_column_that_the_target_lacks_holds_it_until_it_is_added() {
     let replication = Replication::start("column_lacking");
     let (mut source, mut target) = (replication.source(), replication.target());
