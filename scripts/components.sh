@@ -160,7 +160,7 @@ run_dir_tidy() {
     read -r state _ < <(component_state "$component")
     [[ $state == absent ]] || return 0
   done
-  rm -f "$RUN_DIR/log/watcher.log"
+  rm -f "$RUN_DIR"/log/watcher.log{,.1}
   rmdir --ignore-fail-on-non-empty "$RUN_DIR"/{log,data} 2>/dev/null || true
   [[ ! -d $RUN_DIR/data && ! -d $RUN_DIR/log ]] || return 0
   rm -f "$RUN_DIR"/{mode,lock}

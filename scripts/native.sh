@@ -50,7 +50,11 @@ component_healthy() {
 component_logs() {
   local file=$RUN_DIR/log/$1.log lines=$2 follow=${3:+--follow=name}
   [[ -e $file ]] || die "$1 has no log yet: it was never started. Start it: ./start-replication.sh $1"
-  tail --lines="$lines" ${follow:+"$follow"} "$file"
+  if [[ -z $follow && -e $file.1 ]]; then
+    tail --quiet --lines="$lines" "$file.1" "$file" | tail --lines="$lines"
+  else
+    tail --lines="$lines" ${follow:+"$follow"} "$file"
+  fi
 }
 
 component_psql() { postgres_psql "$@"; }
@@ -59,5 +63,5 @@ component_disk_free() { timeout 5 df --output=avail --block-size=1 "$RUN_DIR/dat
 
 component_purge() {
   "$(component_kind "$1")_purge" "$1"
-  rm -f "$RUN_DIR/$1".{pid,born,restarts,deaths,stopped,health} "$RUN_DIR/log/$1.log"
+  rm -f "$RUN_DIR/$1".{pid,born,restarts,deaths,stopped,health} "$RUN_DIR/log/$1.log"{,.1}
 }

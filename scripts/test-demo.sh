@@ -87,6 +87,22 @@ story_of_a_watcher_that_died() {
   check_says 0 "restarts: 1"
 }
 
+# A component that logs a lot does not fill the disk, and what it has said last can be seen all the same.
+story_of_a_log_that_has_become_large() {
+  local log=$RUN_DIR/log/data-generator.log begun_s=$SECONDS
+  for _ in {1..110}; do printf '%100000s\n' 'a long line'; done >>"$log"
+  until [[ -e $log.1 && $(stat --format=%s "$log") -lt 1000000 ]]; do
+    ((SECONDS - begun_s < DEADLINE_S)) || die "the log was not rotated: $(ls -l "$RUN_DIR/log")"
+    sleep 0.1
+  done
+  [[ $("$ROOT/logs.sh" data-generator --tail=1000) == *"GENERATION_INTERVAL 0.05"*"a long line"* ]] \
+    || die "logs.sh does not show what was logged before the rotation"
+  quietly "$ROOT/stop-replication.sh" data-generator
+  quietly "$ROOT/start-replication.sh" data-generator
+  [[ $("$ROOT/logs.sh" data-generator) == *"is asked to stop"* ]] || die "nothing is logged after the rotation"
+  say "a log of 11 MB was rotated"
+}
+
 story_of_a_node_that_is_stopped() {
   quietly "$ROOT/stop-replication.sh" nats-b-2
   check_says 1 "nats-b-2: stopped on purpose"
@@ -233,6 +249,7 @@ main() {
   story_of_components_that_died
   story_of_a_service_that_keeps_dying
   story_of_a_watcher_that_died
+  story_of_a_log_that_has_become_large
   story_of_a_node_that_is_stopped
   story_of_an_outbox_that_nobody_takes
   story_of_a_target_that_is_away

@@ -5,6 +5,9 @@
 # once, then after pauses that grow to a minute; a component that has lived for a minute has a clean
 # record again. start-replication.sh starts it, with the settings of the components in its environment.
 #
+# Logs are kept as the containers' are: one that has become large makes place for a new one, and is kept itself until
+# the next has become so.
+#
 # It acts only under the lock of start- and stop-replication.sh, and so never against them. What it
 # does is noted in the component's log.
 set -euo pipefail
@@ -17,7 +20,10 @@ source "$ROOT/scripts/components.sh"
 readonly LOOK_INTERVAL_S=0.5
 readonly PAUSE_MAX_S=60
 readonly CLEAN_RECORD_S=60
+readonly LOG_MAX_MIB=10
+readonly LOGS_INTERVAL_S=10
 
+NEXT_LOGS_S=0
 declare -A NEXT_TRY_S=() # of those that died: when to start them again
 
 # Costs no process for a component that is up: this goes on for ever.
@@ -64,6 +70,16 @@ start_again() {
   exec {lock}>&-
 }
 
+# A component goes on writing to the file that it has open, at its end. A line written between the copy and the cut is lost.
+logs_rotate() {
+  local log
+  ((EPOCHSECONDS >= NEXT_LOGS_S)) || return 0
+  NEXT_LOGS_S=$((EPOCHSECONDS + LOGS_INTERVAL_S))
+  while IFS= read -r log; do
+    if cp "$log" "$log.1"; then : >"$log"; fi
+  done < <(find "$RUN_DIR/log" -maxdepth 1 -name '*.log' -size "+${LOG_MAX_MIB}M")
+}
+
 log_line() { TZ=UTC printf '%(%Y-%m-%dT%H:%M:%S)T.000Z WARN  watcher: %s\n' -1 "$2" >>"$RUN_DIR/log/$1.log"; }
 
 main() {
@@ -77,6 +93,7 @@ main() {
   layer_load native
   while [[ -d $RUN_DIR ]]; do
     for component in "${ALL_COMPONENTS[@]}"; do look_at "$component"; done
+    logs_rotate
     sleep "$LOOK_INTERVAL_S"
   done
 }

@@ -349,7 +349,7 @@ fn a_stop_while_nats_is_slow_leaves_no_consumer_behind() {
     std::thread::sleep(Duration::from_millis(1500));
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            std::thread::sleep(Duration::from_millis(300));
+            std::thread::sleep(Duration::from_millis(200));
             nodes.iter().for_each(Proxy::heal);
         });
         assert_eq!(replication.processor.stop().code(), Some(0));
