@@ -14,7 +14,7 @@
 # The databases are those of the demo, or SOURCE_DATABASE_URL and TARGET_DATABASE_URL (postgres://…, for psql, and a
 # role that may read the tables and the schema replication).
 #
-# Exit status: 0 equal; 1 rows differ; 2 wrong usage, or something could not be compared.
+# Exit status: 0 equal; 1 rows differ; 2 wrong usage, or something could not be compared (which is said).
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
@@ -46,23 +46,35 @@ parse_arguments() {
   done
 }
 
-# Sets NAMES, and by name what tables.sql tells of each.
+# Sets NAMES (as SQL has them), and by name what tables.sql tells of each.
 tables_load() {
-  local name quoted parts keys columns
-  declare -gA QUOTED=() PART_COUNT=() KEYS=() COLUMNS=()
+  local name plain parts keys columns
+  declare -gA PLAIN_NAMES=() PART_COUNT=() KEYS=() COLUMNS=()
   NAMES=()
-  while IFS=$'\t' read -r name quoted parts keys columns; do
-    NAMES+=("$name") QUOTED[$name]=$quoted PART_COUNT[$name]=$parts KEYS[$name]=$keys COLUMNS[$name]=$columns
+  while IFS= read -r -d '' name && IFS= read -r -d '' plain && IFS= read -r -d '' parts \
+    && IFS= read -r -d '' keys && IFS= read -r -d '' columns; do
+    NAMES+=("$name") PLAIN_NAMES[$name]=$plain PART_COUNT[$name]=$parts KEYS[$name]=$keys COLUMNS[$name]=$columns
   done <"$WORK/tables"
   [[ ${#NAMES[@]} -gt 0 ]] || die "No table is attached in A, so there is nothing to compare: select replication.attach('…')"
 }
 
+# Names as SQL has them (shop."order"), or plain ones (shop.order, and order for public.order).
 tables_choose() {
-  local wanted chosen=()
+  local wanted name found chosen=()
   for wanted in "${TABLES_WANTED[@]}"; do
-    [[ $wanted == *.* ]] || wanted=public.$wanted
-    [[ -n ${QUOTED[$wanted]:-} ]] || die_usage "$wanted is not attached in A. There are: ${NAMES[*]}."
-    chosen+=("$wanted")
+    found=()
+    for name in "${NAMES[@]}"; do
+      if [[ $name == "$wanted" ]]; then
+        found=("$name")
+        break
+      fi
+      [[ ${PLAIN_NAMES[$name]} != "$wanted" && ${PLAIN_NAMES[$name]} != "public.$wanted" ]] || found+=("$name")
+    done
+    case ${#found[@]} in
+      0) die_usage "$wanted is not attached in A. There are: ${NAMES[*]}." ;;
+      1) chosen+=("${found[0]}") ;;
+      *) die_usage "$wanted may be any of: ${found[*]}." ;;
+    esac
   done
   [[ ${#chosen[@]} -eq 0 ]] || NAMES=("${chosen[@]}")
 }
@@ -73,8 +85,9 @@ main() {
   export LC_ALL=C # sort, comm and cut go by bytes
   sides_load
   WORK=$(mktemp --directory)
-  trap 'rm -rf "$WORK"' EXIT
-  side_read a tables.sql >"$WORK/tables" || die "A cannot be read: $(side_error a)"
+  trap 'reader_end; rm -rf "$WORK"' EXIT
+  trap 'exit 130' INT TERM HUP
+  side_read a tables.sql --field-separator-zero --record-separator-zero >"$WORK/tables" || die "A cannot be read: $(side_error a)"
   tables_load
   tables_choose
   STATUS=0

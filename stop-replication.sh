@@ -53,9 +53,8 @@ anything_is_left() {
   return 1
 }
 
-# Only in the checkout's own folder: with another RUN_DIR it is something else that is meant.
 refuse_what_was_started_by_hand() {
-  [[ $RUN_DIR == "$ROOT/.run" && ! -f $RUN_DIR/mode ]] && project_has_containers || return 0
+  [[ ! -f $RUN_DIR/mode ]] && project_has_containers || return 0
   die "These containers were started with Compose by hand: docker compose stop (or down --volumes, to delete the data). Or take them over first: ./start-replication.sh --docker"
 }
 
@@ -63,8 +62,8 @@ main() {
   local component
   parse_arguments "$@"
   settings_load
-  run_dir_lock
   refuse_what_was_started_by_hand
+  run_dir_lock
   layer_load "$(layer_recorded)"
   heading "Stopping"
   reverse "${COMPONENTS[@]}"

@@ -13,12 +13,14 @@ layer_require() {
 
 # A container has its component's name, whoever made it: another system's must not be taken for ours, or be purged.
 containers_refuse_foreign() {
-  local name project ours
+  local list name project folder ours
   ours=$(compose_project)
-  while IFS=' ' read -r name project; do
-    ! component_is_known "$name" || [[ $project == "$ours" ]] \
-      || die "The container $name belongs to another system (its Compose project is '$project', ours '$ours'), and names are fixed. If it is ours, made when this folder had another name: export COMPOSE_PROJECT_NAME=$project. If not, remove it there first."
-  done < <(timeout "$ENGINE_DEADLINE_S" docker container ls --all --format '{{.Names}} {{.Label "com.docker.compose.project"}}')
+  list=$(containers_list) || die "The Docker engine does not say whose containers there are: docker container ls --all"
+  while read -r name project folder; do
+    component_is_known "$name" || continue
+    [[ $project == "$ours" && $folder -ef $ROOT ]] \
+      || die "The container $name belongs to another system (Compose project '$project' of the folder '$folder'; ours is '$ours' of '$ROOT'), and names are fixed. Remove it there first: docker rm $name"
+  done <<<"$list"
 }
 
 layer_prepare() {
@@ -162,7 +164,7 @@ component_logs() {
 component_psql() {
   local component=$1
   shift
-  PGPASSWORD=$POSTGRES_PASSWORD PGCONNECT_TIMEOUT=3 timeout "${PSQL_DEADLINE_S:-60}" \
+  PGPASSWORD=$POSTGRES_PASSWORD PGCONNECT_TIMEOUT=3 timeout --foreground "${PSQL_DEADLINE_S:-60}" \
     docker exec --interactive --env PGPASSWORD --env PGCONNECT_TIMEOUT "$component" psql --no-psqlrc \
     --host=127.0.0.1 --username=postgres --dbname=transactions "$@"
 }

@@ -320,7 +320,7 @@ story_of_compose_by_hand() {
   quietly compose up --detach --no-build
   green "docker compose up, by hand"
   says "GENERATION_INTERVAL 0.2 s" 0 "$ROOT/logs.sh" data-generator --tail=100000
-  says "started with Compose by hand" 1 env RUN_DIR="$ROOT/.run" "$ROOT/stop-replication.sh"
+  says "started with Compose by hand" 1 "$ROOT/stop-replication.sh"
   quietly "$ROOT/start-replication.sh"
   story_of_a_purge
 }

@@ -192,6 +192,21 @@ test_comparison() {
   judges 'table_compare users' '1 *users cannot be compared*' a_users=9 users_pending=1
 }
 
+# What differs is found however many parts of a table have rows that are on their way.
+test_comparison_by_value() (
+  source "$ROOT/scripts/compare/table.sh"
+  WORK=$RUN_DIR
+  mapfile -t PARTS_DIFFERENT < <(seq 1200)
+  # shellcheck disable=SC2317 # rows_compare calls it
+  sides_read() {
+    printf '%s\n' 'row 2831 changed' 'pending 2831' >"$WORK/a"
+    : >"$WORK/b"
+    [[ ,$2, != *,1100,* ]] || printf 'row 2832 wrong\n' >"$WORK/b"
+  }
+  rows_compare of_many_parts
+  [[ $(<"$WORK/different") == 2832 ]] || die "expected the key 2832 to differ, got: $(<"$WORK/different")"
+)
+
 main() {
   export ENV_FILE=/dev/null
   RUN_DIR=$(mktemp --directory)
@@ -209,6 +224,7 @@ main() {
   test_outbox_growth
   test_standing_still
   test_comparison
+  test_comparison_by_value
 }
 
 main "$@"

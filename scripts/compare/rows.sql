@@ -1,9 +1,10 @@
 -- A table's rows as of one moment, in A or in B (in_target). Without "parts", a line for each part of the table:
 -- "part", number, rows, checksum. With them, a line for each row of these parts: "row", key, checksum.
 -- In B, before these, "position" and what is applied as of that moment. In A, which is told that, "pending" and the
--- key for each row that was changed since; or, where the table was emptied since, nothing but "emptied".
+-- key for each row that was changed since; "emptied" and nothing else where the table was; and "unsure" where what
+-- was changed cannot be matched with rows by the text of their keys.
 --
--- Variables: table, name, keys, columns, mask (the number of parts, a power of two, less one), parts, in_target, and in
+-- Variables: table, keys, columns, mask (the number of parts, a power of two, less one), parts, in_target, and in
 -- A tick and tick_id. Values are compared in the text form in which they travel, keys in that of the outbox.
 
 set statement_timeout = :timeout;
@@ -19,27 +20,53 @@ set row_security = off;
 
 begin transaction isolation level repeatable read read only;
 
-\if :in_target
-    select concat_ws(' ', 'position', p.applied_tick, p.applied_id) from (select) one left join replication.position p on true;
-\else
-    -- Fails where B's position is none of A's.
-    select coalesce(bool_or(p.net_rows is null), false) as emptied
-    from replication.pending_after(nullif(:'tick', '')::bigint, nullif(:'tick_id', '')::uuid) p
-    where p.table_name = :'name' \gset
-    \if :emptied
-        \echo emptied
-        \quit
-    \endif
-\endif
-
 select format($$('x' || left(md5(key), 8))::bit(32)::int & %s$$, :'mask') as part,
        format('(select convert_to(row(%s)::text, ''UTF8'') as key, convert_to(row(%s)::text, ''UTF8'') as whole from %s t) as of_table',
               (select string_agg(format('t.%I', name), ', ' order by number)
                from json_array_elements_text(:'keys') with ordinality as k (name, number)),
               (select string_agg(format('t.%I::text', name), ', ' order by number)
                from json_array_elements_text(:'columns') with ordinality as c (name, number)),
-              :'table') as rows \gset
-select :'parts' = '' as of_all \gset
+              :'table') as rows,
+       :'parts' = '' as of_all \gset
+
+\if :in_target
+    select concat_ws(' ', 'position', p.applied_tick, p.applied_id) from (select) one left join replication.position p on true;
+\else
+    -- Fails where B's position is none of A's.
+    select count(*) as attached from replication.pending_after(nullif(:'tick', '')::bigint, nullif(:'tick_id', '')::uuid) \gset
+    select format(
+        $$(select e.operation, e.key_text, s.schema_name, s.table_name, to_json(s.key_columns)::text as key_columns
+           from replication.outbox_event e
+           join replication.shape s on s.id = e.shape_id
+           cross join (select t.snapshot from replication.tick t where t.tick = %s) as position
+           where e.txid >= pg_snapshot_xmin(position.snapshot) and not pg_visible_in_snapshot(e.txid, position.snapshot)) as pending$$,
+        coalesce(nullif(:'tick', '')::bigint, 0)) as all_pending,
+        format('(schema_name, table_name) = (%L, %L)', n.nspname, c.relname) as of_this,
+        -- Of other types, or by another collation, two keys may be equal whose text differs.
+        exists (select from pg_attribute a join pg_type t on t.oid = a.atttypid left join pg_collation l on l.oid = a.attcollation
+                where a.attrelid = c.oid and a.attname in (select json_array_elements_text(:'keys'))
+                  and not (t.oid = any ('{int2,int4,int8,uuid,text,varchar,name,bool,oid,bytea,date,timestamp,timestamptz}'::regtype[])
+                           and coalesce(l.collisdeterministic, true)) and t.typtype <> 'e') as has_loose_key
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = :'table'::regclass \gset
+    select format($$select exists (select from %s where operation = 'T' and %s) as emptied,
+                           exists (select from %s
+                                   where %s and (%L or key_columns <> %L)
+                                      or (schema_name, table_name) not in
+                                         (select n.nspname, c.relname
+                                          from replication.attached a
+                                          join pg_class c on c.oid = a.relation
+                                          join pg_namespace n on n.oid = c.relnamespace)) as unsure$$,
+                  :'all_pending', :'of_this', :'all_pending', :'of_this', :'has_loose_key'::boolean, (:'keys'::json)::text) as question \gset
+    :question \gset
+    \if :emptied
+        \echo emptied
+        \quit
+    \endif
+    \if :unsure
+        \echo unsure
+    \endif
+\endif
+
 \if :of_all
     select format(
         $$select concat_ws(' ', 'part', part, count(*), sum(hash))
@@ -53,14 +80,8 @@ select :'parts' = '' as of_all \gset
     \else
         select format(
             $$select distinct concat_ws(' ', 'pending', encode(key, 'hex'))
-              from (select convert_to(e.key_text, 'UTF8') as key
-                    from replication.outbox_event e
-                    join replication.shape s on s.id = e.shape_id
-                    cross join (select t.snapshot from replication.tick t where t.tick = coalesce(nullif(%L, '')::bigint, 0)) position
-                    where s.schema_name || '.' || s.table_name = %L and e.key_text is not null
-                      and e.txid >= pg_snapshot_xmin(position.snapshot)
-                      and not pg_visible_in_snapshot(e.txid, position.snapshot)) as changed
-              where %s = any (%L)$$, :'tick', :'name', :'part', format('{%s}', :'parts')) \gexec
+              from (select convert_to(key_text, 'UTF8') as key from %s where key_text is not null and %s) as changed
+              where %s = any (%L)$$, :'all_pending', :'of_this', :'part', format('{%s}', :'parts')) \gexec
     \endif
 \endif
 commit;

@@ -15,12 +15,11 @@ sides_load() {
   fi
 }
 
-# side_read SIDE FILE [PSQL_ARGUMENT…]: what the file of this folder selects, a line for each row, fields between tabs.
+# side_read SIDE FILE [PSQL_ARGUMENT…]: what the file of this folder selects, a line for each row.
 side_read() {
   local side=$1 sql_file=$ROOT/scripts/compare/$2
   shift 2
-  side_psql "$side" --quiet --tuples-only --no-align --field-separator=$'\t' --set=ON_ERROR_STOP=1 \
-    --set=timeout="$((TIMEOUT_S * 1000))" "$@" --file=- <"$sql_file" 2>"$WORK/$side.error"
+  side_psql "$side" --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 --set=timeout="$((TIMEOUT_S * 1000))" "$@" --file=- <"$sql_file" 2>"$WORK/$side.error"
 }
 
 side_psql() {
@@ -32,7 +31,33 @@ side_psql() {
     # Somewhat longer than a statement may take, so that it is the server that says so.
     *) PSQL_DEADLINE_S=$((TIMEOUT_S + 30)) component_psql "postgres-$side" "$@" && return || return ;;
   esac
-  PGCONNECT_TIMEOUT=5 timeout "$((TIMEOUT_S + 30))" psql --no-psqlrc --dbname="$url" "$@"
+  PGCONNECT_TIMEOUT=5 timeout --foreground "$((TIMEOUT_S + 30))" psql --no-psqlrc --dbname="$url" "$@"
+}
+
+# reader_begin SIDE FILE [PSQL_ARGUMENT…]: the same beside us, into the file WORK/SIDE. In a process group of its own, so that
+# all of it can be ended.
+reader_begin() {
+  : >"$WORK/$1"
+  set -m
+  side_read "$@" >"$WORK/$1" &
+  READER=$!
+  set +m
+}
+
+reader_runs() { kill -0 "$READER" 2>/dev/null; }
+
+# True if it ended well.
+reader_wait() {
+  local status=0
+  wait "$READER" || status=$?
+  READER=''
+  return "$status"
+}
+
+reader_end() {
+  [[ -n ${READER:-} ]] || return 0
+  kill -- "-$READER" 2>/dev/null || true
+  reader_wait 2>/dev/null || true
 }
 
 # The first thing that a side said against the last reading.

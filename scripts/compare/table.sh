@@ -3,8 +3,8 @@
 # checksum of each; then, of the parts that differ, the rows. Either reading is exact by itself: B's position says
 # which rows of A are on their way.
 
-# Parts whose rows are looked at, of those that differ; a part has about a thousand rows.
-readonly PARTS_MAX=200
+# Parts whose rows are looked at at a time; a part has about a thousand rows.
+readonly PARTS_AT_ONCE=500
 # Keys that are named.
 readonly KEYS_MAX=5
 # Before what differs is looked at again.
@@ -22,10 +22,13 @@ table_compare() {
     conclude 1 "$name" "${RED}different${PLAIN}: $rows rows in A"
     different_print "$name"
   else
-    on_their_way=$(wc --lines <"$WORK/pending")
+    on_their_way=$(wc --lines <"$WORK/on_their_way")
     conclude 0 "$name" "${GREEN}equal${PLAIN}: $rows rows in A$( ((on_their_way == 0)) || printf ', of which %d may be on their way' "$on_their_way")"
   fi
-  [[ -z $MISSING ]] || say "  not compared, since B lacks them: $MISSING"
+  if [[ -n $MISSING ]]; then
+    ((STATUS >= 2)) || STATUS=2
+    say "  ${RED}not compared${PLAIN}, since B lacks them: $MISSING"
+  fi
 }
 
 # conclude STATUS NAME TEXT
@@ -37,7 +40,7 @@ conclude() {
 # Sets COMMON (JSON), the columns that both have, and MISSING and RETYPED, those that B lacks or has as something else.
 columns_choose() {
   local lines
-  side_read b columns.sql --set=table="${QUOTED[$1]}" --set=columns="${COLUMNS[$1]}" >"$WORK/columns" || {
+  side_read b columns.sql --set=table="$1" --set=columns="${COLUMNS[$1]}" >"$WORK/columns" || {
     PROBLEM="B says: $(side_error b)"
     return 1
   }
@@ -52,20 +55,38 @@ parts_compare() {
   mapfile -t PARTS_DIFFERENT < <(lines_of_one_side part | cut --delimiter=' ' --fields=2 | sort --unique)
 }
 
-# Leaves in the file "different" the keys that differ, in "pending" those that were changed in A since.
+# Leaves in the file "different" the keys that differ, of the first parts that have such; in "on_their_way" those that were
+# changed in A since.
 rows_compare() {
-  local look parts=("${PARTS_DIFFERENT[@]:0:PARTS_MAX}")
+  local first
   : >"$WORK/different"
-  : >"$WORK/pending"
-  [[ ${#parts[@]} -gt 0 ]] || return 0
+  : >"$WORK/on_their_way"
+  for ((first = 0; first < ${#PARTS_DIFFERENT[@]}; first += PARTS_AT_ONCE)); do
+    some_rows_compare "$1" "${PARTS_DIFFERENT[@]:first:PARTS_AT_ONCE}" || return 1
+    [[ ! -s $WORK/different ]] || return 0
+  done
+}
+
+# some_rows_compare NAME PART…
+some_rows_compare() {
+  local name=$1 look
+  shift
   for look in first second; do
     [[ $look == first ]] || sleep "$SECOND_LOOK_S"
-    sides_read "$1" "$(IFS=, && printf '%s' "${parts[*]}")" || return 1
+    sides_read "$name" "$(IFS=, && printf '%s' "$*")" || return 1
     sed --quiet 's/^pending //p' "$WORK/a" | sort >"$WORK/pending"
     lines_of_one_side row | cut --delimiter=' ' --fields=2 | sort --unique | comm -23 - "$WORK/pending" >"$WORK/$look"
-    [[ -s $WORK/$look ]] || return 0
+    [[ -s $WORK/$look ]] || break
   done
-  comm -12 "$WORK/first" "$WORK/second" >"$WORK/different"
+  if [[ -s $WORK/$look ]]; then
+    comm -12 "$WORK/first" "$WORK/second" >"$WORK/different"
+  else
+    cat "$WORK/pending" >>"$WORK/on_their_way"
+  fi
+  if [[ -s $WORK/different ]] && grep --quiet --line-regexp unsure "$WORK/a"; then
+    PROBLEM="rows seem to differ, but changes are on their way that cannot be matched with rows by the text of their keys; run this again when B has them"
+    return 1
+  fi
 }
 
 # The lines of a kind that only one side has.
@@ -75,33 +96,41 @@ lines_of_one_side() {
 
 # sides_read NAME PARTS: leaves in the files "a" and "b" what rows.sql tells, of all parts or of some.
 sides_read() {
-  local name=$1 count=${PART_COUNT[$1]} reader position='' tick='' tick_id='' arguments
-  arguments=(--set=name="$name" --set=table="${QUOTED[$name]}" --set=keys="${KEYS[$name]}" --set=columns="$COMMON"
-    --set=mask="$((count - 1))" --set=parts="$2")
-  : >"$WORK/b"
-  side_read b rows.sql --set=in_target=true "${arguments[@]}" >"$WORK/b" &
-  reader=$!
-  while [[ -z $position ]] && kill -0 "$reader" 2>/dev/null; do
+  local name=$1 count=${PART_COUNT[$1]} position='' tick='' tick_id='' arguments
+  arguments=(--set=table="$name" --set=keys="${KEYS[$name]}" --set=columns="$COMMON" --set=mask="$((count - 1))" --set=parts="$2")
+  reader_begin b rows.sql --set=in_target=true "${arguments[@]}"
+  while [[ -z $position ]] && reader_runs; do
     sleep 0.02
-    position=$(grep --max-count=1 '^position' "$WORK/b") || true
+    position=$(position_of_b)
   done
-  # A's moment comes after B's, and B goes on reading.
-  if [[ -n $position ]]; then
-    read -r _ tick tick_id <<<"$position"
-    side_read a rows.sql --set=in_target=false --set=tick="$tick" --set=tick_id="$tick_id" "${arguments[@]}" >"$WORK/a" \
-      || PROBLEM="A says: $(side_error a)"
+  [[ -n $position ]] || position=$(position_of_b)
+  if [[ -z $position ]]; then
+    reader_wait || true
+    PROBLEM="B says: $(side_error b)"
+    return 1
   fi
-  wait "$reader" || PROBLEM="B says: $(side_error b)"
-  [[ $(head --lines=1 "$WORK/a") != emptied ]] \
-    || PROBLEM="it was emptied or sent again in A, and that is on its way; run this again when B has it"
-  [[ -z $PROBLEM ]]
+  # A's moment comes after B's, and B goes on reading.
+  read -r _ tick tick_id <<<"$position"
+  if ! side_read a rows.sql --set=in_target=false --set=tick="$tick" --set=tick_id="$tick_id" "${arguments[@]}" >"$WORK/a"; then
+    PROBLEM="A says: $(side_error a)"
+  elif [[ $(head --lines=1 "$WORK/a") == emptied ]]; then
+    PROBLEM="it was emptied or sent again in A, and that is on its way; run this again when B has it"
+  elif reader_wait; then
+    return 0
+  else
+    PROBLEM="B says: $(side_error b)"
+  fi
+  reader_end
+  return 1
 }
+
+position_of_b() { grep --max-count=1 '^position' "$WORK/b" || true; }
 
 different_print() {
   local name=$1 key how count
   count=$(wc --lines <"$WORK/different")
-  if ((${#PARTS_DIFFERENT[@]} > PARTS_MAX)); then
-    say "  rows that differ: $count in $PARTS_MAX parts of the table, and ${#PARTS_DIFFERENT[@]} of its ${PART_COUNT[$name]} parts have such"
+  if ((${#PARTS_DIFFERENT[@]} > PARTS_AT_ONCE)); then
+    say "  rows that differ: $count in $PARTS_AT_ONCE of the table's ${PART_COUNT[$name]} parts, of which ${#PARTS_DIFFERENT[@]} may have such"
   else
     say "  rows that differ: $count"
   fi
@@ -113,7 +142,7 @@ different_print() {
   done < <(head --lines="$KEYS_MAX" "$WORK/different")
   ((count <= KEYS_MAX)) || say "  …"
   [[ -z $RETYPED ]] || say "  other types in B, which may write the same value differently: $RETYPED"
-  say "  -> in A: select replication.resend('${QUOTED[$name]//\'/\'\'}'), which makes B's rows what A's are"
+  say "  -> in A: select replication.resend('${name//\'/\'\'}'), which makes B's rows what A's are"
 }
 
 # A key as the outbox has it, (42), from its hexadecimal form. What would move a terminal's cursor is shown as "?".

@@ -1,11 +1,11 @@
--- The tables that A captures: name, quoted name, parts, key columns, columns with their types.
+-- The tables that A captures: name as SQL has it, plain name, parts, key columns, columns with their types.
 
 set statement_timeout = :timeout;
 set client_encoding = 'UTF8';
 set search_path = pg_catalog, pg_temp;
 
-select s.schema_name || '.' || s.table_name,
-       a.relation,
+select a.relation,
+       n.nspname || '.' || c.relname,
        -- About a thousand rows in each, by what is known without counting.
        (2 ^ greatest(0, least(16, ceil(log(2, greatest(c.reltuples::numeric, pg_relation_size(c.oid) / 200, 1) / 1000)))))::int,
        to_json(s.key_columns),
@@ -14,4 +14,5 @@ select s.schema_name || '.' || s.table_name,
 from replication.attached a
 join replication.shape s on s.id = a.shape_id
 join pg_class c on c.oid = a.relation
-order by 1;
+join pg_namespace n on n.oid = c.relnamespace
+order by 2;

@@ -40,10 +40,22 @@ compose_project() {
   printf '%s' "${BASH_REMATCH[1]}"
 }
 
-# True if there are containers of ours, however they were started.
+# Lines "NAME PROJECT FOLDER", the latter two as Compose has labelled the container.
+containers_list() {
+  timeout "$ENGINE_DEADLINE_S" docker container ls --all \
+    --format '{{.Names}} {{with .Label "com.docker.compose.project"}}{{.}}{{else}}-{{end}} {{.Label "com.docker.compose.project.working_dir"}}'
+}
+
+# True if there are containers of this checkout, however they were started. Another RUN_DIR means another system, but with a
+# project of its own.
 project_has_containers() {
-  type -P docker >/dev/null || return 1
-  [[ -n $(timeout "$ENGINE_DEADLINE_S" docker container ls --all --quiet --filter "label=com.docker.compose.project=$(compose_project)" 2>/dev/null) ]]
+  local name project folder ours
+  [[ $RUN_DIR == "$ROOT/.run" || -n ${COMPOSE_PROJECT_NAME:-} ]] && type -P docker >/dev/null || return 1
+  ours=$(compose_project)
+  while read -r name project folder; do
+    ! component_is_known "$name" || [[ $project != "$ours" || ! $folder -ef $ROOT ]] || return 0
+  done < <(containers_list 2>/dev/null)
+  return 1
 }
 
 image_is_here() { docker image inspect "$1" >/dev/null 2>&1; }

@@ -134,7 +134,7 @@ postgres_healthy() {
 postgres_psql() {
   local component=$1
   shift
-  PGPASSWORD=$POSTGRES_PASSWORD PGCONNECT_TIMEOUT=3 timeout "${PSQL_DEADLINE_S:-60}" "$(postgres_bin "$component")/psql" --no-psqlrc \
+  PGPASSWORD=$POSTGRES_PASSWORD PGCONNECT_TIMEOUT=3 timeout --foreground "${PSQL_DEADLINE_S:-60}" "$(postgres_bin "$component")/psql" --no-psqlrc \
     --host=127.0.0.1 --port="$(component_port "$component" PORT)" \
     --username=postgres --dbname=transactions "$@"
 }

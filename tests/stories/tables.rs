@@ -134,7 +134,22 @@ fn a_large_table_of_the_target_is_emptied_part_by_part_by_one_transaction() {
         )
         .unwrap();
     attach(&replication, &["plain", "parted"]);
+    // Somebody moves a row from the last blocks to the first ones, and takes their time.
+    target.batch_execute("delete from plain where id <= 100").unwrap();
+    target.batch_execute("vacuum plain").unwrap();
+    target.batch_execute("truncate emptying").unwrap();
+    let mut somebody = replication.target();
+    let mut moving = somebody.transaction().unwrap();
+    let moved = moving
+        .query_one("update plain set filling = filling || 'y' where id = 4200 returning (ctid::text::point)[0] < 200", &[])
+        .unwrap();
+    assert!(moved.get::<_, bool>(0));
     source.batch_execute("truncate plain; truncate parted; insert into plain values (1, 'new'); insert into parted values (7000, 'new')").unwrap();
+    wait_for("the processor waits for them", || {
+        let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        (count(&mut target, waiting) > 0).then_some(())
+    });
+    moving.commit().unwrap();
     replication.wait_until_caught_up();
     assert_eq!(assert_same(&replication, &["plain", "parted"]), [1, 1]);
     for table in ["plain", "parted"] {

@@ -172,6 +172,10 @@ impl Table {
     /// Not by TRUNCATE, which would lock readers out, and show them an empty table before the transaction is there.
     fn empty(&self, transaction: &mut Transaction<'_>) -> Result<()> {
         let blocks: i64 = transaction.query_one(BLOCKS, &[&self.relation])?.get(0);
+        if blocks > EMPTIED_BLOCKS {
+            // Readers go on. A row that somebody moves into blocks that are done would stay.
+            transaction.execute(&format!("lock table {} in share row exclusive mode", self.name), &[])?;
+        }
         let mut emptied = 0;
         while blocks - emptied > EMPTIED_BLOCKS {
             let end = emptied + EMPTIED_BLOCKS;

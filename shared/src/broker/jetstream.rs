@@ -188,8 +188,9 @@ impl Consumer {
                 "mem_storage": true,
             },
         });
-        api(connection, &format!("CONSUMER.CREATE.{}.{}", self.stream, self.name), &request)
-            .with_context(|| format!("create a consumer of the stream {}", self.stream))?;
+        api(connection, &format!("CONSUMER.CREATE.{}.{}", self.stream, self.name), &request).with_context(
+            || format!("create a consumer of the stream {0} ($JS.API.CONSUMER.CREATE.{0}.*)", self.stream),
+        )?;
         Ok(())
     }
 
