@@ -8,11 +8,11 @@
 #
 #   --timeout=SECONDS   how long reading one table may take (3600)
 #
-# Reads every table once on either side, and once or twice more the parts that differ. Nobody waits for it; as any
-# long query does, it keeps vacuum from removing what is deleted meanwhile.
+# Reads every table once on either side, and the parts that differ once or twice more. As any long query does, it makes
+# ALTER TABLE and TRUNCATE wait, and keeps vacuum from removing what is deleted meanwhile.
 #
-# The databases are those of the demo, or SOURCE_DATABASE_URL and TARGET_DATABASE_URL (postgres://…, for psql, and a
-# role that may read the tables and the schema replication).
+# The databases are those of the demo, or SOURCE_DATABASE_URL and TARGET_DATABASE_URL (postgres://…, for psql; the
+# password there or in ~/.pgpass; a role that may read the tables and the schema replication).
 #
 # Exit status: 0 equal; 1 rows differ; 2 wrong usage, or something could not be compared (which is said).
 set -euo pipefail

@@ -31,7 +31,7 @@ side_psql() {
     # Somewhat longer than a statement may take, so that it is the server that says so.
     *) PSQL_DEADLINE_S=$((TIMEOUT_S + 30)) component_psql "postgres-$side" "$@" && return || return ;;
   esac
-  PGCONNECT_TIMEOUT=5 timeout --foreground "$((TIMEOUT_S + 30))" psql --no-psqlrc --dbname="$url" "$@"
+  PGCONNECT_TIMEOUT=5 timeout --foreground "$((TIMEOUT_S + 30))" psql --no-psqlrc --no-password --dbname="$url" "$@"
 }
 
 # reader_begin SIDE FILE [PSQL_ARGUMENT…]: the same beside us, into the file WORK/SIDE. In a process group of its own, so that
