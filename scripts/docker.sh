@@ -13,13 +13,11 @@ layer_require() {
 
 # A container has its component's name, whoever made it: another system's must not be taken for ours, or be purged.
 containers_refuse_foreign() {
-  local list name project folder ours
-  ours=$(compose_project)
+  local list name project folder
   list=$(containers_list) || die "The Docker engine does not say whose containers there are: docker container ls --all"
   while read -r name project folder; do
-    component_is_known "$name" || continue
-    [[ $project == "$ours" && $folder -ef $ROOT ]] \
-      || die "The container $name belongs to another system (Compose project '$project' of the folder '$folder'; ours is '$ours' of '$ROOT'), and names are fixed. Remove it there first: docker rm $name"
+    ! component_is_known "$name" || container_is_ours "$project" "$folder" \
+      || die "The container $name belongs to another system (Compose project '$project' of the folder '$folder'; ours is '$(compose_project)' of '$ROOT'), and names are fixed. Remove it there first: docker rm $name"
   done <<<"$list"
 }
 

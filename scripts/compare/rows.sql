@@ -48,15 +48,15 @@ select format($$('x' || left(md5(key), 8))::bit(32)::int & %s$$, :'mask') as par
                   and not (t.oid = any ('{int2,int4,int8,uuid,text,varchar,name,bool,oid,bytea,date,timestamp,timestamptz}'::regtype[])
                            and coalesce(l.collisdeterministic, true)) and t.typtype <> 'e') as has_loose_key
     from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = :'table'::regclass \gset
-    select format($$select exists (select from %s where operation = 'T' and %s) as emptied,
-                           exists (select from %s
-                                   where %s and (%L or key_columns <> %L)
-                                      or (schema_name, table_name) not in
-                                         (select n.nspname, c.relname
-                                          from replication.attached a
-                                          join pg_class c on c.oid = a.relation
-                                          join pg_namespace n on n.oid = c.relnamespace)) as unsure$$,
-                  :'all_pending', :'of_this', :'all_pending', :'of_this', :'has_loose_key'::boolean, (:'keys'::json)::text) as question \gset
+    select format($$select coalesce(bool_or(operation = 'T' and %s), false) as emptied,
+                           coalesce(bool_or(%s and (%L or key_columns <> %L)
+                                            or (schema_name, table_name) not in
+                                               (select n.nspname, c.relname
+                                                from replication.attached a
+                                                join pg_class c on c.oid = a.relation
+                                                join pg_namespace n on n.oid = c.relnamespace)), false) as unsure
+                    from %s$$,
+                  :'of_this', :'of_this', :'has_loose_key'::boolean, (:'keys'::json)::text, :'all_pending') as question \gset
     :question \gset
     \if :emptied
         \echo emptied

@@ -1,15 +1,15 @@
 # shellcheck shell=bash
 # The two databases: those of the demo, or those that two addresses name.
 
-# Sets SIDES_BY to "address" or "component".
+# Sets ADDRESSES by side; without any, the sides are components of the demo.
 sides_load() {
+  declare -gA ADDRESSES=()
   if [[ -n ${SOURCE_DATABASE_URL:-} && -n ${TARGET_DATABASE_URL:-} ]]; then
-    SIDES_BY=address
+    ADDRESSES=([a]=$SOURCE_DATABASE_URL [b]=$TARGET_DATABASE_URL)
     type -P psql >/dev/null || die "psql is missing: apt-get install postgresql-client"
   elif [[ -n ${SOURCE_DATABASE_URL:-}${TARGET_DATABASE_URL:-} ]]; then
     die_usage "SOURCE_DATABASE_URL and TARGET_DATABASE_URL go together: set both, or neither."
   else
-    SIDES_BY=component
     settings_load
     layer_load "$(layer_found)"
   fi
@@ -22,16 +22,15 @@ side_read() {
   side_psql "$side" --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 --set=timeout="$((TIMEOUT_S * 1000))" "$@" --file=- <"$sql_file" 2>"$WORK/$side.error"
 }
 
+# The deadlines are somewhat longer than a statement may take, so that it is the server that says so.
 side_psql() {
-  local side=$1 url
+  local side=$1 deadline_s=$((TIMEOUT_S + 30))
   shift
-  case $SIDES_BY:$side in
-    address:a) url=$SOURCE_DATABASE_URL ;;
-    address:b) url=$TARGET_DATABASE_URL ;;
-    # Somewhat longer than a statement may take, so that it is the server that says so.
-    *) PSQL_DEADLINE_S=$((TIMEOUT_S + 30)) component_psql "postgres-$side" "$@" && return || return ;;
-  esac
-  PGCONNECT_TIMEOUT=5 timeout --foreground "$((TIMEOUT_S + 30))" psql --no-psqlrc --no-password --dbname="$url" "$@"
+  if [[ -n ${ADDRESSES[$side]:-} ]]; then
+    PGCONNECT_TIMEOUT=5 timeout --foreground "$deadline_s" psql --no-psqlrc --no-password --dbname="${ADDRESSES[$side]}" "$@"
+  else
+    PSQL_DEADLINE_S=$deadline_s component_psql "postgres-$side" "$@"
+  fi
 }
 
 # reader_begin SIDE FILE [PSQL_ARGUMENT…]: the same beside us, into the file WORK/SIDE. In a process group of its own, so that

@@ -26,16 +26,18 @@ table_compare() {
     conclude 0 "$name" "${GREEN}equal${PLAIN}: $rows rows in A$( ((on_their_way == 0)) || printf ', of which %d may be on their way' "$on_their_way")"
   fi
   if [[ -n $MISSING ]]; then
-    ((STATUS >= 2)) || STATUS=2
+    status_worsen 2
     say "  ${RED}not compared${PLAIN}, since B lacks them: $MISSING"
   fi
 }
 
 # conclude STATUS NAME TEXT
 conclude() {
-  ((STATUS >= $1)) || STATUS=$1
+  status_worsen "$1"
   say "$(printf '%-24s' "$2") $3"
 }
+
+status_worsen() { ((STATUS >= $1)) || STATUS=$1; }
 
 # Sets COMMON (JSON), the columns that both have, and MISSING and RETYPED, those that B lacks or has as something else.
 columns_choose() {

@@ -46,14 +46,16 @@ containers_list() {
     --format '{{.Names}} {{with .Label "com.docker.compose.project"}}{{.}}{{else}}-{{end}} {{.Label "com.docker.compose.project.working_dir"}}'
 }
 
+# container_is_ours PROJECT FOLDER: whether a container with these labels is of this checkout.
+container_is_ours() { [[ $1 == "$(compose_project)" && $2 -ef $ROOT ]]; }
+
 # True if there are containers of this checkout, however they were started. Another RUN_DIR means another system, but with a
 # project of its own.
 project_has_containers() {
-  local name project folder ours
+  local name project folder
   [[ $RUN_DIR == "$ROOT/.run" || -n ${COMPOSE_PROJECT_NAME:-} ]] && type -P docker >/dev/null || return 1
-  ours=$(compose_project)
   while read -r name project folder; do
-    ! component_is_known "$name" || [[ $project != "$ours" || ! $folder -ef $ROOT ]] || return 0
+    ! component_is_known "$name" || ! container_is_ours "$project" "$folder" || return 0
   done < <(containers_list 2>/dev/null)
   return 1
 }
