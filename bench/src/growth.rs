@@ -2,6 +2,7 @@
 //! backlog (beside native behind the same), a large retained outbox, 20 tables, one very large transaction.
 
 use crate::equality;
+use crate::kind::Kind;
 use crate::load::{Amount, Load};
 use crate::machine::Machine;
 use crate::measure::EVENTS_PER_TRANSACTION;
@@ -11,7 +12,7 @@ use crate::ours::Ours;
 use crate::picture::thousands;
 use crate::place::{Place, Zone};
 use crate::processes::memory_mib;
-use crate::system::{Kind, System, wait_until_caught_up};
+use crate::system::{System, wait_until_caught_up};
 use anyhow::{Context, Result, bail};
 use std::fmt::Write;
 use std::time::{Duration, Instant};

@@ -13,6 +13,7 @@
 
 mod equality;
 mod growth;
+mod kind;
 mod load;
 mod machine;
 mod measure;

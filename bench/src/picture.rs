@@ -4,9 +4,9 @@ mod bars;
 mod canvas;
 mod lines;
 
+use crate::kind::Kind;
 use crate::samples::{Quantity, Samples};
 use crate::statistics::{percentile, summary};
-use crate::system::Kind;
 use bars::{Bar, Group};
 pub(crate) use canvas::thousands;
 use lines::{Axis, Line};

@@ -2,12 +2,13 @@
 //! time, and ends each by comparing A and B.
 
 use crate::equality;
+use crate::kind::Kind;
 use crate::load::{Amount, Load};
 use crate::measure;
 use crate::options::{Measure, Options};
 use crate::place::Place;
 use crate::samples::Samples;
-use crate::system::{Kind, wait_until_caught_up};
+use crate::system::wait_until_caught_up;
 use anyhow::{Context, Result};
 use std::time::Instant;
 

@@ -1,8 +1,8 @@
 //! What was measured: for each system and quantity one value of each repetition.
 
+use crate::kind::Kind;
 use crate::processes::CpuSeconds;
 use crate::statistics::median;
-use crate::system::Kind;
 use anyhow::{Result, bail};
 use std::collections::BTreeMap;
 

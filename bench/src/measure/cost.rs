@@ -1,11 +1,11 @@
 //! What capture costs the application: four clients at full speed against two databases of A, one with
 //! the capture triggers, in turn and in changing order. No service runs.
 
+use crate::kind::Kind;
 use crate::load::{Amount, Load};
 use crate::options::Sizes;
 use crate::place::{Place, Zone};
 use crate::samples::{Quantity, Samples};
-use crate::system::Kind;
 use anyhow::Result;
 use shared::schema::{DEMO_ATTACH, DEMO_TABLES, Side, migrate};
 use std::time::Duration;

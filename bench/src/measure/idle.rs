@@ -1,11 +1,12 @@
 //! What the three services use while nothing happens.
 
+use crate::kind::Kind;
 use crate::options::Sizes;
 use crate::ours::Ours;
 use crate::place::Place;
 use crate::processes::{components, cpu_seconds, memory_mib, used};
 use crate::samples::{Quantity, Samples};
-use crate::system::{Kind, System, wait_until_caught_up};
+use crate::system::{System, wait_until_caught_up};
 use anyhow::{Context, Result};
 use std::time::Duration;
 

@@ -6,9 +6,10 @@ pub(crate) mod idle;
 pub(crate) mod latency;
 pub(crate) mod steady;
 
+use crate::kind::Kind;
 use crate::options::Sizes;
 use crate::place::Place;
-use crate::system::{Kind, System};
+use crate::system::System;
 
 /// Events of a transaction of the load, on average: a user, four payments, and one in five settles one.
 pub(crate) const EVENTS_PER_TRANSACTION: f64 = 5.2;

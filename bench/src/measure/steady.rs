@@ -4,12 +4,13 @@
 //! has ended. Ours is offered, in an open loop, the rate that native was seen to apply.
 
 use super::{EVENTS_PER_TRANSACTION, Subject};
+use crate::kind::Kind;
 use crate::load::{Amount, Load};
 use crate::place::{Place, Zone};
 use crate::probes::{COARSE, Probes};
 use crate::samples::{Quantity, Samples};
 use crate::statistics::{percentile, slope};
-use crate::system::{Kind, wait_until_caught_up};
+use crate::system::wait_until_caught_up;
 use anyhow::{Context, Result};
 use std::time::{Duration, Instant};
 

@@ -1,10 +1,10 @@
 //! The report for people.
 
+use crate::kind::Kind;
 use crate::machine::Machine;
 use crate::options::Options;
 use crate::samples::{Quantity, Samples};
 use crate::statistics::{Summary, median, summary};
-use crate::system::Kind;
 use std::fmt::Write;
 
 /// The rows of the main table: a quantity, its name, its unit and its decimals.

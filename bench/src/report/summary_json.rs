@@ -1,8 +1,8 @@
 //! The few numbers that programs compare from run to run.
 
+use crate::kind::Kind;
 use crate::samples::{Quantity, Samples};
 use crate::statistics::median;
-use crate::system::Kind;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
