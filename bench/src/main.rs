@@ -47,7 +47,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    let options = Options::from_arguments(std::env::args().skip(1))?;
+    let options = Options::from_arguments(std::env::args_os().skip(1))?;
     let place = Place::from_env()?;
     if options.growth {
         return growth::run(&place, &options);

@@ -2,6 +2,10 @@
 //! describes the options.
 
 use anyhow::{Context, Result, bail};
+use lexopt::prelude::*;
+use std::ffi::OsString;
+use std::num::ParseIntError;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// One of the things that can be measured by itself.
@@ -60,7 +64,7 @@ const QUICK: Sizes = Sizes {
 };
 
 impl Options {
-    pub(crate) fn from_arguments(mut arguments: impl Iterator<Item = String>) -> Result<Options> {
+    pub(crate) fn from_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<Options> {
         let mut options = Options {
             quick: false,
             only: None,
@@ -69,15 +73,15 @@ impl Options {
             events_max: 1_000_000,
             sizes: FULL,
         };
-        while let Some(argument) = arguments.next() {
-            let mut value = || arguments.next().with_context(|| format!("{argument} takes a value"));
-            match argument.as_str() {
-                "--quick" => options.quick = true,
-                "--growth" => options.growth = true,
-                "--only" => options.only = Some(Measure::from_name(&value()?)?),
-                "--repetitions" => options.repetitions = number(&argument, &value()?)?,
-                "--events-max" => options.events_max = number(&argument, &value()?)?,
-                _ => bail!("there is no option '{argument}'"),
+        let mut parser = lexopt::Parser::from_args(arguments);
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Long("quick") => options.quick = true,
+                Long("growth") => options.growth = true,
+                Long("only") => options.only = Some(parser.value()?.parse_with(Measure::from_name)?),
+                Long("repetitions") => options.repetitions = number(&mut parser, "--repetitions")?,
+                Long("events-max") => options.events_max = number(&mut parser, "--events-max")?,
+                _ => return Err(argument.unexpected().into()),
             }
         }
         if options.quick {
@@ -112,8 +116,8 @@ impl Measure {
     }
 }
 
-fn number<T: std::str::FromStr>(option: &str, text: &str) -> Result<T> {
-    text.parse().ok().with_context(|| format!("{option} takes a number, not '{text}'"))
+fn number<T: FromStr<Err = ParseIntError>>(parser: &mut lexopt::Parser, option: &str) -> Result<T> {
+    parser.value()?.parse().with_context(|| format!("{option} takes a number"))
 }
 
 #[cfg(test)]
@@ -121,7 +125,7 @@ mod tests {
     use super::*;
 
     fn options(line: &str) -> Result<Options> {
-        Options::from_arguments(line.split_whitespace().map(str::to_owned))
+        Options::from_arguments(line.split_whitespace().map(OsString::from))
     }
 
     #[test]
@@ -141,13 +145,13 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_refused_by_name() {
         for (line, message) in [
-            ("--frobnicate", "there is no option '--frobnicate'"),
-            ("--only", "--only takes a value"),
+            ("--frobnicate", "invalid option '--frobnicate'"),
+            ("--only", "missing argument for option '--only'"),
             ("--only speed", "not 'speed'"),
-            ("--repetitions x", "--repetitions takes a number, not 'x'"),
+            ("--repetitions x", "--repetitions takes a number: cannot parse argument \"x\""),
         ] {
-            let error = options(line).unwrap_err().to_string();
-            assert!(error.contains(message), "{line}: {error}");
+            let error = options(line).unwrap_err();
+            assert!(format!("{error:#}").contains(message), "{line}: {error:#}");
         }
     }
 }
