@@ -99,7 +99,7 @@ story_of_a_log_that_has_become_large() {
     || die "logs.sh does not show what was logged before the rotation"
   quietly "$ROOT/stop-replication.sh" data-generator
   quietly "$ROOT/start-replication.sh" data-generator
-  [[ $("$ROOT/logs.sh" data-generator) == *"is asked to stop"* ]] || die "nothing is logged after the rotation"
+  [[ $("$ROOT/logs.sh" data-generator) == *"stop requested"* ]] || die "nothing is logged after the rotation"
   say "a log of 11 MB was rotated"
 }
 

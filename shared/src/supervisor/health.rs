@@ -1,0 +1,134 @@
+//! What the threads report about themselves, and the file in which scripts and containers read it.
+
+use crate::config::Environment;
+use anyhow::{Context, Result, bail};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// How often the health file is written.
+pub(super) const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
+/// An older health file belongs to a process that hangs or has exited.
+const HEALTH_FRESH: Duration = Duration::from_secs(5);
+
+/// The trouble of each thread that has one. A thread that has not yet reported is starting.
+#[derive(Clone, Default)]
+pub(super) struct Health(Arc<Mutex<BTreeMap<String, String>>>);
+
+impl Health {
+    pub(super) fn set(&self, thread: &str, trouble: Option<&str>) {
+        let mut troubles = self.0.lock();
+        match trouble {
+            None => troubles.remove(thread),
+            Some(trouble) => troubles.insert(thread.to_owned(), trouble.to_owned()),
+        };
+    }
+
+    pub(super) fn is_ok(&self, thread: &str) -> bool {
+        !self.0.lock().contains_key(thread)
+    }
+
+    fn summary(&self) -> String {
+        let troubles = self.0.lock();
+        if troubles.is_empty() {
+            return "ok\n".to_owned();
+        }
+        let list: Vec<String> = troubles
+            .iter()
+            .map(|(thread, trouble)| format!("{thread}: {}", trouble.replace('\n', " ")))
+            .collect();
+        format!("degraded: {}\n", list.join("; "))
+    }
+}
+
+/// The file named by `HEALTH_FILE`: one line, replaced as a whole.
+pub(super) struct HealthFile(PathBuf);
+
+impl HealthFile {
+    pub(super) fn from_env(environment: &Environment) -> Option<HealthFile> {
+        environment.optional("HEALTH_FILE").map(|path| HealthFile(path.into()))
+    }
+
+    pub(super) fn write(&self, health: &Health) {
+        let path = &self.0;
+        let fresh = path.with_extension("new");
+        let written = std::fs::write(&fresh, health.summary()).and_then(|()| std::fs::rename(&fresh, path));
+        if let Err(error) = written {
+            log::warn!("cannot write the health file {}: {error}", path.display());
+        }
+    }
+
+    /// A service that has exited is not healthy: what reads the file must not find it.
+    pub(super) fn remove(&self) {
+        // Where it was never written, there is nothing to remove.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Prints the first line of the health file; succeeds when it is fresh and says `ok`.
+pub(super) fn report_health(environment: &Environment) -> ExitCode {
+    let health = environment.required("HEALTH_FILE", "/run/replication/health").and_then(read_health);
+    match health {
+        Ok(line) => {
+            println!("{line}");
+            if line == "ok" { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            println!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn read_health(path: &str) -> Result<String> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("no health file {path}; is the service running?"))?;
+    let written = std::fs::metadata(path)?.modified()?;
+    match SystemTime::now().duration_since(written) {
+        Ok(age) if age > HEALTH_FRESH => {
+            bail!("{path} was last written {} s ago; the service hangs or has exited", age.as_secs())
+        }
+        // A running service has written it again since the clock was set back.
+        Err(ahead) if ahead.duration() > HEALTH_FRESH => bail!(
+            "{path} was last written {} s in the future: the clock was set back, and the service has hung or exited since",
+            ahead.duration().as_secs()
+        ),
+        _ => {}
+    }
+    Ok(text.lines().next().unwrap_or("empty").to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+
+    #[test]
+    fn health_names_the_thread_and_its_trouble() {
+        let health = Health::default();
+        health.set("ticker", Some("no\nserver"));
+        assert_eq!(health.summary(), "degraded: ticker: no server\n");
+        health.set("ticker", None);
+        assert_eq!(health.summary(), "ok\n");
+    }
+
+    #[test]
+    fn health_that_was_written_long_ago_or_in_the_future_counts_for_nothing() {
+        let path = std::env::temp_dir().join(format!("health-{}", std::process::id()));
+        std::fs::write(&path, "ok\n").unwrap();
+        let file = File::options().write(true).open(&path).unwrap();
+        let (now, long) = (SystemTime::now(), Duration::from_secs(60));
+        let read = |written| {
+            file.set_modified(written).unwrap();
+            read_health(path.to_str().unwrap()).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(now).as_deref(), Ok("ok"));
+        assert_eq!(read(now + Duration::from_secs(2)).as_deref(), Ok("ok"));
+        assert!(read(now - long).unwrap_err().contains("s ago"));
+        assert!(read(now + long).unwrap_err().contains("in the future"));
+        std::fs::remove_file(&path).unwrap();
+    }
+}
