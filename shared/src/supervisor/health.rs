@@ -54,7 +54,9 @@ impl HealthFile {
 
     pub(super) fn write(&self, health: &Health) {
         let path = &self.0;
-        let fresh = path.with_extension("new");
+        // Appended, not with_extension: files of other services may differ in their extension only.
+        let mut fresh = path.clone().into_os_string();
+        fresh.push(".new");
         let written = std::fs::write(&fresh, health.summary()).and_then(|()| std::fs::rename(&fresh, path));
         if let Err(error) = written {
             log::warn!("cannot write the health file {}: {error}", path.display());
@@ -130,5 +132,18 @@ mod tests {
         assert!(read(now - long).unwrap_err().contains("s ago"));
         assert!(read(now + long).unwrap_err().contains("in the future"));
         std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn writing_a_health_file_touches_no_other_file_of_its_stem() {
+        let directory = std::env::temp_dir().join(format!("health-files-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let other = directory.join("service.new");
+        std::fs::write(&other, "degraded: somebody else's\n").unwrap();
+        let file = HealthFile(directory.join("service.publisher"));
+        file.write(&Health::default());
+        assert_eq!(std::fs::read_to_string(&file.0).unwrap(), "ok\n");
+        assert_eq!(std::fs::read_to_string(&other).unwrap(), "degraded: somebody else's\n");
+        std::fs::remove_dir_all(&directory).unwrap();
     }
 }
