@@ -3,7 +3,7 @@
 use crate::large_tick::is_large;
 use crate::position::{TargetPosition, from_ordinal};
 use crate::tables::Drift;
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use postgres::types::ToSql;
 use postgres::{Client, GenericClient, Statement, Transaction};
 use shared::fault::Fault;
@@ -105,7 +105,9 @@ impl Bookkeeping {
         let events =
             if entry.record_events { EventColumns::of(entry.applied) } else { EventColumns::default() };
         let ticks = TickColumns::of(entry.applied);
-        require_consecutive(entry.before.and_then(|before| before.applied), &ticks.ticks)?;
+        let applied = entry.before.and_then(|before| before.applied);
+        require_consecutive(applied, &ticks.ticks)?;
+        require_complete(applied, &ticks.ticks, after.applied)?;
         let parameters: [&(dyn ToSql + Sync); 24] = [
             &after.source,
             &after.timeline,
@@ -149,6 +151,20 @@ fn require_consecutive(applied: Option<TickRef>, ticks: &[i64]) -> Result<()> {
         }
         last = *tick;
     }
+    Ok(())
+}
+
+/// The position moves to the last of the ticks that are applied in full, or not at all: what is behind it counts as
+/// applied, and is confirmed.
+fn require_complete(before: Option<TickRef>, ticks: &[i64], after: Option<TickRef>) -> Result<()> {
+    let expected = ticks.last().copied().or(before.map(|before| before.number));
+    let claimed = after.map(|after| after.number);
+    ensure!(
+        claimed == expected,
+        "the position was to move to tick {}, and ticks are applied in full up to {}; looking at the position anew",
+        claimed.unwrap_or(0),
+        expected.unwrap_or(0)
+    );
     Ok(())
 }
 
@@ -398,4 +414,23 @@ pub(crate) fn stored_batches(
             Ok(from_ordinal(Arc::new(Batch::decode(payload.as_bytes())?), row.get(1)))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_position_moves_only_to_the_last_tick_that_is_applied_in_full() {
+        let tick = |number| Some(TickRef { number, id: Uuid::nil() });
+        assert!(require_complete(None, &[], None).is_ok());
+        assert!(require_complete(tick(3), &[], tick(3)).is_ok());
+        assert!(require_complete(tick(3), &[4, 5], tick(5)).is_ok());
+        assert!(require_complete(None, &[1], tick(1)).is_ok());
+        // A tick without its last batch is among none of those that are complete.
+        assert!(require_complete(tick(3), &[], tick(4)).is_err());
+        assert!(require_complete(tick(3), &[4], tick(5)).is_err());
+        assert!(require_complete(tick(3), &[4], tick(3)).is_err());
+        assert!(require_complete(tick(3), &[], None).is_err());
+    }
 }

@@ -247,7 +247,8 @@ impl Session {
     fn settle_carefully(&mut self, receipt: &Receipt<'_>, ready: &[Arc<Batch>]) -> Result<usize> {
         let may_try = self.held.as_ref().is_none_or(Hold::is_retry_due);
         let stored_tick = match &self.large {
-            Some((tick, Large::Stored)) if may_try && is_complete(*tick, receipt.position.as_ref()) => {
+            // What this group brings is not in the inbox yet: only what is committed counts.
+            Some((tick, Large::Stored)) if may_try && is_complete(*tick, self.position.as_ref()) => {
                 Some(*tick)
             }
             _ => None,

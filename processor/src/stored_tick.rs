@@ -7,7 +7,7 @@ use crate::inbox::{record_drift, record_processed, stored_batches};
 use crate::operator;
 use crate::refusal::{is_refusal, may_be_replaced};
 use crate::tables::{Drift, Tables, Way};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use postgres::{Row, Transaction};
 use shared::wire::{Batch, Event, Operation, Shape, TickRef};
 use std::collections::HashMap;
@@ -36,6 +36,7 @@ pub(crate) fn apply(
         staged.add(transaction, &batches)?;
     }
     let last = last.with_context(|| format!("tick {tick} is not in the inbox"))?;
+    ensure!(last.end().is_complete(), "tick {tick} is not in the inbox to its end");
     staged.find_last_states(transaction, tables)?;
     let mut attempt = transaction.savepoint("stored_tick").context("set a savepoint")?;
     match staged.write(&mut attempt, tables, Way::Upsert) {

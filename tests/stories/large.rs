@@ -185,3 +185,58 @@ fn a_transaction_in_a_large_tick_is_skipped_on_record_and_the_rest_of_the_tick_i
     replication.wait_until_caught_up();
     assert_eq!(assert_equal(&replication), (9000 + 30_000 + 1 + 2, 0));
 }
+
+/// An order for a transaction that never comes stays open, and so does the way on which orders are looked for.
+#[test]
+fn a_large_tick_that_arrives_while_an_order_to_skip_is_open_is_applied_to_its_end() {
+    let mut replication = Replication::start("large_order");
+    let (mut source, mut target) = (replication.source(), replication.target());
+    source.execute("insert into users (name, email) values ('Before', 'before@x')", &[]).unwrap();
+    replication.wait_until_caught_up();
+    replication.processor.kill();
+    target
+        .execute(
+            "insert into replication.skipped_transaction (txid, source, reason)
+             select 1, source, 'a test' from replication.position",
+            &[],
+        )
+        .unwrap();
+    replication.processor.start();
+    add_users(&mut source, LARGE);
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (usize::try_from(LARGE).unwrap() + 1, 0));
+}
+
+#[test]
+fn a_large_tick_of_which_a_transaction_is_skipped_before_the_rest_has_arrived_is_applied_to_its_end() {
+    // Many messages: only some of them are on their way when the target holds.
+    let small_batches = [("BATCH_SIZE", "50"), ("BATCH_SIZE_MAX", "50")];
+    let mut replication = Replication::start_with("large_order_early", &small_batches);
+    let (mut source, mut target) = (replication.source(), replication.target());
+    target.batch_execute("alter table users add constraint no_bad check (name <> 'bad')").unwrap();
+    replication.processor.kill();
+    source.batch_execute("insert into users (name, email) values ('bad', 'bad@x')").unwrap();
+    let unpublished = "select count(*) from outbox where not processed";
+    wait_for("it is published", || (count(&mut source, unpublished) == 0).then_some(()));
+    // What is written while there is no publisher is one tick.
+    replication.publisher.kill();
+    source.batch_execute("insert into users (name, email) values ('skipped', 'skipped@x')").unwrap();
+    add_users(&mut source, LARGE);
+    replication.publisher.start();
+    wait_for("it is published", || (count(&mut source, unpublished) == 0).then_some(()));
+    replication.processor.start();
+    let txid = count(&mut source, "select xmin::text::bigint from users where name = 'skipped'");
+    let held = format!("select count(*) from replication.hold_status where txid = {txid}");
+    wait_for("the target holds, and has received the transaction", || {
+        (count(&mut target, &held) == 1).then_some(())
+    });
+    let received = received(&mut target);
+    assert!(received < LARGE, "{received} events are received: all of the tick");
+    target.execute("select replication.skip_transaction($1, 'a test')", &[&txid]).unwrap();
+    target.batch_execute("alter table users drop constraint no_bad").unwrap();
+    replication.wait_until_caught_up();
+    let named = |name: &str| format!("select count(*) from users where name like '{name}'");
+    for (name, rows) in [("bad", 1), ("skipped", 0), ("U%", LARGE)] {
+        assert_eq!(count(&mut target, &named(name)), rows, "{name}");
+    }
+}
