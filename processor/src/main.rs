@@ -51,8 +51,16 @@ fn main() -> ExitCode {
 fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
     let settings = Settings::from_env(environment)?;
     settings.log();
-    let Settings { database, broker, stream, confirm_subject, refusal_subject, group_events_max, retention } =
-        settings;
+    let Settings {
+        database,
+        broker,
+        stream,
+        confirm_subject,
+        refusal_subject,
+        group_events_max,
+        retention,
+        ..
+    } = settings;
 
     let (to_decode, pulled) = bounded(DECODERS);
     let (to_apply, decoded) = bounded(MESSAGES_DECODED);

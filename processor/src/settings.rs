@@ -9,10 +9,9 @@ use shared::database::Database;
 use shared::wire::{confirm_subject, events_subject, refusal_subject};
 use std::time::Duration;
 
-/// One statement of the apply may carry a very large source transaction.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(300);
 /// The applying sessions are their own; the pool is for the pruner.
 const POOLED_CONNECTIONS: u32 = 1;
+
 /// The settings of inbox-processor.
 pub(crate) struct Settings {
     pub(crate) database: Database,
@@ -25,11 +24,15 @@ pub(crate) struct Settings {
     /// Under backlog, ticks are applied together up to about so many events.
     pub(crate) group_events_max: usize,
     pub(crate) retention: Retention,
+    /// The longest time that a statement may take. One statement may apply a very large source transaction.
+    pub(crate) statement_timeout: Duration,
 }
 
 impl Settings {
     pub(crate) fn from_env(environment: &Environment) -> Result<Settings> {
         let prefix = environment.nats_name("NATS_SUBJECT_PREFIX", "replication")?;
+        let statement_timeout =
+            Duration::from_secs(environment.count("TARGET_STATEMENT_TIMEOUT", 300, 1..=86_400)?);
         Ok(Settings {
             group_events_max: environment.count("BATCH_SIZE_MAX", 2000, 1..=10_000)?,
             stream: Stream {
@@ -47,23 +50,26 @@ impl Settings {
             database: Database::from_env(
                 environment,
                 "inbox-processor",
-                STATEMENT_TIMEOUT,
+                statement_timeout,
                 POOLED_CONNECTIONS,
             )?,
             broker: Broker::from_env(environment, "inbox-processor")?,
+            statement_timeout,
         })
     }
 
     pub(crate) fn log(&self) {
         log::info!(
-            "database {}, stream {} ({} replicas, at most {} bytes), subject {}, BATCH_SIZE_MAX {}, INBOX_RETENTION {} s",
+            "database {}, stream {} ({} replicas, at most {} bytes), subject {}, BATCH_SIZE_MAX {}, INBOX_RETENTION {} s, \
+             TARGET_STATEMENT_TIMEOUT {} s",
             self.database.address(),
             self.stream.name,
             self.stream.replicas,
             self.stream.max_bytes,
             self.stream.subject,
             self.group_events_max,
-            self.retention.inbox.as_secs_f64()
+            self.retention.inbox.as_secs_f64(),
+            self.statement_timeout.as_secs()
         );
     }
 }

@@ -47,7 +47,7 @@ fn main() -> ExitCode {
 fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
     let settings = Settings::from_env(environment)?;
     settings.log();
-    let Settings { database, broker, subject_prefix, poll_interval, batch_sizes, outbox_retention } =
+    let Settings { database, broker, subject_prefix, poll_interval, batch_sizes, outbox_retention, .. } =
         settings;
 
     let (new_tick, new_ticks) = bounded(1);

@@ -6,10 +6,6 @@ use shared::config::Environment;
 use shared::database::Database;
 use std::time::Duration;
 
-/// Reading a tick may wait for the broker while it streams; longer than this it is better begun
-/// again, since it would hold back vacuum. The cursor goes on where it stopped; where nothing was read by then, the
-/// reader takes more time.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Reader, confirms, marks, audit, pruner.
 const POOLED_CONNECTIONS: u32 = 5;
 
@@ -20,6 +16,10 @@ pub(crate) struct Settings {
     pub(crate) subject_prefix: String,
     pub(crate) poll_interval: Duration,
     pub(crate) batch_sizes: BatchSizes,
+    /// The longest time that a statement may take. Reading a tick waits for the broker while it streams, and an
+    /// open statement holds back vacuum: so it is canceled after this time and resumed from the cursor. If it returned
+    /// no row, the next attempt gets more time.
+    pub(crate) statement_timeout: Duration,
     /// Confirmed events stay this long.
     pub(crate) outbox_retention: Duration,
 }
@@ -46,30 +46,35 @@ impl Settings {
                 batch_sizes.max
             );
         }
+        let statement_timeout =
+            Duration::from_secs(environment.count("SOURCE_STATEMENT_TIMEOUT", 30, 1..=3600)?);
         Ok(Settings {
             poll_interval: environment.seconds("POLL_INTERVAL", 0.5, 0.01..=60.0)?,
             subject_prefix: environment.nats_name("NATS_SUBJECT_PREFIX", "replication")?,
             database: Database::from_env(
                 environment,
                 "outbox-publisher",
-                STATEMENT_TIMEOUT,
+                statement_timeout,
                 POOLED_CONNECTIONS,
             )?,
             broker: Broker::from_env(environment, "outbox-publisher")?,
             batch_sizes,
+            statement_timeout,
             outbox_retention: environment.seconds("OUTBOX_RETENTION", 86400.0, 1.0..=31_536_000.0)?,
         })
     }
 
     pub(crate) fn log(&self) {
         log::info!(
-            "database {}, subjects {}.*, POLL_INTERVAL {} s, BATCH_SIZE {}, BATCH_SIZE_MAX {}, OUTBOX_RETENTION {} s",
+            "database {}, subjects {}.*, POLL_INTERVAL {} s, BATCH_SIZE {}, BATCH_SIZE_MAX {}, OUTBOX_RETENTION {} s, \
+             SOURCE_STATEMENT_TIMEOUT {} s",
             self.database.address(),
             self.subject_prefix,
             self.poll_interval.as_secs_f64(),
             self.batch_sizes.caught_up,
             self.batch_sizes.max,
-            self.outbox_retention.as_secs_f64()
+            self.outbox_retention.as_secs_f64(),
+            self.statement_timeout.as_secs()
         );
     }
 }

@@ -16,6 +16,7 @@ fn a_bad_setting_stops_the_service_at_start_with_what_is_allowed() {
         ("BATCH_SIZE", "3000", "it takes at most BATCH_SIZE_MAX, which is 2000"),
         ("GENERATION_INTERVAL", "0", "it takes seconds from 0.01 to 3600, fractions included"),
         ("POLL_INTERVAL", "soon", "it takes seconds from 0.01 to 60, fractions included"),
+        ("SOURCE_STATEMENT_TIMEOUT", "0.5", "it takes a whole number from 1 to 3600"),
         ("NATS_URL", "http://127.0.0.1", "it takes nats://host:port"),
         ("DATABASE_URL", "127.0.0.1", "DATABASE_URL cannot be read"),
     ] {
