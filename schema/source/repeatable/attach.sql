@@ -46,7 +46,7 @@ begin
     on conflict on constraint attached_pkey do update set shape_id = excluded.shape_id
     where a.shape_id <> excluded.shape_id;
 
-    execute replication.capture_functions(relation, shape);
+    execute replication.capture_functions(relation, shape.id);
     foreach event in array array['insert', 'update', 'delete', 'truncate'] loop
         execute replication.capture_trigger(relation, event);
         -- Also in sessions with session_replication_role = replica.

@@ -25,7 +25,7 @@ return (
     where a.attrelid = relation and a.attnum > 0 and not a.attisdropped
 );
 
--- An older version had another form.
+-- Older versions had other forms.
 drop function if exists replication.capture_functions(regclass, replication.shape), replication.text_settings(regclass, text[]);
 
 -- The settings that decide how values of the table's types are written as text, and the clauses that make them what they
@@ -121,12 +121,12 @@ $refuse$;
 -- Above read committed, a key that somebody else has deleted since the snapshot is there twice once this
 -- transaction has put a row in its place: then the one that this transaction wrote counts (no row that it sees
 -- and did not write is younger than its own id, so its age tells).
-create or replace function replication.capture_functions(relation regclass, shape replication.shape) returns text
+create or replace function replication.capture_functions(relation regclass, shape_id int) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
     with part as (
-        select relation::oid as number,
+        select relation::oid as number, shape.id, shape.schema_name, shape.table_name,
                'replication.changed_' || relation::oid as changed,
                format('%I.%I', shape.schema_name, shape.table_name) as source,
                (select format('row(%s)::pg_catalog.text', string_agg(format('k.%I', name), ', ')) from unnest(shape.key_columns) as key (name)) as key_text,
@@ -144,20 +144,23 @@ begin atomic
                $pins$(values (1, 'search_path', 'pg_catalog, pg_temp'), (2, 'datestyle', 'ISO, YMD'), (3, 'row_security', 'off'),
                         (4, 'enable_seqscan', 'off'), (5, 'jit', 'off')) as pin (number, name, value)$pins$ as pins,
                settings.*
-        from (select coalesce(string_agg(clause, ' ') filter (where name <> 'search_path'), '') as text_settings,
+        from replication.shape
+        cross join lateral (
+              select coalesce(string_agg(clause, ' ') filter (where name <> 'search_path'), '') as text_settings,
                      -- The style of dates, which almost every table has, is looked at instead: it is what it must be almost always.
                      coalesce(string_agg(clause, ' ') filter (where name <> 'datestyle'), '') as rare_text_settings
               from replication.text_settings(relation, shape.key_columns)) settings
+        where shape.id = capture_functions.shape_id
     ),
     reading as (
         select part.*,
                format($renamed$if tg_table_name <> %L or tg_table_schema <> %L then
                         perform replication.refuse_renamed(tg_relid, %L);
-                    end if;$renamed$, shape.table_name, shape.schema_name, source) as refuse_renamed,
+                    end if;$renamed$, table_name, schema_name, source) as refuse_renamed,
                format($usual$coalesce(pg_catalog.current_setting(%L, true), '') operator(pg_catalog.<>) 'yes'
                         and pg_catalog.current_setting('datestyle') operator(pg_catalog.~~) 'ISO%%'
                         and tg_table_name operator(pg_catalog.=) %L and tg_table_schema operator(pg_catalog.=) %L$usual$,
-                      changed, shape.table_name, shape.schema_name) as usual,
+                      changed, table_name, schema_name) as usual,
                format('(select %s from %s t where %s limit 1)', present_row, source, is_it) as plainly,
                format('(select %s from %s t where %s and (age(t.xmin) <= 0 or not exists '
                       '(select from %s own where %s and age(own.xmin) <= 0)) limit 1)',
@@ -215,7 +218,7 @@ begin atomic
                 return new;
             end
             $inserting$,
-            shape.id, changed, into_outbox, key_text, inserted_row, plainly, above_read_committed, usual, pins, wake,
+            id, changed, into_outbox, key_text, inserted_row, plainly, above_read_committed, usual, pins, wake,
             refuse_renamed) as inserting,
         format(
             $changing$
@@ -243,7 +246,7 @@ begin atomic
                 return new;
             end
             $changing$,
-            shape.id, changed, into_outbox, key_text, plainly, above_read_committed, key_columns, wake, refuse_renamed) as changing
+            id, changed, into_outbox, key_text, plainly, above_read_committed, key_columns, wake, refuse_renamed) as changing
     ) body;
 end;
 

@@ -1,8 +1,9 @@
 //! Databases that an older version has made are taken over as they are.
 
 use crate::harness::{Demo, Replication, assert_equal, count, wait_for};
+use postgres::Client;
 use serde_json::json;
-use shared::schema::{DEMO_ATTACH, DEMO_TABLES, Side};
+use shared::schema::{DEMO_ATTACH, DEMO_TABLES, Side, migrate};
 use shared::wire::events_subject;
 use std::time::Duration;
 
@@ -120,6 +121,66 @@ fn what_a_program_applies_is_noted_as_its_version() {
             format!("{side:?}").to_lowercase()
         );
         assert_eq!(count(&mut source, &noted), i64::from(side.newest()), "{side:?}");
+    }
+    replication.without_stream();
+}
+
+/// What 006 did before minors of PostgreSQL began to refuse it.
+const RELEASED_006: &str = "alter table replication.shape
+    add column types text[] not null default '{}', add column generated text[] not null default '{}'";
+
+#[test]
+fn a_database_that_has_the_changed_file_already_is_left_as_it_is() {
+    let replication = Replication::prepare("upgrade_006", &[]);
+    let mut source = replication.source();
+    let columns = "select string_agg(concat_ws(' ', a.attnum, a.attname, a.atttypid::regtype, a.attnotnull,
+                                               pg_get_expr(d.adbin, d.adrelid)), ', ' order by a.attnum)
+                   from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+                   where a.attrelid = 'replication.shape'::regclass and a.attnum > 0";
+    let mut columns_of = |client: &mut Client| client.query_one(columns, &[]).unwrap().get::<_, String>(0);
+    let new = columns_of(&mut source);
+    source.batch_execute("select replication.remove()").unwrap();
+    source.batch_execute(include_str!("first_source.sql")).unwrap();
+    // As the minors before them had it, whatever this one is.
+    source
+        .batch_execute(&format!(
+            "drop function replication.capture_function(regclass, replication.shape); {RELEASED_006};
+             insert into replication.schema_version (side, version, name) values ('source', 6, 'released');
+             insert into replication.shape (schema_name, table_name, columns, key_columns, types)
+             values ('public', 'gone', '{{id}}', '{{id}}', '{{integer}}')"
+        ))
+        .unwrap();
+    migrate(&mut source, Side::Source).unwrap();
+    assert_eq!(columns_of(&mut source), new);
+    let kept = "select count(*) from replication.shape where types = '{integer}'";
+    assert_eq!(count(&mut source, kept), 1);
+    let applied = "select count(*) from replication.schema_version where side = 'source' and version = 6 and name = 'released'";
+    assert_eq!(count(&mut source, applied), 1);
+    replication.without_stream();
+}
+
+#[test]
+fn no_function_with_an_sql_standard_body_takes_the_row_type_of_a_table() {
+    let replication = Replication::prepare("row_types", &[]);
+    replication.migrate_target();
+    for mut client in [replication.source(), replication.target()] {
+        let taking = client
+            .query_one(
+                "select coalesce(string_agg(distinct p.oid::regprocedure::text, ', '), '')
+                 from pg_proc p
+                 cross join unnest(coalesce(p.proallargtypes, p.proargtypes::oid[]) || p.prorettype) as used (type)
+                 join pg_type t on t.oid = used.type
+                 left join pg_type element on element.oid = t.typelem
+                 join pg_class c on c.oid in (t.typrelid, element.typrelid) and c.relkind in ('r', 'p')
+                 where p.pronamespace = 'replication'::regnamespace and p.prosqlbody is not null",
+                &[],
+            )
+            .unwrap();
+        assert_eq!(
+            taking.get::<_, &str>(0),
+            "",
+            "columns with a default can no longer be added to these tables"
+        );
     }
     replication.without_stream();
 }
