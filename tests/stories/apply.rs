@@ -1,7 +1,8 @@
 //! The awkward cases of applying: whatever the order of rows, B ends as A.
 
-use crate::harness::{Replication, assert_same, count, start_with_tables as start, wait_for};
-use postgres::Client;
+use crate::harness::{
+    Replication, assert_same, count, start_with_tables as start, wait_for, wait_until_blocked,
+};
 
 /// Runs each of the transactions, once all in one tick and once a tick for each; after each, both sides
 /// must be the same. `reset` brings the beginning back.
@@ -190,13 +191,6 @@ fn the_source_wins_over_rows_that_others_changed_in_the_target() {
     assert!(replication.processor.log().contains("somebody else writes to the target"));
 }
 
-fn held(target: &mut Client) -> String {
-    wait_for("the target says that it is held", || {
-        let row = target.query_opt("select held_error from replication.target_status", &[]).unwrap();
-        row.and_then(|row| row.get(0))
-    })
-}
-
 #[test]
 fn a_lacking_column_or_table_is_named_with_what_to_run_and_goes_on_once_it_is_run() {
     let replication = Replication::start("lacking");
@@ -210,7 +204,7 @@ fn a_lacking_column_or_table_is_named_with_what_to_run_and_goes_on_once_it_is_ru
                insert into s.wide values (1, 1.5, '{a,b}')"#,
         )
         .unwrap();
-    let error = held(&mut target);
+    let error = wait_until_blocked(&mut target);
     assert!(error.contains(r#"has no table "s"."wide"; create it as it is in the source"#), "{error}");
     target
         .batch_execute("create schema s; create type s.kind as enum ('a', 'b'); create table s.wide (id int)")
@@ -224,7 +218,7 @@ fn a_lacking_column_or_table_is_named_with_what_to_run_and_goes_on_once_it_is_ru
         ),
     ] {
         let error = wait_for(&format!("it says {wanted}"), || {
-            Some(held(&mut target)).filter(|error| error.contains(wanted))
+            Some(wait_until_blocked(&mut target)).filter(|error| error.contains(wanted))
         });
         if let Some((_, command)) = error.split_once("run: ") {
             target.batch_execute(command).unwrap();
@@ -256,7 +250,7 @@ fn a_value_that_does_not_fit_holds_with_the_row_that_has_it() {
     source
         .batch_execute("insert into sized select i, 'p', case when i = 700 then 'seven' else i::text end from generate_series(1, 900) i")
         .unwrap();
-    let error = held(&mut target);
+    let error = wait_until_blocked(&mut target);
     assert!(
         error.contains("the row is (700,p) of public.sized") && error.contains("invalid input syntax"),
         "{error}"
@@ -296,7 +290,7 @@ fn columns_that_only_the_target_has_are_left_alone() {
     assert_eq!(kept, "note 1/1 note 2/2 note 3/3");
     // A row of the source's has no value for it.
     source.batch_execute("insert into member values (9, '9@x')").unwrap();
-    let error = held(&mut target);
+    let error = wait_until_blocked(&mut target);
     assert!(error.contains("note") && error.contains("the row is (9) of public.member"), "{error}");
     target.batch_execute("alter table member alter column note set default 'none'").unwrap();
     replication.wait_until_caught_up();

@@ -1,10 +1,9 @@
 //! Many writers at once, late and long transactions, and readers of the target meanwhile.
 
-use crate::harness::{Demo, Replication, assert_equal, count, wait_for};
-use postgres::IsolationLevel;
+use crate::harness::{Demo, Replication, assert_equal, count, meanwhile, wait_for};
+use postgres::{Client, IsolationLevel};
 use std::collections::HashSet;
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 #[test]
 fn a_late_committer_is_not_skipped_and_holds_up_nobody() {
@@ -71,44 +70,39 @@ fn a_reader_of_the_target_sees_only_whole_transactions() {
     let replication = Replication::start_with("whole_transactions", &settings);
     let demo = Demo::add_users(&mut replication.source(), 20);
     replication.wait_until_caught_up();
-    let writing = AtomicBool::new(true);
-    let states = std::thread::scope(|scope| {
-        let reader = scope.spawn(|| watch_total(&replication, &writing));
-        let writers: Vec<_> = (0..4)
-            .map(|_| {
+    let (mut reader, mut states) = (replication.target(), HashSet::new());
+    let read = || {
+        states.insert(whole_state(&mut reader));
+    };
+    meanwhile([read], || {
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
                 scope.spawn(|| {
                     let mut client = replication.source();
                     for _ in 0..500 {
                         demo.move_money(&mut client);
                     }
-                })
-            })
-            .collect();
-        for writer in writers {
-            writer.join().unwrap();
-        }
+                });
+            }
+        });
         replication.wait_until_caught_up();
-        writing.store(false, Ordering::Release);
-        reader.join().unwrap()
     });
+    let states = states.len();
     println!("a reader saw {states} distinct states of 2000 transfers");
     assert!(states >= 50, "the reader saw only {states} distinct states: it proves too little");
     assert_equal(&replication);
 }
 
-/// Reads the sum of all payments while others write; returns how many distinct states it saw.
-fn watch_total(replication: &Replication, writing: &AtomicBool) -> usize {
-    let mut target = replication.target();
-    let mut states: HashSet<String> = HashSet::new();
-    while writing.load(Ordering::Acquire) {
-        let row = target
-            .query_one("select sum(amount)::text, md5(string_agg(id || ' ' || amount, ',' order by id)) from payments", &[])
-            .unwrap();
-        let total: &str = row.get(0);
-        assert_eq!(total, "20000.00", "a reader saw part of a transaction");
-        states.insert(row.get(1));
-    }
-    states.len()
+/// Reads all payments; fails if it sees a part of a transaction. Returns what tells this state from others.
+fn whole_state(target: &mut Client) -> String {
+    let row = target
+        .query_one(
+            "select sum(amount)::text, md5(string_agg(id || ' ' || amount, ',' order by id)) from payments",
+            &[],
+        )
+        .unwrap();
+    assert_eq!(row.get::<_, &str>(0), "20000.00", "a reader saw part of a transaction");
+    row.get(1)
 }
 
 #[test]

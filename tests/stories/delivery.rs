@@ -1,38 +1,14 @@
 //! Nothing is lost and nothing is applied twice, whoever dies and whatever NATS forgets.
 
-use crate::harness::{Demo, Replication, Service, assert_equal, count, wait_for};
+use crate::harness::{
+    Demo, Replication, Service, applied_tick, assert_equal, assert_nothing_applied_twice, audit_writes,
+    count, delivered, meanwhile, wait_for, wait_until_published,
+};
 use postgres::Client;
 use shared::broker::Incoming;
 use shared::wire::{Batch, events_subject};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, Instant};
-
-/// Counts every write to the target's tables, so that a second application cannot hide behind an
-/// upsert that changes nothing.
-pub(crate) fn audit_writes(target: &mut Client) {
-    target
-        .batch_execute(
-            "create table audit (at bigserial, relation text, operation text, id uuid, row_text text);
-             create function audit_write() returns trigger language plpgsql set search_path = public as $$
-             begin
-                 insert into audit (relation, operation, id, row_text)
-                 values (tg_table_name, tg_op, coalesce(new.id, old.id), new::text);
-                 return null;
-             end $$;
-             create trigger audit after insert or update or delete on users
-                 for each row execute function audit_write();
-             create trigger audit after insert or update or delete on payments
-                 for each row execute function audit_write();
-             alter table users enable always trigger audit;
-             alter table payments enable always trigger audit;",
-        )
-        .unwrap();
-}
-
-pub(crate) fn applied_tick(target: &mut Client) -> i64 {
-    let row = target.query_one("select coalesce(applied_tick, 0) from replication.position", &[]).unwrap();
-    row.get(0)
-}
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 fn audited(target: &mut Client) -> i64 {
     target.query_one("select count(*) from audit", &[]).unwrap().get(0)
@@ -41,13 +17,15 @@ fn audited(target: &mut Client) -> i64 {
 #[test]
 fn a_processor_that_is_slow_takes_no_more_messages_than_it_can_hold() {
     const MESSAGES: i32 = 1500;
+    /// Several pulls of 32.
+    const STORED: i64 = 150;
     let settings = [("BATCH_SIZE", "1"), ("BATCH_SIZE_MAX", "1")];
     let replication = Replication::start_with("slow_processor", &settings);
     replication
         .target()
         .batch_execute(
             "create function take_long() returns trigger language plpgsql as $$
-             begin perform pg_sleep(0.05); return new; end $$;
+             begin perform pg_sleep(0.03); return new; end $$;
              create trigger take_long before insert on replication.inbox_batch
                  for each row execute function take_long();
              alter table replication.inbox_batch enable always trigger take_long",
@@ -58,13 +36,12 @@ fn a_processor_that_is_slow_takes_no_more_messages_than_it_can_hold() {
     let nats = replication.nats_b();
     let mut target = replication.target();
     let mut most = 0;
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(10) {
+    wait_for("many messages are stored", || {
         let stored = count(&mut target, "select count(*) from replication.inbox_batch");
-        let delivered = replication.delivered(&nats).unwrap_or(0);
+        let delivered = delivered(&nats, replication.name());
         most = most.max(i64::try_from(delivered).unwrap() - stored);
-        std::thread::sleep(Duration::from_millis(100));
-    }
+        (stored >= STORED).then_some(())
+    });
     // One pull of 32 in the making, one taken over, and what lies between the stages.
     println!("{most} messages were under way");
     assert!((25..=125).contains(&most), "{most} messages were under way");
@@ -158,13 +135,6 @@ fn a_message_that_nats_acknowledged_and_lost_is_sent_again() {
     assert!(log.contains("the target reports a gap"), "{log}");
 }
 
-pub(crate) fn wait_until_published(source: &mut Client) {
-    wait_for("everything is acknowledged by the stream", || {
-        let left = source.query_one("select count(*) from outbox where processed = false", &[]).unwrap();
-        (left.get::<_, i64>(0) == 0).then_some(())
-    });
-}
-
 #[test]
 fn a_stream_deleted_behind_their_backs_is_made_again_and_nothing_is_missing() {
     let mut replication = Replication::start("stream_deleted");
@@ -196,19 +166,16 @@ fn killing_any_service_under_load_loses_nothing_and_doubles_nothing() {
     replication.wait_until_caught_up();
     let mut target = replication.target();
     audit_writes(&mut target);
-    let (writing, commits) = (AtomicBool::new(true), AtomicU32::new(0));
+    let commits = AtomicU32::new(0);
     // One client for each writer, so that the services can be borrowed mutably meanwhile.
-    let clients: Vec<Client> = (0..2).map(|_| replication.source()).collect();
-    std::thread::scope(|scope| {
-        for mut client in clients {
-            let (demo, writing, commits) = (&demo, &writing, &commits);
-            scope.spawn(move || {
-                while writing.load(Ordering::Acquire) {
-                    demo.move_money(&mut client);
-                    commits.fetch_add(1, Ordering::Relaxed);
-                }
-            });
+    let writers = [replication.source(), replication.source()].map(|mut client| {
+        let (demo, commits) = (&demo, &commits);
+        move || {
+            demo.move_money(&mut client);
+            commits.fetch_add(1, Ordering::Relaxed);
         }
+    });
+    meanwhile(writers, || {
         for round in 0..6 {
             // At work again since the last kill, in the middle of things.
             let so_far = applied_tick(&mut target);
@@ -218,7 +185,6 @@ fn killing_any_service_under_load_loses_nothing_and_doubles_nothing() {
             service.kill();
             service.start();
         }
-        writing.store(false, Ordering::Release);
     });
     replication.wait_until_caught_up();
     assert_equal(&replication);
@@ -227,29 +193,4 @@ fn killing_any_service_under_load_loses_nothing_and_doubles_nothing() {
 
     assert_nothing_applied_twice(&mut target);
     println!("{} transactions under 6 kills", commits.load(Ordering::Relaxed));
-}
-
-/// From what [`audit_writes`] has noted of [`Demo::move_money`]: each source transaction changed two rows,
-/// each of its own moment; one state applied twice would be audited twice.
-pub(crate) fn assert_nothing_applied_twice(target: &mut Client) {
-    let doubled: i64 = target
-        .query_one(
-            "select count(*) from (select from audit group by relation, id, row_text having count(*) > 1) twice",
-            &[],
-        )
-        .unwrap()
-        .get(0);
-    assert_eq!(doubled, 0, "a state was applied twice");
-    let backwards: i64 = target
-        .query_one(
-            "select count(*) from (
-                 select (row_text::payments).updated_at
-                        < lag((row_text::payments).updated_at) over (partition by id order by at) as back
-                 from audit where relation = 'payments') steps
-             where back",
-            &[],
-        )
-        .unwrap()
-        .get(0);
-    assert_eq!(backwards, 0, "a row went back in time");
 }

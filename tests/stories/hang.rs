@@ -151,6 +151,8 @@ fn a_nats_server_that_accepts_and_never_answers_is_left_for_the_next() {
 
 #[test]
 fn pulls_that_end_without_a_word_hold_up_nothing() {
+    /// A processor that took them for lost would give up its connection after three in a row.
+    const PULLS: usize = 8;
     let mut replication = Replication::prepare("lost_pulls", &[]);
     let nodes = replication.processor.proxy("NATS_URL");
     replication.processor.start();
@@ -158,17 +160,19 @@ fn pulls_that_end_without_a_word_hold_up_nothing() {
     add_user(&replication, "before");
     replication.wait_until_caught_up();
 
+    let nats = replication.nats_b();
+    let pulls = nats.subscribe(&format!("$JS.API.CONSUMER.MSG.NEXT.{}.*", replication.name())).unwrap();
     // nats-server 2.9 forgets at times to say that a pull has expired.
     for node in &nodes {
         node.withhold("NATS/1.0 408");
     }
-    let begun = Instant::now();
-    let mut added = 1;
-    while begun.elapsed() < Duration::from_secs(8) {
+    let (mut added, mut pulled) = (1, 0);
+    wait_for("many pulls are made while messages come", || {
         add_user(&replication, &format!("user {added}"));
         added += 1;
-        std::thread::sleep(Duration::from_millis(20));
-    }
+        pulled += pulls.try_iter().count();
+        (pulled >= PULLS).then_some(())
+    });
     replication.wait_until_caught_up();
     assert_eq!(assert_equal(&replication), (added, 0));
     let log = replication.processor.log();

@@ -1,7 +1,8 @@
 //! Who is who: a source that was promoted from a standby, a target that is none of ours, and one that is too old.
 
-use crate::delivery::applied_tick;
-use crate::harness::{Demo, PrivateServer, Replication, Service, assert_equal, count, wait_for};
+use crate::harness::{
+    Demo, PrivateServer, Replication, Service, applied_tick, assert_equal, count, wait_for,
+};
 use crossbeam_channel::Receiver;
 use postgres::Client;
 use shared::broker::Incoming;

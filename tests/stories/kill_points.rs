@@ -2,12 +2,12 @@
 //!
 //! The services are builds with the cargo feature `kill-points`; those that are released have nothing of it.
 
-use crate::delivery::{assert_nothing_applied_twice, audit_writes};
-use crate::harness::{Demo, Replication, Service, assert_equal};
+use crate::harness::{
+    Demo, Replication, Service, assert_equal, assert_nothing_applied_twice, audit_writes, meanwhile,
+};
 use shared::config::Environment;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 const SIGABRT: i32 = 6;
 /// More than the processor keeps in memory until a tick is complete.
@@ -42,20 +42,12 @@ fn dies_at(point: &str, which: Which) {
     let demo = Demo::add_users(&mut replication.source(), 10);
     replication.wait_until_caught_up();
     audit_writes(&mut replication.target());
-    let writing = AtomicBool::new(true);
-    let door = replication.source_door();
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut client = door.connect().unwrap();
-            while writing.load(Ordering::Acquire) {
-                demo.move_money(&mut client);
-            }
-        });
+    let mut client = replication.source();
+    meanwhile([|| demo.move_money(&mut client)], || {
         let service = which(&mut replication);
         service.kill_at(point);
         let ended = service.wait_for_end();
         service.start();
-        writing.store(false, Ordering::Release);
         assert_eq!(ended.signal(), Some(SIGABRT), "it ended otherwise than at {point}");
     });
     replication.wait_until_caught_up();

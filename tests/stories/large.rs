@@ -1,6 +1,6 @@
 //! Ticks that are too large to be kept in memory: applied as they arrive, or from the inbox.
 
-use crate::harness::{Replication, assert_equal, count, wait_for};
+use crate::harness::{Replication, assert_equal, count, wait_for, wait_until_blocked, wait_until_published};
 use postgres::Client;
 
 /// More than the processor keeps in memory until a tick is complete.
@@ -90,10 +90,7 @@ fn a_large_tick_that_the_target_cannot_take_is_held_as_a_whole() {
             target.execute("update replication.position set held_error = null", &[]).unwrap();
             replication.processor.start();
         }
-        let error: String = wait_for("the target says that it is held", || {
-            let row = target.query_opt("select held_error from replication.target_status", &[]).unwrap();
-            row.and_then(|row| row.get(0))
-        });
+        let error = wait_until_blocked(&mut target);
         assert!(error.contains("no_last"), "{error}");
         assert_eq!(count(&mut target, "select count(*) from users"), 0);
     }
@@ -109,7 +106,6 @@ fn a_large_tick_that_was_held_is_followed_by_all_that_waited() {
     let (mut source, mut target) = (replication.source(), replication.target());
     replication.processor.kill();
     target.batch_execute("alter table users add constraint no_bad check (name <> 'bad')").unwrap();
-    let unpublished = "select count(*) from outbox where not processed";
     for tick in [
         "insert into users (name, email) select 'U' || i, 'u' || i || '@x' from generate_series(1, 20000) i;
          insert into users (name, email) values ('bad', 'bad@x')",
@@ -117,7 +113,7 @@ fn a_large_tick_that_was_held_is_followed_by_all_that_waited() {
         "insert into users (name, email) select 'V' || i, 'v' || i || '@x' from generate_series(1, 20000) i",
     ] {
         source.batch_execute(tick).unwrap();
-        wait_for("it is published", || (count(&mut source, unpublished) == 0).then_some(()));
+        wait_until_published(&mut source);
     }
     replication.processor.start();
     wait_for("the target is held, and all is received", || {
@@ -216,14 +212,13 @@ fn a_large_tick_of_which_a_transaction_is_skipped_before_the_rest_has_arrived_is
     target.batch_execute("alter table users add constraint no_bad check (name <> 'bad')").unwrap();
     replication.processor.kill();
     source.batch_execute("insert into users (name, email) values ('bad', 'bad@x')").unwrap();
-    let unpublished = "select count(*) from outbox where not processed";
-    wait_for("it is published", || (count(&mut source, unpublished) == 0).then_some(()));
+    wait_until_published(&mut source);
     // What is written while there is no publisher is one tick.
     replication.publisher.kill();
     source.batch_execute("insert into users (name, email) values ('skipped', 'skipped@x')").unwrap();
     add_users(&mut source, LARGE);
     replication.publisher.start();
-    wait_for("it is published", || (count(&mut source, unpublished) == 0).then_some(()));
+    wait_until_published(&mut source);
     replication.processor.start();
     let txid = count(&mut source, "select xmin::text::bigint from users where name = 'skipped'");
     let held = format!("select count(*) from replication.hold_status where txid = {txid}");

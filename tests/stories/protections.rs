@@ -1,8 +1,10 @@
 //! What is there in case something else fails: each story turns red when one protection is taken out, which
 //! `./test-replication.sh --mutations` does.
 
-use crate::delivery::{assert_nothing_applied_twice, audit_writes, wait_until_published};
-use crate::harness::{Demo, PrivateServer, Replication, assert_equal, count, wait_for};
+use crate::harness::{
+    Demo, PrivateServer, Replication, assert_equal, assert_nothing_applied_twice, audit_writes, count,
+    messages, wait_for, wait_until_blocked, wait_until_published,
+};
 use shared::wire::{Batch, events_subject};
 use std::time::{Duration, Instant};
 
@@ -75,7 +77,8 @@ fn a_message_is_released_only_once_its_transaction_is_committed() {
     let replication = Replication::start("released_late");
     let (mut source, mut target, mut other) =
         (replication.source(), replication.target(), replication.target());
-    let messages = || messages_kept(&replication);
+    let nats = replication.nats_b();
+    let messages = || messages(&nats, replication.name());
     let mut lock = other.transaction().unwrap();
     lock.batch_execute("lock table users in access exclusive mode").unwrap();
     source.execute("insert into users (name, email) values ('N', '1@x')", &[]).unwrap();
@@ -93,36 +96,24 @@ fn a_message_is_released_only_once_its_transaction_is_committed() {
     wait_for("the message is released", || (messages() == 0).then_some(()));
 }
 
-/// How many messages the stream holds.
-fn messages_kept(replication: &Replication) -> u64 {
-    let nats = replication.nats_b();
-    let subject = format!("$JS.API.STREAM.INFO.{}", replication.name());
-    let answer = wait_for("the stream says what it has", || {
-        nats.request(&subject, Vec::new(), Duration::from_secs(1)).ok()
-    });
-    let answer: serde_json::Value = serde_json::from_slice(&answer.data).unwrap();
-    answer["state"]["messages"].as_u64().unwrap()
-}
-
 #[test]
 fn what_is_settled_while_the_target_is_held_is_released_and_not_set_aside_twice() {
     let mut replication = Replication::start("settled_in_hold");
     let (mut source, mut target) = (replication.source(), replication.target());
+    let nats = replication.nats_b();
     replication.processor.kill();
     target.batch_execute("alter table users rename to users_elsewhere").unwrap();
     source.execute("insert into users (name, email) values ('N', '1@x')", &[]).unwrap();
     wait_until_published(&mut source);
     for _ in 0..3 {
-        replication.nats_b().publish(&events_subject(replication.name()), None, b"garbage".to_vec()).unwrap();
+        nats.publish(&events_subject(replication.name()), None, b"garbage".to_vec()).unwrap();
     }
-    wait_for("all of it is in the stream", || (messages_kept(&replication) == 4).then_some(()));
+    wait_for("all of it is in the stream", || (messages(&nats, replication.name()) == 4).then_some(()));
     replication.processor.start();
-    wait_for("the target is held", || {
-        (count(&mut target, "select count(held_error) from replication.target_status") == 1).then_some(())
-    });
+    wait_until_blocked(&mut target);
     let begun = Instant::now();
     wait_for("the stream is empty", || {
-        let kept = messages_kept(&replication);
+        let kept = messages(&nats, replication.name());
         assert!(begun.elapsed() < Duration::from_secs(15), "the stream holds {kept} messages");
         (kept == 0).then_some(())
     });

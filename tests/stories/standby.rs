@@ -1,9 +1,10 @@
 //! Two of a kind: one works, the other stands by and takes over.
 
-use crate::delivery::{applied_tick, assert_nothing_applied_twice, audit_writes};
-use crate::harness::{Demo, Replication, Service, assert_equal, start_pooler, wait_for};
+use crate::harness::{
+    Demo, Replication, Service, applied_tick, assert_equal, assert_nothing_applied_twice, audit_writes,
+    meanwhile, start_pooler, wait_for,
+};
 use postgres::Client;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// A standby has taken over within this time.
@@ -131,13 +132,8 @@ fn leaders_that_were_stopped_and_wake_up_after_a_takeover_do_no_harm() {
     audit_marks(&mut source);
     let (publisher, processor) = (stand_by(&replication.publisher), stand_by(&replication.processor));
     let pairs = [[&replication.publisher, &publisher], [&replication.processor, &processor]];
-    let (writing, mut writer) = (AtomicBool::new(true), replication.source());
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while writing.load(Ordering::Acquire) {
-                demo.move_money(&mut writer);
-            }
-        });
+    let mut writer = replication.source();
+    meanwhile([|| demo.move_money(&mut writer)], || {
         // In turn, so that each is once the one that wakes up.
         for round in 0..2 {
             let stopped = pairs.map(|pair| pair[round]);
@@ -165,7 +161,6 @@ fn leaders_that_were_stopped_and_wake_up_after_a_takeover_do_no_harm() {
                 });
             }
         }
-        writing.store(false, Ordering::Release);
     });
     replication.wait_until_caught_up();
     assert_equal(&replication);

@@ -1,6 +1,8 @@
 //! Tables that change while they are replicated.
 
-use crate::harness::{Replication, assert_equal, assert_same, attach, count, make_in_both, wait_for};
+use crate::harness::{
+    Replication, assert_equal, assert_same, attach, count, make_in_both, wait_for, wait_until_blocked,
+};
 use postgres::IsolationLevel;
 
 #[test]
@@ -172,10 +174,7 @@ fn a_column_that_the_target_lacks_holds_it_until_it_is_added() {
              insert into users (name, email, phone) values ('N', 'n@x', '1')",
         )
         .unwrap();
-    let error: String = wait_for("the target says that it is held", || {
-        let row = target.query_opt("select held_error from replication.target_status", &[]).unwrap();
-        row.and_then(|row| row.get(0))
-    });
+    let error = wait_until_blocked(&mut target);
     assert!(error.contains("has no column \"phone\""), "{error}");
     assert_eq!(count(&mut target, "select count(*) from users"), 0);
     target.batch_execute("alter table users add column phone text").unwrap();

@@ -4,7 +4,7 @@ use super::load::{Told, WRITERS};
 use crate::harness::{Door, Replication, assert_equal, assert_same, count};
 use postgres::Client;
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// One state, in one statement and so in one snapshot: the sum of all money, how far each writer is, whether a
@@ -21,15 +21,15 @@ const STATE: &str = "
                    where (select count(*) from ledger l where l.writer = h.w and l.n > h.n - 50) <> least(h.n, 50))";
 const READ_PACE: Duration = Duration::from_millis(5);
 
-/// Reads state after state of the target while `writing`, and counts the distinct ones that it has seen.
-pub(super) fn watch(target: &Door, total: &str, writing: &AtomicBool, seen: &AtomicUsize) {
+/// The reader of the target: each call reads one state, and counts the distinct ones that it has seen.
+pub(super) fn watch<'a>(target: &'a Door, total: &'a str, seen: &'a AtomicUsize) -> impl FnMut() + Send + 'a {
     let mut states = HashSet::new();
     let mut client = None;
-    while writing.load(Ordering::Acquire) {
+    move || {
         std::thread::sleep(READ_PACE);
         let Some(reader) = client.as_mut() else {
             client = target.connect();
-            continue;
+            return;
         };
         let state = state(reader, total);
         if state.is_none() {

@@ -4,7 +4,7 @@
 use crate::harness::{Door, wait_for};
 use fastrand::Rng;
 use postgres::Client;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 pub(super) const WRITERS: usize = 4;
@@ -30,14 +30,14 @@ impl Told {
     }
 }
 
-/// Writes until `writing` ends.
-pub(super) fn write(source: &Door, writer: usize, told: &Told, writing: &AtomicBool) {
+/// One writer: each call makes one transaction.
+pub(super) fn write<'a>(source: &'a Door, writer: usize, told: &'a Told) -> impl FnMut() + Send + 'a {
     let connect = || wait_for("the source takes connections", || source.connect());
     let number = i32::try_from(writer).unwrap();
     let mut rng = Rng::with_seed(writer as u64);
     let mut client = connect();
     let mut n = 1;
-    while writing.load(Ordering::Acquire) {
+    move || {
         if transact(&mut client, number, n, &mut rng).is_ok() {
             told.0[writer - 1].store(n, Ordering::Release);
             n += 1;

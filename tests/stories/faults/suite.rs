@@ -5,10 +5,9 @@ use super::field::{ALL_NODES, Field};
 use super::judge::{judge, watch};
 use super::load::{LEDGER, Told, WRITERS, write};
 use super::report::Report;
-use crate::delivery::audit_writes;
-use crate::harness::{Demo, Proxy, Replication, attach, make_in_both, wait_for};
+use crate::harness::{Demo, Proxy, Replication, attach, audit_writes, make_in_both, meanwhile, wait_for};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// After each fault the reader must see so many states that it has not seen before: fewer prove too little.
@@ -58,6 +57,7 @@ impl Suite {
             report: Report::default(),
         }
     }
+
     pub(super) fn report(&self) -> &Report {
         &self.report
     }
@@ -65,24 +65,11 @@ impl Suite {
     /// Runs `body` while others write to the source and read the target.
     pub(super) fn under_load(&mut self, body: impl FnOnce(&mut Suite)) {
         let (source, target) = (self.replication.source_door(), self.replication.target_door());
-        let (told, writing, reading) = (self.told.clone(), Flag::up(), Flag::up());
-        let states = self.states.clone();
-        std::thread::scope(|scope| {
-            let reader = scope.spawn(|| watch(&target, TOTAL, &reading.0, &states));
-            // A panic of the body ends the others too.
-            let (writing_ends, reading_ends) = (Lowers(&writing), Lowers(&reading));
-            let (source, told, writing) = (&source, &told, &writing);
-            let writers: Vec<_> = (1..=WRITERS)
-                .map(|writer| scope.spawn(move || write(source, writer, told, &writing.0)))
-                .collect();
-            body(self);
-            drop(writing_ends);
-            for writer in writers {
-                writer.join().unwrap();
-            }
+        let (told, states) = (self.told.clone(), self.states.clone());
+        meanwhile([watch(&target, TOTAL, &states)], || {
+            let writers = (1..=WRITERS).map(|writer| write(&source, writer, &told));
+            meanwhile(writers, || body(self));
             self.replication.wait_until_caught_up();
-            drop(reading_ends);
-            reader.join().unwrap();
         });
         self.report.states = self.states.load(Ordering::Acquire);
     }
@@ -183,22 +170,5 @@ fn servers(fault: &Fault) -> &'static [&'static str] {
         At::Servers(servers) => servers,
         At::OneNode => std::slice::from_ref(&ALL_NODES[fault.node]),
         at => panic!("{at:?} is no server"),
-    }
-}
-
-struct Flag(AtomicBool);
-
-impl Flag {
-    fn up() -> Flag {
-        Flag(AtomicBool::new(true))
-    }
-}
-
-/// Lowers the flag when it goes.
-struct Lowers<'a>(&'a Flag);
-
-impl Drop for Lowers<'_> {
-    fn drop(&mut self) {
-        self.0.0.store(false, Ordering::Release);
     }
 }

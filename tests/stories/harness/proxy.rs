@@ -20,6 +20,8 @@ pub(crate) struct Proxy {
 #[derive(Default)]
 struct Link {
     holed: AtomicBool,
+    /// What the black hole holds up.
+    held_up: Mutex<Vec<u8>>,
     withheld: Mutex<Option<&'static str>>,
     ended: AtomicBool,
     /// Both sides of every connection.
@@ -53,6 +55,11 @@ impl Proxy {
         self.link.holed.store(true, Ordering::Release);
     }
 
+    /// Whether the black hole holds up something that contains this.
+    pub(crate) fn holds_up(&self, content: &str) -> bool {
+        contains(&self.link.held_up.lock().unwrap(), content)
+    }
+
     /// From now on no message of a NATS server passes that contains this.
     pub(crate) fn withhold(&self, content: &'static str) {
         *self.link.withheld.lock().unwrap() = Some(content);
@@ -61,6 +68,7 @@ impl Proxy {
     /// Everything passes again, also what a black hole held up.
     pub(crate) fn heal(&self) {
         *self.link.withheld.lock().unwrap() = None;
+        self.link.held_up.lock().unwrap().clear();
         self.link.holed.store(false, Ordering::Release);
     }
 }
@@ -105,6 +113,9 @@ impl Link {
         let _ = to.set_nodelay(true);
         let mut bytes = vec![0; 64 * 1024];
         while let Ok(read) = from.read(&mut bytes) {
+            if self.holed.load(Ordering::Acquire) {
+                self.held_up.lock().unwrap().extend(&bytes[..read]);
+            }
             self.wait_until_open();
             let mut passing = Cow::Borrowed(&bytes[..read]);
             let withheld = *self.withheld.lock().unwrap();
@@ -134,6 +145,10 @@ impl Link {
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
+}
+
+fn contains(bytes: &[u8], content: &str) -> bool {
+    bytes.windows(content.len()).any(|window| window == content.as_bytes())
 }
 
 /// Where a message with this content is, with its frame: `MSG <subject> <sid> <bytes>\r\n…\r\n`, or

@@ -1,6 +1,7 @@
 //! A PostgreSQL server of a test's own, by scripts/test-postgres.sh.
 
-use super::{Clock, Servers};
+use super::Clock;
+use super::servers::Servers;
 use postgres::{Client, NoTls};
 use std::path::PathBuf;
 use std::process::Command;

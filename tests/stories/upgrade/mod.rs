@@ -1,11 +1,10 @@
 //! Databases that an older version has made are taken over as they are.
 
-use crate::harness::{Demo, Replication, assert_equal, count, wait_for};
+use crate::harness::{Demo, Replication, assert_equal, count, jetstream, wait_until_published};
 use postgres::Client;
 use serde_json::json;
 use shared::schema::{DEMO_ATTACH, DEMO_TABLES, Side, migrate};
 use shared::wire::events_subject;
-use std::time::Duration;
 
 #[test]
 fn databases_of_the_first_version_go_on_with_their_data() {
@@ -48,11 +47,8 @@ fn a_stream_of_an_older_version_is_made_anew_and_loses_nothing() {
     let mut replication = Replication::prepare("old_stream", &[]);
     let nats = replication.nats_b();
     let (stream, subject) = (replication.name(), events_subject(replication.name()));
-    let call = |call: &str, request: &serde_json::Value| {
-        let (subject, request) = (format!("$JS.API.{call}"), request.to_string().into_bytes());
-        wait_for(call, || nats.request(&subject, request.clone(), Duration::from_secs(2)).ok())
-    };
-    call(
+    jetstream(
+        &nats,
         &format!("STREAM.CREATE.{stream}"),
         &json!({
             "name": stream, "subjects": [subject], "retention": "workqueue", "storage": "file", "num_replicas": 3
@@ -61,15 +57,15 @@ fn a_stream_of_an_older_version_is_made_anew_and_loses_nothing() {
     let durable = json!({
         "durable_name": "inbox-processor", "deliver_policy": "all", "ack_policy": "explicit"
     });
-    call(
+    jetstream(
+        &nats,
         &format!("CONSUMER.DURABLE.CREATE.{stream}.inbox-processor"),
         &json!({ "stream_name": stream, "config": durable }),
     );
     let mut source = replication.source();
     replication.publisher.start();
     let demo = Demo::add_users(&mut source, 3);
-    let unpublished = "select count(*) from outbox where not processed";
-    wait_for("the old stream holds it", || (count(&mut source, unpublished) == 0).then_some(()));
+    wait_until_published(&mut source);
     replication.processor.start();
     replication.wait_until_caught_up();
     demo.move_money(&mut source);

@@ -1,0 +1,58 @@
+//! Databases of a test, and connections to them.
+
+use super::wait_for;
+use postgres::{Client, NoTls};
+
+/// The number that a query gives.
+pub(crate) fn count(client: &mut Client, query: &str) -> i64 {
+    client.query_one(query, &[]).unwrap().get(0)
+}
+
+/// The last tick that this target has applied; 0 for none.
+pub(crate) fn applied_tick(target: &mut Client) -> i64 {
+    let row = target.query_one("select coalesce(applied_tick, 0) from replication.position", &[]).unwrap();
+    row.get(0)
+}
+
+/// A database of its own at one of the two servers.
+pub(super) fn create_database(maintenance_url: &str, name: &str) -> String {
+    let mut client = Client::connect(maintenance_url, NoTls).unwrap();
+    client.batch_execute(&format!("drop database if exists {name} with (force)")).unwrap();
+    client.batch_execute(&format!("create database {name}")).unwrap();
+    beside(maintenance_url, name)
+}
+
+/// The URL of another database at the same server.
+pub(super) fn beside(url: &str, name: &str) -> String {
+    let (server, _) = url.rsplit_once('/').unwrap();
+    format!("{server}/{name}")
+}
+
+/// The way to a database that may be away.
+pub(crate) struct Door(pub(super) String);
+
+impl Door {
+    /// A connection, if the database takes one.
+    pub(crate) fn connect(&self) -> Option<Client> {
+        Client::connect(&self.0, NoTls).ok()
+    }
+}
+
+pub(super) fn copy_database(maintenance_url: &str, url: &str, backup: &str) {
+    let (_, name) = url.rsplit_once('/').unwrap();
+    let mut client = Client::connect(maintenance_url, NoTls).unwrap();
+    client.batch_execute(&format!("drop database if exists {backup} with (force)")).unwrap();
+    client
+        .execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", &[&name])
+        .unwrap();
+    wait_for("nobody is connected to the database", || {
+        client.batch_execute(&format!("create database {backup} template {name}")).ok()
+    });
+}
+
+pub(super) fn restore_database(maintenance_url: &str, url: &str, backup: &str) {
+    let (_, name) = url.rsplit_once('/').unwrap();
+    let mut client = Client::connect(maintenance_url, NoTls).unwrap();
+    client.batch_execute(&format!("drop database {name} with (force)")).unwrap();
+    client.batch_execute(&format!("alter database {backup} rename to {name}")).unwrap();
+}

@@ -1,0 +1,52 @@
+//! Databases that are backed up, restored, replaced, or followed by somebody else.
+
+use super::databases::{Door, beside, copy_database, create_database, restore_database};
+use super::{PrivateServer, Replication, Service};
+use shared::schema::DEMO_TABLES;
+
+impl Replication {
+    /// A backup of the source (whose services must be stopped), as a database of this name.
+    pub(crate) fn copy_source(&self, backup: &str) {
+        copy_database(&self.servers.source, &self.source_url, backup);
+    }
+
+    /// A backup of the target (whose services must be stopped), as a database of this name.
+    pub(crate) fn copy_target(&self, backup: &str) {
+        copy_database(&self.servers.target, &self.target_url, backup);
+    }
+
+    /// Restores the source from a backup.
+    pub(crate) fn put_in_place_of_source(&self, backup: &str) {
+        restore_database(&self.servers.source, &self.source_url, backup);
+    }
+
+    /// Restores the target from a backup.
+    pub(crate) fn put_in_place_of_target(&self, backup: &str) {
+        restore_database(&self.servers.target, &self.target_url, backup);
+    }
+
+    /// The source is at another server from now on; the publisher finds it there from its next start on.
+    pub(crate) fn move_source(&mut self, server: &PrivateServer) {
+        self.source_url = beside(server.url(), &format!("{}_source", self.name));
+        self.publisher.set("DATABASE_URL", &self.source_url);
+    }
+
+    /// The target is another, empty database of this name; the processor finds it from its next start on.
+    pub(crate) fn move_target(&mut self, name: &str) {
+        self.target_url = create_database(&self.servers.target, name);
+        self.target().batch_execute(DEMO_TABLES).unwrap();
+        self.processor.set("DATABASE_URL", &self.target_url);
+    }
+
+    /// A processor of another database at the target's server, which shares the stream.
+    pub(crate) fn stray_processor(&self, database: &str) -> Service {
+        let mut stray = self.processor.twin();
+        stray.set("DATABASE_URL", &beside(&self.servers.target, database));
+        stray
+    }
+
+    /// The way to another database at the target's server.
+    pub(crate) fn other_target_door(&self, database: &str) -> Door {
+        Door(beside(&self.servers.target, database))
+    }
+}

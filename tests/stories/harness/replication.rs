@@ -1,0 +1,175 @@
+//! One replication of its own for each test: two databases, a stream, and the services as processes.
+
+use super::databases::{Door, create_database};
+use super::servers::Servers;
+use super::{PrivateServer, Service, count, wait_for};
+use postgres::{Client, NoTls};
+use shared::schema::{DEMO_ATTACH, DEMO_TABLES, Side, migrate};
+
+/// A source, a target, and what is between them.
+pub(crate) struct Replication {
+    pub(super) servers: Servers,
+    pub(super) name: String,
+    pub(super) source_url: String,
+    pub(super) target_url: String,
+    pub(crate) publisher: Service,
+    pub(crate) processor: Service,
+    /// Not started with the others.
+    pub(crate) generator: Service,
+    has_stream: bool,
+}
+
+impl Replication {
+    /// Both databases with the demo's tables, attached; both services running and healthy.
+    pub(crate) fn start(name: &str) -> Replication {
+        Replication::start_with(name, &[])
+    }
+
+    /// The same, with settings for both services.
+    pub(crate) fn start_with(name: &str, settings: &[(&str, &str)]) -> Replication {
+        let mut replication = Replication::prepare(name, settings);
+        replication.start_services();
+        replication
+    }
+
+    /// The same, with the source at a server of the test's own.
+    pub(crate) fn start_from(name: &str, source: &PrivateServer) -> Replication {
+        let mut replication = Replication::prepare_from(name, source.url(), &[]);
+        replication.start_services();
+        replication
+    }
+
+    /// Both services, until they are healthy.
+    pub(crate) fn start_services(&mut self) {
+        self.processor.start();
+        self.publisher.start();
+        self.processor.wait_until_healthy();
+        self.publisher.wait_until_healthy();
+    }
+
+    /// Both databases with the demo's tables, attached; no service running yet.
+    pub(crate) fn prepare(name: &str, settings: &[(&str, &str)]) -> Replication {
+        Replication::prepare_from(name, &Servers::from_env().source, settings)
+    }
+
+    /// The same, with the source at the server of this maintenance database.
+    pub(crate) fn prepare_from(name: &str, source: &str, settings: &[(&str, &str)]) -> Replication {
+        Replication::prepare_between(name, source, &Servers::from_env().target, settings)
+    }
+
+    /// The same, with the target at a server of the test's own.
+    pub(crate) fn prepare_to(name: &str, target: &PrivateServer) -> Replication {
+        Replication::prepare_between(name, &Servers::from_env().source, target.url(), &[])
+    }
+
+    /// The same, between the servers of these maintenance databases.
+    pub(crate) fn prepare_between(
+        name: &str,
+        source: &str,
+        target: &str,
+        settings: &[(&str, &str)],
+    ) -> Replication {
+        let servers = Servers::from_env();
+        let source_url = create_database(source, &format!("{name}_source"));
+        let target_url = create_database(target, &format!("{name}_target"));
+        let mut source = Client::connect(&source_url, NoTls).unwrap();
+        migrate(&mut source, Side::Source).unwrap();
+        source.batch_execute(DEMO_TABLES).unwrap();
+        source.batch_execute(DEMO_ATTACH).unwrap();
+        Client::connect(&target_url, NoTls).unwrap().batch_execute(DEMO_TABLES).unwrap();
+        let service = |binary: &str, database: &str, nats: &str| {
+            let settings = [
+                ("DATABASE_URL", database),
+                ("NATS_URL", nats),
+                ("NATS_USER", &servers.user),
+                ("NATS_PASSWORD", &servers.password),
+                ("NATS_SUBJECT_PREFIX", name),
+                ("NATS_STREAM", name),
+            ];
+            let own = [("NATS_STREAM_MAX_BYTES", "268435456"), ("RUST_LOG", "info")];
+            Service::new(&servers.binaries, binary, &servers.logs.join(name))
+                .with(settings.iter().chain(&own))
+        };
+        let generator = service("data-generator", &source_url, "").with(settings.iter());
+        let publisher = service("outbox-publisher", &source_url, &servers.nats_a).with(settings.iter());
+        let processor = service("inbox-processor", &target_url, &servers.nats_b).with(settings.iter());
+        let replication = Replication {
+            name: name.to_owned(),
+            source_url,
+            target_url,
+            publisher,
+            processor,
+            generator,
+            servers,
+            has_stream: true,
+        };
+        // A test that failed on servers that were kept has left its own.
+        replication.delete_stream();
+        replication
+    }
+
+    /// Has the services log in as these roles, whose password is `password`.
+    pub(crate) fn use_role(&mut self, publisher: &str, processor: &str) {
+        let as_role = |url: &str, role: &str| {
+            let (_, server) = url.rsplit_once('@').unwrap();
+            format!("postgres://{role}:password@{server}")
+        };
+        self.publisher.set("DATABASE_URL", &as_role(&self.source_url, publisher));
+        self.processor.set("DATABASE_URL", &as_role(&self.target_url, processor));
+    }
+
+    /// Brings the target's schema up to date, as its owner does with `inbox-processor migrate`.
+    pub(crate) fn migrate_target(&self) {
+        self.processor.migrate(&self.target_url);
+    }
+
+    pub(crate) fn source(&self) -> Client {
+        Client::connect(&self.source_url, NoTls).unwrap()
+    }
+
+    pub(crate) fn target(&self) -> Client {
+        Client::connect(&self.target_url, NoTls).unwrap()
+    }
+
+    /// The way to the source, for those who write while the services are being hurt.
+    pub(crate) fn source_door(&self) -> Door {
+        Door(self.source_url.clone())
+    }
+
+    /// The way to the target.
+    pub(crate) fn target_door(&self) -> Door {
+        Door(self.target_url.clone())
+    }
+
+    /// Subject and stream names begin with it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Says that no processor ever ran, and so no stream is there to be deleted at the end.
+    pub(crate) fn without_stream(mut self) {
+        self.has_stream = false;
+    }
+
+    /// Waits until everything that is committed in the source by now is committed in the target,
+    /// and the source knows.
+    pub(crate) fn wait_until_caught_up(&self) {
+        let mut source = self.source();
+        wait_for("nothing unconfirmed in the outbox", || {
+            (count(&mut source, "select count(*) from outbox where not confirmed") == 0).then_some(())
+        });
+        let unprocessed = count(&mut self.target(), "select count(*) from inbox where not processed");
+        assert_eq!(unprocessed, 0, "events are left unprocessed in the inbox");
+    }
+}
+
+impl Drop for Replication {
+    fn drop(&mut self) {
+        self.generator.kill();
+        self.publisher.kill();
+        self.processor.kill();
+        if self.has_stream && !std::thread::panicking() {
+            self.delete_stream();
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The servers that `test-replication.sh` starts for the stories.
+
+use shared::config::Environment;
+use std::path::PathBuf;
+
+/// What `test-replication.sh` says about its servers.
+pub(super) struct Servers {
+    pub(super) source: String,
+    pub(super) target: String,
+    pub(super) nats_a: String,
+    pub(super) nats_b: String,
+    pub(super) user: String,
+    pub(super) password: String,
+    pub(super) binaries: PathBuf,
+    pub(super) logs: PathBuf,
+}
+
+impl Servers {
+    pub(super) fn from_env() -> Servers {
+        let environment = Environment::read();
+        let get = |name: &str| {
+            environment
+                .optional(name)
+                .unwrap_or_else(|| panic!("{name} is not set: run these tests with ./test-replication.sh"))
+                .to_owned()
+        };
+        let logs = PathBuf::from(get("TEST_RUN_DIR")).join("log/stories");
+        std::fs::create_dir_all(&logs).unwrap();
+        Servers {
+            source: get("TEST_SOURCE_URL"),
+            target: get("TEST_TARGET_URL"),
+            nats_a: get("TEST_NATS_A"),
+            nats_b: get("TEST_NATS_B"),
+            user: get("TEST_NATS_USER"),
+            password: get("TEST_NATS_PASSWORD"),
+            binaries: PathBuf::from(get("TEST_BIN_DIR")),
+            logs,
+        }
+    }
+}
