@@ -22,11 +22,12 @@ pub(crate) fn run(
     uplink: &Uplink,
 ) -> Result<()> {
     let (keep, keep_ticks) = (retention.inbox.as_secs_f64(), retention.outbox.as_secs_f64());
-    pruning::run(context, database, retention.inbox.min(retention.outbox), |client| {
+    pruning::run(context, retention.inbox.min(retention.outbox), || {
         if !uplink.is_leading() {
             return Ok(0);
         }
-        let row = client
+        let row = database
+            .connection()?
             .query_one(
                 "select replication.prune_inbox(make_interval(secs => $1), make_interval(secs => $2), $3)",
                 &[&keep, &keep_ticks, &ROWS_PER_STATEMENT],

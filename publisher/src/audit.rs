@@ -1,10 +1,9 @@
 //! Looks once a minute whether every attached table is still captured in full. What silently escapes
 //! capture is worse than an error.
 
+use crate::leadership::Leadership;
 use crate::outbox;
-use crate::state::State;
 use anyhow::Result;
-use shared::database::Database;
 use shared::retry::Complaint;
 use shared::supervisor::ThreadContext;
 use std::time::Duration;
@@ -12,15 +11,11 @@ use std::time::Duration;
 const AUDIT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Audits until a stop is requested.
-pub(crate) fn run(context: &ThreadContext, database: &Database, state: &State) -> Result<()> {
+pub(crate) fn run(context: &ThreadContext, leadership: &Leadership) -> Result<()> {
     let mut complaint = Complaint::default();
-    context.keep_trying("audit the capture", || {
-        context.healthy();
-        if !state.wait_to_lead(context.stop()) {
-            return Ok(());
-        }
-        while !context.stop().requested() && state.is_leading() {
-            let problems = outbox::capture_problems(&mut *database.connection()?)?;
+    leadership.in_each_term(context, "audit the capture", |term| {
+        while term.continues(context.stop()) {
+            let problems = outbox::capture_problems(&mut *term.connection()?)?;
             if problems.is_empty() {
                 context.healthy();
             } else {
@@ -30,7 +25,7 @@ pub(crate) fn run(context: &ThreadContext, database: &Database, state: &State) -
                     log::error!("the capture has a hole: {text}");
                 }
             }
-            context.stop().wait(AUDIT_INTERVAL);
+            term.wait(context.stop(), AUDIT_INTERVAL);
         }
         Ok(())
     })

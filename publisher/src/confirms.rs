@@ -2,14 +2,13 @@
 //! cursor back when something that was acknowledged never arrived.
 
 use crate::cursor::Place;
+use crate::leadership::{Leadership, Term};
 use crate::outbox;
 use crate::speakers::Speakers;
-use crate::state::State;
 use crate::strangers::Strangers;
 use anyhow::{Context, Result, anyhow};
-use crossbeam_channel::RecvTimeoutError;
 use shared::broker::{Broker, Connection, Incoming};
-use shared::database::{Database, Pooled};
+use shared::database::Pooled;
 use shared::fault::{Fault, fault_of};
 use shared::retry::Complaint;
 use shared::supervisor::ThreadContext;
@@ -30,31 +29,22 @@ pub(crate) struct Confirms {
     broker: Broker,
     subject: String,
     refusal_subject: String,
-    database: Database,
-    state: Arc<State>,
+    leadership: Arc<Leadership>,
 }
 
 impl Confirms {
-    pub(crate) fn new(
-        broker: Broker,
-        subject_prefix: &str,
-        database: Database,
-        state: Arc<State>,
-    ) -> Confirms {
+    pub(crate) fn new(broker: Broker, subject_prefix: &str, leadership: Arc<Leadership>) -> Confirms {
         let (subject, refusal_subject) = (confirm_subject(subject_prefix), refusal_subject(subject_prefix));
-        Confirms { broker, subject, refusal_subject, database, state }
+        Confirms { broker, subject, refusal_subject, leadership }
     }
 
     pub(crate) fn run(mut self, context: &ThreadContext) -> Result<()> {
-        context.keep_trying("listen to confirms", || self.session(context))
+        let leadership = self.leadership.clone();
+        leadership.in_each_term(context, "listen to confirms", |term| self.session(term, context))
     }
 
-    fn session(&mut self, context: &ThreadContext) -> Result<()> {
-        context.healthy();
-        if !self.state.wait_to_lead(context.stop()) {
-            return Ok(());
-        }
-        let mut client = self.database.connection()?;
+    fn session(&mut self, term: &Term, context: &ThreadContext) -> Result<()> {
+        let mut client = term.connection()?;
         let source = outbox::source_id(&mut client)?;
         let connection = self.broker.connect()?;
         let messages = connection.subscribe(&self.subject)?;
@@ -63,7 +53,7 @@ impl Confirms {
             timeline: outbox::wal_timeline(&mut client)?,
             client,
             source,
-            state: &self.state,
+            term,
             target: None,
             heard_at: Instant::now(),
             speakers: Speakers::default(),
@@ -73,15 +63,18 @@ impl Confirms {
             resends: Resends::default(),
             complaint: Complaint::default(),
         };
-        while !context.stop().requested() && self.state.is_leading() {
+        while term.continues(context.stop()) {
             match listener.trouble(Instant::now()) {
                 None => context.healthy(),
                 Some(trouble) => context.unhealthy(&trouble),
             }
-            match messages.recv_timeout(CHECK_INTERVAL) {
-                Ok(message) => self.hear(&mut listener, &message, &connection)?,
-                Err(RecvTimeoutError::Timeout) => connection.check()?,
-                Err(RecvTimeoutError::Disconnected) => return Err(anyhow!("the connection is gone")),
+            crossbeam_channel::select! {
+                recv(context.stop().receiver()) -> _ => {}
+                recv(term.ended()) -> _ => {}
+                recv(messages) -> message => {
+                    self.hear(&mut listener, &message.context("the connection is gone")?, &connection)?;
+                }
+                default(CHECK_INTERVAL) => connection.check()?,
             }
         }
         Ok(())
@@ -90,7 +83,8 @@ impl Confirms {
     /// Where there is no going on with our target, it is told so before this process ends.
     fn hear(&self, listener: &mut Listener<'_>, message: &Incoming, connection: &Connection) -> Result<()> {
         let Err(error) = listener.hear(message) else { return Ok(()) };
-        let target = listener.target.as_ref().filter(|_| fault_of(&error) == Fault::Fatal);
+        let is_final = fault_of(&error) == Fault::Fatal && !listener.term.is_over();
+        let target = listener.target.as_ref().filter(|_| is_final);
         if let Some(target) = target {
             let refusal = Refusal {
                 format: FORMAT,
@@ -115,7 +109,7 @@ struct Listener<'a> {
     source: String,
     /// That the server of `client` writes.
     timeline: i64,
-    state: &'a State,
+    term: &'a Term,
     /// The one target whose confirms count, once known.
     target: Option<String>,
     /// When it was heard last.
@@ -161,17 +155,17 @@ impl Listener<'_> {
         self.check_retention(&confirm)?;
         self.check_history(&confirm)?;
         // Nothing, where the target was set back to before the first tick.
-        self.state.confirm(confirm.applied.map_or(0, |applied| applied.number));
+        self.term.confirm(confirm.applied.map_or(0, |applied| applied.number));
         if confirm.applied.is_some() {
             shared::kill_point::reached("confirmed");
         }
         if confirm.idle {
             self.note_match(&confirm)?;
         }
-        if let Some(place) = self.resends.wanted(&confirm, self.state.cursor.acknowledged()) {
+        if let Some(place) = self.resends.wanted(&confirm, self.term.cursor().acknowledged()) {
             let reason = if confirm.gap { "reports a gap" } else { "has nothing more to receive" };
             log::warn!("the target {reason} although more was published: resending from {place}");
-            self.state.cursor.turn_to(place);
+            self.term.cursor().turn_to(place);
         }
         Ok(())
     }
@@ -219,9 +213,9 @@ impl Listener<'_> {
     /// The target is in this history, and nothing of another one is on its way to it: what was published before
     /// a change of the timeline has arrived. So ticks of this timeline may be published.
     fn note_match(&mut self, confirm: &Confirm) -> Result<()> {
-        let (before, timeline) = (self.state.matched_timeline(), self.timeline);
+        let (before, timeline) = (self.term.matched_timeline(), self.timeline);
         if before == timeline
-            || !outbox::store_matched_timeline(&mut self.client, self.state.term(), timeline)?
+            || !outbox::store_matched_timeline(&mut self.client, self.term.number(), timeline)?
         {
             return Ok(());
         }
@@ -229,7 +223,7 @@ impl Listener<'_> {
             "the target has {} of this history: going on from timeline {before} to {timeline}",
             confirm.received.map_or_else(|| "nothing".to_owned(), |received| received.to_string())
         );
-        self.state.match_timeline(timeline);
+        self.term.match_timeline(timeline);
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 use parking_lot::Mutex;
 use shared::wire::Position;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The event after `ordinal` of `tick`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,8 +36,18 @@ impl fmt::Display for Place {
     }
 }
 
-/// A number that changes whenever the cursor is turned back.
+/// A number that changes whenever the cursor is turned back. No two cursors share one, so that the work of an
+/// earlier term is told apart, too.
 pub(crate) type Epoch = u64;
+
+/// That of no cursor.
+pub(crate) const NO_EPOCH: Epoch = 0;
+
+static EPOCHS: AtomicU64 = AtomicU64::new(NO_EPOCH);
+
+fn new_epoch() -> Epoch {
+    EPOCHS.fetch_add(1, Ordering::Relaxed) + 1
+}
 
 /// The shared cursor: the reader moves it on, others turn it back.
 pub(crate) struct Cursor(Mutex<Inner>);
@@ -51,9 +62,9 @@ struct Inner {
 }
 
 impl Cursor {
-    pub(crate) fn new() -> Cursor {
-        let start = Place::start_of(1);
-        Cursor(Mutex::new(Inner { epoch: 0, next: start, acknowledged: start }))
+    /// At `start`; everything before it is acknowledged.
+    pub(crate) fn new(start: Place) -> Cursor {
+        Cursor(Mutex::new(Inner { epoch: new_epoch(), next: start, acknowledged: start }))
     }
 
     /// The next event to read, and the epoch to which it belongs.
@@ -73,13 +84,14 @@ impl Cursor {
     /// Sends everything from `place` on (again), whatever was acknowledged.
     pub(crate) fn turn_to(&self, place: Place) {
         let mut inner = self.0.lock();
-        *inner = Inner { epoch: inner.epoch + 1, next: place, acknowledged: place };
+        *inner = Inner { epoch: new_epoch(), next: place, acknowledged: place };
     }
 
-    /// Sends everything again that is not acknowledged.
-    pub(crate) fn turn_to_acknowledged(&self) {
+    /// Sends everything again that is not acknowledged; returns the epoch that begins with it.
+    pub(crate) fn turn_to_acknowledged(&self) -> Epoch {
         let mut inner = self.0.lock();
-        *inner = Inner { epoch: inner.epoch + 1, next: inner.acknowledged, acknowledged: inner.acknowledged };
+        *inner = Inner { epoch: new_epoch(), next: inner.acknowledged, ..*inner };
+        inner.epoch
     }
 
     /// Moves on to `place`, unless the cursor was turned since `epoch`.
@@ -110,7 +122,7 @@ mod tests {
 
     #[test]
     fn work_of_an_older_epoch_cannot_move_a_cursor_that_was_turned_back() {
-        let cursor = Cursor::new();
+        let cursor = Cursor::new(Place::start_of(1));
         let (epoch, _) = cursor.next();
         cursor.turn_to(Place::start_of(3));
         cursor.advance(epoch, Place::start_of(9));
@@ -121,12 +133,13 @@ mod tests {
 
     #[test]
     fn what_is_not_acknowledged_is_sent_again() {
-        let cursor = Cursor::new();
+        let cursor = Cursor::new(Place::start_of(1));
         let (epoch, _) = cursor.next();
         cursor.advance(epoch, Place::start_of(9));
         assert!(cursor.acknowledge(epoch, Place::start_of(4)));
-        cursor.turn_to_acknowledged();
-        assert_eq!(cursor.next(), (epoch + 1, Place::start_of(4)));
+        let turned = cursor.turn_to_acknowledged();
+        assert_ne!(turned, epoch);
+        assert_eq!(cursor.next(), (turned, Place::start_of(4)));
     }
 
     #[test]

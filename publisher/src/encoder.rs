@@ -2,15 +2,17 @@
 //! event that alone does not fit is an error that names its row.
 
 use crate::cursor::{Epoch, Place};
+use crate::leadership::Term;
 use crate::reader::Cut;
-use crate::state::State;
 use anyhow::{Context, Result, bail};
 use crossbeam_channel::{Receiver, Sender};
 use shared::supervisor::ThreadContext;
 use shared::wire::Batch;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A batch, encoded: usually one message.
 pub(crate) struct Encoded {
+    pub(crate) term: Term,
     pub(crate) epoch: Epoch,
     pub(crate) number: u64,
     /// The messages, or why one of them cannot be.
@@ -23,16 +25,34 @@ pub(crate) struct Message {
     pub(crate) payload: Vec<u8>,
 }
 
+/// Bytes that the NATS server takes in one message. Written by the publishing step when it connects.
+pub(crate) struct MaxPayload(AtomicUsize);
+
+impl MaxPayload {
+    /// The smallest that servers are commonly run with; holds until one has told its own.
+    pub(crate) fn unknown() -> MaxPayload {
+        MaxPayload(AtomicUsize::new(1024 * 1024))
+    }
+
+    pub(crate) fn set(&self, bytes: usize) {
+        self.0.store(bytes, Ordering::Release);
+    }
+
+    fn get(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 /// Encodes until a stop is requested.
 pub(crate) fn run(
     context: &ThreadContext,
     input: &Receiver<Cut>,
     output: &Sender<Encoded>,
-    state: &State,
+    max_payload: &MaxPayload,
 ) -> Result<()> {
     context.healthy();
     loop {
-        let Cut { epoch, number, batch } = crossbeam_channel::select! {
+        let Cut { term, epoch, number, batch } = crossbeam_channel::select! {
             recv(context.stop().receiver()) -> _ => return Ok(()),
             recv(input) -> cut => match cut {
                 Ok(cut) => cut,
@@ -40,10 +60,10 @@ pub(crate) fn run(
             },
         };
         let mut messages = Vec::with_capacity(1);
-        let messages = encode(batch, state.max_payload(), &mut messages).map(|()| messages);
+        let messages = encode(batch, max_payload.get(), &mut messages).map(|()| messages);
         crossbeam_channel::select! {
             recv(context.stop().receiver()) -> _ => return Ok(()),
-            send(output, Encoded { epoch, number, messages }) -> sent => if sent.is_err() { return Ok(()) },
+            send(output, Encoded { term, epoch, number, messages }) -> sent => if sent.is_err() { return Ok(()) },
         }
     }
 }

@@ -14,24 +14,26 @@ mod audit;
 mod confirms;
 mod cursor;
 mod encoder;
+mod leadership;
 mod marks;
 mod outbox;
+mod pacing;
 mod pruner;
 mod publishing;
 mod reader;
 mod settings;
 mod speakers;
-mod state;
 mod strangers;
 mod ticker;
 
 use anyhow::Result;
 use crossbeam_channel::bounded;
+use encoder::MaxPayload;
+use leadership::Leadership;
 use settings::Settings;
 use shared::config::Environment;
 use shared::schema::Side;
 use shared::supervisor::{Supervisor, run_service};
-use state::State;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -54,33 +56,35 @@ fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
     let (cut, to_encode) = bounded(BATCHES_IN_FLIGHT);
     let (encoded, to_publish) = bounded(BATCHES_IN_FLIGHT);
     let (wake_marks, marks_wanted) = bounded(1);
-    let state = Arc::new(State::new(wake_marks));
+    let leadership = Arc::new(Leadership::new(database.clone(), wake_marks));
+    let max_payload = Arc::new(MaxPayload::unknown());
 
-    let ticker = ticker::Ticker::new(database.clone(), poll_interval, state.clone(), new_tick);
+    let ticker = ticker::Ticker::new(database, poll_interval, leadership.clone(), new_tick);
     supervisor.spawn("ticker", move |context| ticker.run(context))?;
 
-    let reader = reader::Reader::new(database.clone(), batch_sizes, state.clone(), new_ticks, cut);
+    let reader = reader::Reader::new(batch_sizes, leadership.clone(), new_ticks, cut);
     supervisor.spawn("reader", move |context| reader.run(context))?;
 
     for number in 1..=ENCODERS {
-        let (input, output, state) = (to_encode.clone(), encoded.clone(), state.clone());
+        let (input, output, max_payload) = (to_encode.clone(), encoded.clone(), max_payload.clone());
         supervisor.spawn(&format!("encoder-{number}"), move |context| {
-            encoder::run(context, &input, &output, &state)
+            encoder::run(context, &input, &output, &max_payload)
         })?;
     }
 
     let subject = shared::wire::events_subject(&subject_prefix);
-    let publishing = publishing::Publishing::new(broker.clone(), subject, state.clone(), to_publish);
+    let publishing =
+        publishing::Publishing::new(broker.clone(), subject, leadership.clone(), max_payload, to_publish);
     supervisor.spawn("publishing", move |context| publishing.run(context))?;
 
-    let confirms = confirms::Confirms::new(broker, &subject_prefix, database.clone(), state.clone());
+    let confirms = confirms::Confirms::new(broker, &subject_prefix, leadership.clone());
     supervisor.spawn("confirms", move |context| confirms.run(context))?;
 
-    let (audited, leading) = (database.clone(), state.clone());
-    supervisor.spawn("audit", move |context| audit::run(context, &audited, &leading))?;
+    let audited = leadership.clone();
+    supervisor.spawn("audit", move |context| audit::run(context, &audited))?;
 
-    let (pruned, leading) = (database.clone(), state.clone());
-    supervisor.spawn("pruner", move |context| pruner::run(context, &pruned, outbox_retention, &leading))?;
+    let pruned = leadership.clone();
+    supervisor.spawn("pruner", move |context| pruner::run(context, outbox_retention, &pruned))?;
 
-    supervisor.spawn("marks", move |context| marks::run(context, &database, &state, &marks_wanted))
+    supervisor.spawn("marks", move |context| marks::run(context, &leadership, &marks_wanted))
 }

@@ -1,11 +1,10 @@
 //! Keeps in the source's database how far the events are published and confirmed, for the next
 //! publisher and for people. Lazily: the marks may lag, and losing one costs a resend.
 
+use crate::leadership::Leadership;
 use crate::outbox;
-use crate::state::State;
 use anyhow::Result;
 use crossbeam_channel::Receiver;
-use shared::database::Database;
 use shared::supervisor::ThreadContext;
 use std::time::Duration;
 
@@ -13,21 +12,15 @@ use std::time::Duration;
 const WRITE_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Writes the marks whenever they moved, until a stop is requested.
-pub(crate) fn run(
-    context: &ThreadContext,
-    database: &Database,
-    state: &State,
-    wanted: &Receiver<()>,
-) -> Result<()> {
+pub(crate) fn run(context: &ThreadContext, leadership: &Leadership, wanted: &Receiver<()>) -> Result<()> {
     context.keep_trying("store the marks", || {
         context.healthy();
         loop {
             // First of all what an earlier try may have failed to store.
-            if state.is_leading() {
-                // The term before the marks: those of a later term are never stored as an earlier one's.
-                let term = state.term();
-                if !outbox::write_marks(&mut *database.connection()?, term, state.marks())? {
-                    log::debug!("another publisher leads: the marks of term {term} are not stored");
+            if let Some(term) = leadership.current() {
+                let number = term.number();
+                if !outbox::write_marks(&mut *term.connection()?, number, term.marks())? {
+                    log::debug!("another publisher leads: the marks of term {number} are not stored");
                 }
                 shared::kill_point::reached("marks_stored");
                 context.healthy();

@@ -1,7 +1,7 @@
 //! All SQL on the outbox, its ticks and its marks.
 
 use crate::cursor::Place;
-use crate::state::Marks;
+use crate::leadership::Marks;
 use anyhow::{Context, Result, bail};
 use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::{FromSql, ToSql, Type};
@@ -51,9 +51,9 @@ pub(crate) fn want_wake(client: &mut Client, wanted: bool) -> Result<()> {
     Ok(())
 }
 
-/// What a publisher begins with.
+/// What a publisher finds at the beginning of its term.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Term {
+pub(crate) struct TermStart {
     pub(crate) number: i64,
     /// As the last publisher left them.
     pub(crate) marks: Marks,
@@ -65,7 +65,7 @@ pub(crate) struct Term {
 }
 
 /// Begins a term as the publisher. Only the holder of the publisher's lock may.
-pub(crate) fn begin_term(client: &mut Client) -> Result<Term> {
+pub(crate) fn begin_term(client: &mut Client) -> Result<TermStart> {
     let row = client
         .query_one(
             "update replication.progress
@@ -74,7 +74,7 @@ pub(crate) fn begin_term(client: &mut Client) -> Result<Term> {
             &[],
         )
         .context("begin a term")?;
-    Ok(Term {
+    Ok(TermStart {
         number: row.get(0),
         marks: Marks { published_tick: row.get(1), confirmed_tick: row.get(2) },
         matched_timeline: row.get(3),

@@ -4,9 +4,9 @@
 //! After any failure nothing in flight is believed: the session ends, and the next one begins
 //! behind the last acknowledged batch. What arrives twice by that, the target drops.
 
-use crate::cursor::{Epoch, Place};
-use crate::encoder::{Encoded, Message};
-use crate::state::State;
+use crate::cursor::{Epoch, NO_EPOCH, Place};
+use crate::encoder::{Encoded, MaxPayload, Message};
+use crate::leadership::{Leadership, Term};
 use anyhow::{Context, Result, bail};
 use crossbeam_channel::{Receiver, never};
 use shared::broker::jetstream::stored_sequence;
@@ -27,7 +27,8 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 pub(crate) struct Publishing {
     broker: Broker,
     subject: String,
-    state: Arc<State>,
+    leadership: Arc<Leadership>,
+    max_payload: Arc<MaxPayload>,
     input: Receiver<Encoded>,
     /// Nothing was acknowledged since something was sent: connecting again does not cure that.
     unanswered: bool,
@@ -37,10 +38,11 @@ impl Publishing {
     pub(crate) fn new(
         broker: Broker,
         subject: String,
-        state: Arc<State>,
+        leadership: Arc<Leadership>,
+        max_payload: Arc<MaxPayload>,
         input: Receiver<Encoded>,
     ) -> Publishing {
-        Publishing { broker, subject, state, input, unanswered: false }
+        Publishing { broker, subject, leadership, max_payload, input, unanswered: false }
     }
 
     pub(crate) fn run(mut self, context: &ThreadContext) -> Result<()> {
@@ -48,62 +50,78 @@ impl Publishing {
     }
 
     fn session(&mut self, context: &ThreadContext) -> Result<()> {
-        let connection = self.broker.connect()?;
-        self.state.set_max_payload(connection.max_payload());
-        let inbox = Connection::new_inbox();
-        let acks = connection.subscribe(&format!("{inbox}.*"))?;
-        self.state.cursor.turn_to_acknowledged();
-        let mut window = Window::new(self.state.cursor.epoch());
+        let mut line = Line::open(&mut self.broker, self.leadership.current())?;
+        self.max_payload.set(line.connection.max_payload());
         if !self.unanswered {
             context.healthy();
         }
         let closed = never();
         loop {
-            let input = if window.has_room() { &self.input } else { &closed };
+            let input = if line.window.has_room() { &self.input } else { &closed };
             crossbeam_channel::select! {
                 recv(context.stop().receiver()) -> _ => return Ok(()),
-                recv(acks) -> ack => {
-                    self.acknowledged(&mut window, &ack.context("the connection is gone")?)?;
+                recv(line.acks) -> ack => {
+                    line.acknowledged(&ack.context("the connection is gone")?)?;
                     self.unanswered = false;
                     context.healthy();
                 }
                 recv(input) -> encoded => {
                     let Ok(encoded) = encoded else { return Ok(()) };
                     self.unanswered = true;
-                    self.publish(&connection, &inbox, &mut window, encoded)?;
+                    line.publish(&self.subject, encoded)?;
                 }
                 default(CHECK_INTERVAL) => {}
             }
-            connection.check()?;
-            window.check_deadline()?;
+            line.connection.check()?;
+            line.window.check_deadline()?;
         }
     }
+}
 
-    fn publish(
-        &self,
-        connection: &Connection,
-        inbox: &str,
-        window: &mut Window,
-        encoded: Encoded,
-    ) -> Result<()> {
-        let epoch = self.state.cursor.epoch();
-        if epoch != window.epoch {
-            *window = Window::after(window, epoch);
+/// A connection, and what is in flight on it.
+struct Line {
+    connection: Connection,
+    inbox: String,
+    acks: Receiver<Incoming>,
+    /// The term that the window is of; none while nothing was published in one.
+    term: Option<Term>,
+    window: Window,
+}
+
+impl Line {
+    fn open(broker: &mut Broker, term: Option<Term>) -> Result<Line> {
+        let connection = broker.connect()?;
+        let inbox = Connection::new_inbox();
+        let acks = connection.subscribe(&format!("{inbox}.*"))?;
+        let epoch = term.as_ref().map_or(NO_EPOCH, |term| term.cursor().turn_to_acknowledged());
+        Ok(Line { connection, inbox, acks, term, window: Window::new(epoch) })
+    }
+
+    fn publish(&mut self, subject: &str, encoded: Encoded) -> Result<()> {
+        let Encoded { term, epoch, number, messages } = encoded;
+        // The next term begins behind what is acknowledged in the source.
+        if term.is_over() {
+            return Ok(());
         }
-        for message in window.in_order(encoded)? {
-            let number = window.sent(&message);
-            connection.publish(&self.subject, Some(&format!("{inbox}.{number}")), message.payload)?;
+        let current = term.cursor().epoch();
+        if current != self.window.epoch {
+            self.window = Window::after(&self.window, current);
+        }
+        self.term = Some(term);
+        for message in self.window.in_order(epoch, number, messages)? {
+            let number = self.window.sent(&message);
+            self.connection.publish(subject, Some(&format!("{}.{number}", self.inbox)), message.payload)?;
             shared::kill_point::reached("batch_published");
         }
         Ok(())
     }
 
-    fn acknowledged(&self, window: &mut Window, ack: &Incoming) -> Result<()> {
+    fn acknowledged(&mut self, ack: &Incoming) -> Result<()> {
         let number = ack.subject.rsplit('.').next().and_then(|number| number.parse().ok());
         let number = number.with_context(|| format!("an answer on {}", ack.subject))?;
         stored_sequence(ack)?;
-        if let Some(place) = window.acknowledged(number) {
-            self.state.acknowledge(window.epoch, place);
+        if let (Some(place), Some(term)) = (self.window.acknowledged(number), &self.term) {
+            term.acknowledge(self.window.epoch, place);
             shared::kill_point::reached("acknowledged");
         }
         Ok(())
@@ -144,12 +162,17 @@ impl Window {
         self.in_flight.len() < WINDOW_MESSAGES && self.bytes < WINDOW_BYTES
     }
 
-    /// The messages that are to be sent now that `encoded` is here; none of another epoch.
-    fn in_order(&mut self, encoded: Encoded) -> Result<Vec<Message>> {
-        if encoded.epoch != self.epoch {
+    /// The messages that are to be sent now that those of batch `number` are here; none of another epoch.
+    fn in_order(
+        &mut self,
+        epoch: Epoch,
+        number: u64,
+        messages: Result<Vec<Message>>,
+    ) -> Result<Vec<Message>> {
+        if epoch != self.epoch {
             return Ok(Vec::new());
         }
-        self.early.insert(encoded.number, encoded.messages);
+        self.early.insert(number, messages);
         let mut ready = Vec::new();
         while let Some(messages) = self.early.remove(&self.next_batch) {
             ready.extend(messages?);
@@ -200,31 +223,31 @@ impl Window {
 mod tests {
     use super::*;
 
-    fn encoded(epoch: Epoch, number: u64) -> Encoded {
+    fn messages(number: u64) -> Vec<Message> {
         let behind = Place::start_of(i64::try_from(number).unwrap() + 1);
-        Encoded { epoch, number, messages: Ok(vec![Message { behind, payload: vec![0; 10] }]) }
+        vec![Message { behind, payload: vec![0; 10] }]
     }
 
     #[test]
     fn batches_leave_in_order_however_they_were_encoded() {
         let mut window = Window::new(7);
-        assert!(window.in_order(encoded(7, 1)).unwrap().is_empty());
-        let ready = window.in_order(encoded(7, 0)).unwrap();
+        assert!(window.in_order(7, 1, Ok(messages(1))).unwrap().is_empty());
+        let ready = window.in_order(7, 0, Ok(messages(0))).unwrap();
         assert_eq!(ready.iter().map(|message| message.behind.tick).collect::<Vec<_>>(), [1, 2]);
     }
 
     #[test]
     fn work_of_another_epoch_is_dropped() {
         let mut window = Window::new(7);
-        assert!(window.in_order(encoded(6, 0)).unwrap().is_empty());
-        assert_eq!(window.in_order(encoded(7, 0)).unwrap().len(), 1);
+        assert!(window.in_order(6, 0, Ok(messages(0))).unwrap().is_empty());
+        assert_eq!(window.in_order(7, 0, Ok(messages(0))).unwrap().len(), 1);
     }
 
     #[test]
     fn only_an_unbroken_row_of_answers_counts() {
         let mut window = Window::new(0);
         for number in 0..3 {
-            for message in window.in_order(encoded(0, number)).unwrap() {
+            for message in window.in_order(0, number, Ok(messages(number))).unwrap() {
                 window.sent(&message);
             }
         }

@@ -1,14 +1,13 @@
 //! Reads the ticks from the cursor on and cuts them into batches.
 
 use crate::cursor::{Epoch, Place};
+use crate::leadership::{Leadership, Term};
 use crate::outbox::{self, Next, OutboxEvent, Tick, TickReader};
 use crate::settings::BatchSizes;
-use crate::state::State;
 use anyhow::{Result, anyhow};
 use crossbeam_channel::{Receiver, Sender};
 use postgres::Client;
 use postgres::error::SqlState;
-use shared::database::Database;
 use shared::fault::Fault;
 use shared::supervisor::ThreadContext;
 use shared::wire::{Batch, Event, FORMAT, Shape, Source};
@@ -28,6 +27,7 @@ const CURSOR_CHECK: Duration = Duration::from_millis(100);
 
 /// A batch and its place in the stream of one epoch.
 pub(crate) struct Cut {
+    pub(crate) term: Term,
     pub(crate) epoch: Epoch,
     /// Counted from 0 in each epoch.
     pub(crate) number: u64,
@@ -35,51 +35,45 @@ pub(crate) struct Cut {
 }
 
 pub(crate) struct Reader {
-    database: Database,
     sizes: BatchSizes,
-    state: Arc<State>,
+    leadership: Arc<Leadership>,
     new_ticks: Receiver<()>,
     output: Sender<Cut>,
 }
 
 impl Reader {
     pub(crate) fn new(
-        database: Database,
         sizes: BatchSizes,
-        state: Arc<State>,
+        leadership: Arc<Leadership>,
         new_ticks: Receiver<()>,
         output: Sender<Cut>,
     ) -> Reader {
-        Reader { database, sizes, state, new_ticks, output }
+        Reader { sizes, leadership, new_ticks, output }
     }
 
     pub(crate) fn run(&self, context: &ThreadContext) -> Result<()> {
         let mut patience = 1;
-        context.keep_trying("read the outbox", || self.session(&mut patience, context))
+        self.leadership
+            .in_each_term(context, "read the outbox", |term| self.session(term, &mut patience, context))
     }
 
     /// Healthy only as far as something was read: the queries of a session may all fail.
-    fn session(&self, patience: &mut u32, context: &ThreadContext) -> Result<()> {
-        if !self.state.is_leading() {
-            context.healthy();
-        }
-        if !self.state.wait_to_lead(context.stop()) {
-            return Ok(());
-        }
-        let mut client = self.database.patient_session(*patience)?;
+    fn session(&self, term: &Term, patience: &mut u32, context: &ThreadContext) -> Result<()> {
+        let mut client = term.session(*patience)?;
         let mut session = Session {
+            term: term.clone(),
             reader: TickReader::new(&mut client)?,
             shapes: load_shapes(&mut client)?,
             // What an earlier session cut may be lost with it.
-            epoch: self.begin_epoch(),
+            epoch: term.cursor().turn_to_acknowledged(),
             cut: 0,
             batch_size: self.sizes.caught_up,
         };
-        while !context.stop().requested() && self.state.is_leading() {
-            if !self.may_publish(session.reader.source().timeline, context) {
+        while term.continues(context.stop()) {
+            if !may_publish(term, session.reader.source().timeline, context) {
                 continue;
             }
-            let (epoch, place) = self.state.cursor.next();
+            let (epoch, place) = term.cursor().next();
             if epoch != session.epoch {
                 session.epoch = epoch;
                 session.cut = 0;
@@ -87,10 +81,10 @@ impl Reader {
             let ticks = session.reader.ticks(&mut client, place.tick, TICKS_PER_READ)?;
             if ticks.is_empty() {
                 context.healthy();
-                self.wait_for_tick(context);
+                self.wait_for_tick(term, context);
             }
             for tick in &ticks {
-                if self.state.cursor.epoch() != session.epoch {
+                if term.cursor().epoch() != session.epoch {
                     break;
                 }
                 let cut = session.cut;
@@ -103,28 +97,10 @@ impl Reader {
         Ok(())
     }
 
-    /// False while the target has not shown that its history is the one of this timeline; after a short wait.
-    fn may_publish(&self, timeline: i64, context: &ThreadContext) -> bool {
-        let matched = self.state.matched_timeline();
-        if matched == timeline {
-            return true;
-        }
-        context.unhealthy(&format!(
-            "the source went from timeline {matched} to {timeline}: publishing nothing until the target confirms a tick of \
-             this history"
-        ));
-        context.stop().wait(CURSOR_CHECK);
-        false
-    }
-
-    fn begin_epoch(&self) -> Epoch {
-        self.state.cursor.turn_to_acknowledged();
-        self.state.cursor.epoch()
-    }
-
-    fn wait_for_tick(&self, context: &ThreadContext) {
+    fn wait_for_tick(&self, term: &Term, context: &ThreadContext) {
         crossbeam_channel::select! {
             recv(self.new_ticks) -> _ => {}
+            recv(term.ended()) -> _ => {}
             recv(context.stop().receiver()) -> _ => {}
             default(CURSOR_CHECK) => {}
         }
@@ -137,7 +113,7 @@ impl Reader {
         tick: &Tick,
         context: &ThreadContext,
     ) -> Result<()> {
-        let (_, place) = self.state.cursor.next();
+        let (_, place) = session.term.cursor().next();
         // The cursor may have been turned, or stand behind this tick where a shape was missing.
         if place.tick != tick.at.number {
             return Ok(());
@@ -145,12 +121,12 @@ impl Reader {
         let mut building = Building::default();
         let mut missing_shape = false;
         let mut found = false;
-        let Session { reader, shapes, epoch, cut, batch_size } = session;
+        let Session { term, reader, shapes, epoch, cut, batch_size } = session;
         let caught_up = self.sizes.caught_up;
         reader.read(client, tick, place, |event| {
             if !found {
                 found = true;
-                self.state.set_tick_events(event.total);
+                term.pacing().tick_read(event.total);
                 if usize::try_from(event.total).is_ok_and(|total| total <= caught_up) {
                     *batch_size = caught_up;
                 }
@@ -166,11 +142,11 @@ impl Reader {
             }
             let batch = building.take(tick, reader.source(), shapes);
             let place = Place::after(&batch.end());
-            let sent = self.send(Cut { epoch: *epoch, number: *cut, batch }, context);
+            let sent = self.send(Cut { term: term.clone(), epoch: *epoch, number: *cut, batch }, context);
             if sent == Next::GoOn {
                 context.healthy();
                 *cut += 1;
-                self.state.cursor.advance(*epoch, place);
+                term.cursor().advance(*epoch, place);
                 // There is more right behind: larger messages carry it sooner.
                 *batch_size = (*batch_size * 2).min(self.sizes.max);
             }
@@ -195,7 +171,7 @@ impl Reader {
     /// Waits for room behind this stage; stops reading when the cursor is turned meanwhile.
     fn send(&self, mut cut: Cut, context: &ThreadContext) -> Next {
         loop {
-            if self.state.cursor.epoch() != cut.epoch || !self.state.is_leading() {
+            if cut.term.cursor().epoch() != cut.epoch || cut.term.is_over() {
                 return Next::Stop;
             }
             crossbeam_channel::select! {
@@ -209,6 +185,20 @@ impl Reader {
             }
         }
     }
+}
+
+/// False while the target has not shown that its history is the one of this timeline; after a short wait.
+fn may_publish(term: &Term, timeline: i64, context: &ThreadContext) -> bool {
+    let matched = term.matched_timeline();
+    if matched == timeline {
+        return true;
+    }
+    context.unhealthy(&format!(
+        "the source went from timeline {matched} to {timeline}: publishing nothing until the target confirms a tick of \
+         this history"
+    ));
+    term.wait(context.stop(), CURSOR_CHECK);
+    false
 }
 
 /// What a tick was read with, or not, and whether that got as far as a batch: then the next session goes on behind it.
@@ -226,6 +216,7 @@ fn has_timed_out(error: &anyhow::Error) -> bool {
 }
 
 struct Session {
+    term: Term,
     reader: TickReader,
     shapes: HashMap<i32, Shape>,
     epoch: Epoch,

@@ -1,8 +1,8 @@
 //! Holds the publisher's lock and takes ticks: at once when there is work, bounded per second, and
 //! also while publishing is blocked, so that an outage leaves many small ticks and not one huge one.
 
+use crate::leadership::{Leadership, Term};
 use crate::outbox::{self, TickTaker};
-use crate::state::State;
 use anyhow::{Context, Result};
 use crossbeam_channel::Sender;
 use postgres::Client;
@@ -14,12 +14,6 @@ use shared::supervisor::ThreadContext;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The least time between ticks.
-const TICK_INTERVAL: Duration = Duration::from_millis(1);
-/// While fewer events than these arrive in the time that a tick takes to be published, ticks are taken at once.
-const EVENTS_IN_TIME_TO_PUBLISH: u32 = 10;
-/// Where more arrive, ticks are taken this far apart.
-const PACED_INTERVAL_MAX: Duration = Duration::from_millis(40);
 /// With more ticks than these on their way, the next one waits for one of them to be published: it is
 /// larger then, and costs less for each of its events.
 const TICKS_ON_THEIR_WAY: i64 = 3;
@@ -38,7 +32,7 @@ const STOP_CHECK: Duration = Duration::from_millis(250);
 pub(crate) struct Ticker {
     database: Database,
     poll_interval: Duration,
-    state: Arc<State>,
+    leadership: Arc<Leadership>,
     new_tick: Sender<()>,
 }
 
@@ -46,18 +40,14 @@ impl Ticker {
     pub(crate) fn new(
         database: Database,
         poll_interval: Duration,
-        state: Arc<State>,
+        leadership: Arc<Leadership>,
         new_tick: Sender<()>,
     ) -> Ticker {
-        Ticker { database, poll_interval, state, new_tick }
+        Ticker { database, poll_interval, leadership, new_tick }
     }
 
     pub(crate) fn run(&self, context: &ThreadContext) -> Result<()> {
-        context.keep_trying("take ticks", || {
-            let ended = self.session(context);
-            self.state.step_back();
-            ended
-        })
+        context.keep_trying("take ticks", || self.session(context))
     }
 
     fn session(&self, context: &ThreadContext) -> Result<()> {
@@ -67,66 +57,60 @@ impl Ticker {
         if !wait_for_role(&mut client, Role::Publisher, context)? {
             return Ok(());
         }
-        let term = outbox::begin_term(&mut client)?;
+        let start = outbox::begin_term(&mut client)?;
         let mut taker = TickTaker::new(&mut client)?;
         log::info!(
             "this is the publisher of {}: last tick {}, published {}, confirmed {}",
             self.database.address(),
             taker.last_tick(),
-            term.marks.published_tick,
-            term.marks.confirmed_tick
+            start.marks.published_tick,
+            start.marks.confirmed_tick
         );
-        if term.timeline != term.matched_timeline {
+        if start.timeline != start.matched_timeline {
             log::warn!(
                 "the source is on timeline {}, and was on {}: a standby was promoted, or a backup restored. Nothing is \
                  published until the target confirms a tick of this history and has nothing more to receive",
-                term.timeline,
-                term.matched_timeline
+                start.timeline,
+                start.matched_timeline
             );
         }
-        self.state.lead(&term);
+        let leading = self.leadership.begin(&start);
         context.healthy();
-        self.take_ticks(&mut client, &mut taker, context)
+        self.take_ticks(&mut client, &mut taker, leading.term(), context)
     }
 
-    fn take_ticks(&self, client: &mut Client, taker: &mut TickTaker, context: &ThreadContext) -> Result<()> {
+    fn take_ticks(
+        &self,
+        client: &mut Client,
+        taker: &mut TickTaker,
+        term: &Term,
+        context: &ThreadContext,
+    ) -> Result<()> {
         let mut sleep = Sleep::new(client, self.poll_interval)?;
         while !context.stop().requested() {
             let begun = Instant::now();
             if taker.take(client)? {
-                self.state.tick_taken(taker.last_tick(), begun);
+                term.pacing().tick_taken(taker.last_tick(), begun);
                 shared::kill_point::reached("tick_stored");
                 // A full channel already holds the news.
                 let _ = self.new_tick.try_send(());
                 sleep.work_was_found(client)?;
-                self.wait_for_turn(taker, begun, context);
+                wait_for_turn(taker, begun, term, context);
             } else {
                 sleep.pause(client, context)?;
             }
         }
         Ok(())
     }
-
-    /// Waits until the next tick may be taken after the one that was taken at `begun`.
-    fn wait_for_turn(&self, taker: &TickTaker, begun: Instant, context: &ThreadContext) {
-        let interval = paced_interval(self.state.tick_events(), self.state.time_to_publish());
-        context.stop().wait(interval.saturating_sub(begun.elapsed()));
-        while taker.last_tick() - self.state.marks().published_tick > TICKS_ON_THEIR_WAY
-            && begun.elapsed() < TICK_INTERVAL_MAX
-            && !context.stop().wait(PUBLISHED_CHECK)
-        {}
-    }
 }
 
-/// The time from one tick to the next.
-///
-/// A tick costs the same however few events it has. So it is worth waiting the longer for, the more events come in the
-/// time that it takes. That time grows where the machine has no more to give: ticks at once, small ones, would then take from
-/// the application what it needs, and stay small for ever.
-fn paced_interval(tick_events: i64, time_to_publish: Duration) -> Duration {
-    let events = u32::try_from(tick_events).unwrap_or(u32::MAX);
-    let paced = (time_to_publish / EVENTS_IN_TIME_TO_PUBLISH).saturating_mul(events);
-    paced.clamp(TICK_INTERVAL, PACED_INTERVAL_MAX)
+/// Waits until the next tick may be taken after the one that was taken at `begun`.
+fn wait_for_turn(taker: &TickTaker, begun: Instant, term: &Term, context: &ThreadContext) {
+    context.stop().wait(term.pacing().interval().saturating_sub(begun.elapsed()));
+    while taker.last_tick() - term.marks().published_tick > TICKS_ON_THEIR_WAY
+        && begun.elapsed() < TICK_INTERVAL_MAX
+        && !context.stop().wait(PUBLISHED_CHECK)
+    {}
 }
 
 /// The pauses while there is no work.
@@ -196,31 +180,5 @@ fn wait_for_notification(client: &mut Client, pause: Duration, context: &ThreadC
         if woken {
             return Ok(());
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const QUICK: Duration = Duration::from_millis(2);
-    const SLOW: Duration = Duration::from_millis(20);
-
-    #[test]
-    fn a_transaction_now_and_then_is_carried_at_once() {
-        assert_eq!(paced_interval(5, QUICK), TICK_INTERVAL);
-        assert_eq!(paced_interval(5, Duration::ZERO), TICK_INTERVAL);
-    }
-
-    #[test]
-    fn ticks_grow_where_events_are_many() {
-        assert_eq!(paced_interval(100, QUICK), Duration::from_millis(20));
-        assert_eq!(paced_interval(i64::MAX, QUICK), PACED_INTERVAL_MAX);
-    }
-
-    #[test]
-    fn ticks_grow_where_they_take_long() {
-        assert_eq!(paced_interval(5, SLOW), Duration::from_millis(10));
-        assert_eq!(paced_interval(25, SLOW), PACED_INTERVAL_MAX);
     }
 }

@@ -1,6 +1,5 @@
 //! Prunes what is no longer needed, a bounded number of rows at a time, in a thread of its own.
 
-use crate::database::{Database, Pooled};
 use crate::supervisor::ThreadContext;
 use anyhow::Result;
 use std::time::Duration;
@@ -16,16 +15,14 @@ const PAUSE_BETWEEN: Duration = Duration::from_millis(50);
 /// four times within `retention`, and at least every 10 s, and then goes on until nothing goes any more.
 pub fn run(
     context: &ThreadContext,
-    database: &Database,
     retention: Duration,
-    mut prune: impl FnMut(&mut Pooled) -> Result<i64>,
+    mut prune: impl FnMut() -> Result<i64>,
 ) -> Result<()> {
     let pause = (retention / 4).min(PAUSE_MAX);
     context.keep_trying("prune", || {
         context.healthy();
         while !context.stop().wait(pause) {
-            let mut client = database.connection()?;
-            while prune(&mut client)? > 0 && !context.stop().wait(PAUSE_BETWEEN) {}
+            while prune()? > 0 && !context.stop().wait(PAUSE_BETWEEN) {}
             context.healthy();
         }
         Ok(())

@@ -10,7 +10,7 @@ use shared::wire::{Batch, Confirm, TickRef, confirm_subject, events_subject};
 use std::time::Duration;
 use uuid::Uuid;
 
-fn add_user(client: &mut Client, email: &str) {
+pub(crate) fn add_user(client: &mut Client, email: &str) {
     client.execute("insert into users (name, email) values ('N', $1)", &[&email]).unwrap();
 }
 

@@ -11,6 +11,7 @@ mod capture;
 mod clocks;
 mod concurrency;
 mod delivery;
+mod failover;
 mod faults;
 mod hang;
 mod harness;

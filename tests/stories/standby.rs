@@ -21,7 +21,7 @@ fn stand_by(service: &Service) -> Service {
 }
 
 /// How often any of these has begun to lead.
-fn takeovers(services: &[&Service]) -> usize {
+pub(crate) fn takeovers(services: &[&Service]) -> usize {
     services.iter().map(|service| service.log().matches(LEADS).count()).sum()
 }
 
@@ -34,7 +34,7 @@ fn wait_for_takeover(services: &[&Service], before: usize, begun: Instant) {
 }
 
 /// Ends the session that holds the lock of the database's leader; its other connections stay.
-fn end_leading_session(client: &mut Client) {
+pub(crate) fn end_leading_session(client: &mut Client) {
     let ended = client
         .query(
             "select pg_terminate_backend(pid) from pg_locks

@@ -31,6 +31,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Database {
     connector: Connector,
+    connections: u32,
     pool: Pool,
 }
 
@@ -68,7 +69,13 @@ impl Database {
             .keepalives_retries(2);
         let connector = Connector::new(config, statement_timeout);
         let pool = Pool::new(connector.clone(), connections);
-        Ok(Database { connector, pool })
+        Ok(Database { connector, connections, pool })
+    }
+
+    /// The same database with a pool of its own, for work that must not use a connection made before.
+    #[must_use]
+    pub fn with_own_pool(&self) -> Database {
+        Database { pool: Pool::new(self.connector.clone(), self.connections), ..self.clone() }
     }
 
     /// Takes a connection from the pool, connecting where none is free. Waits at most 5 s for a free

@@ -25,9 +25,14 @@ impl Replication {
         restore_database(&self.servers.target, &self.target_url, backup);
     }
 
-    /// The source is at another server from now on; the publisher finds it there from its next start on.
-    pub(crate) fn move_source(&mut self, server: &PrivateServer) {
+    /// The source is at another server from now on.
+    pub(crate) fn source_is_at(&mut self, server: &PrivateServer) {
         self.source_url = beside(server.url(), &format!("{}_source", self.name));
+    }
+
+    /// The same; the publisher finds it there from its next start on.
+    pub(crate) fn move_source(&mut self, server: &PrivateServer) {
+        self.source_is_at(server);
         self.publisher.set("DATABASE_URL", &self.source_url);
     }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::Builder;
 use std::time::Duration;
 
-/// Forwards a port of its own to one upstream server.
+/// Forwards a port of its own to one upstream server at a time.
 pub(crate) struct Proxy {
     address: SocketAddr,
     link: Arc<Link>,
@@ -19,6 +19,8 @@ pub(crate) struct Proxy {
 /// What all connections of a proxy share.
 #[derive(Default)]
 struct Link {
+    /// Where new connections lead (`host:port`).
+    upstream: Mutex<String>,
     holed: AtomicBool,
     /// What the black hole holds up.
     held_up: Mutex<Vec<u8>>,
@@ -33,15 +35,20 @@ impl Proxy {
     pub(crate) fn start(upstream: &str) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let link = Arc::new(Link::default());
-        let (accepting, upstream) = (link.clone(), upstream.to_owned());
-        start_thread(move || accepting.accept(&listener, &upstream));
+        let link = Arc::new(Link { upstream: Mutex::new(upstream.to_owned()), ..Link::default() });
+        let accepting = link.clone();
+        start_thread(move || accepting.accept(&listener));
         Proxy { address, link }
     }
 
     /// The port to connect to, on 127.0.0.1.
     pub(crate) fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// Forwards new connections to another server; those that are open stay where they are.
+    pub(crate) fn switch_to(&self, upstream: &str) {
+        upstream.clone_into(&mut self.link.upstream.lock().unwrap());
     }
 
     /// Ends every connection. New ones are forwarded.
@@ -83,20 +90,21 @@ impl Drop for Proxy {
 }
 
 impl Link {
-    fn accept(self: &Arc<Link>, listener: &TcpListener, upstream: &str) {
+    fn accept(self: &Arc<Link>, listener: &TcpListener) {
         for downstream in listener.incoming() {
             if self.ended.load(Ordering::Acquire) {
                 return;
             }
             let Ok(downstream) = downstream else { continue };
             self.remember(&downstream);
-            let (link, upstream) = (self.clone(), upstream.to_owned());
-            start_thread(move || link.forward(downstream, &upstream));
+            let link = self.clone();
+            start_thread(move || link.forward(downstream));
         }
     }
 
-    fn forward(self: &Arc<Link>, downstream: TcpStream, upstream: &str) {
+    fn forward(self: &Arc<Link>, downstream: TcpStream) {
         self.wait_until_open();
+        let upstream = self.upstream.lock().unwrap().clone();
         let Ok(upstream) = TcpStream::connect(upstream) else {
             let _ = downstream.shutdown(Shutdown::Both);
             return;

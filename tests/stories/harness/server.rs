@@ -1,7 +1,7 @@
 //! A PostgreSQL server of a test's own, by scripts/test-postgres.sh.
 
-use super::Clock;
 use super::servers::Servers;
+use super::{Clock, count, wait_for};
 use postgres::{Client, NoTls};
 use std::path::PathBuf;
 use std::process::Command;
@@ -53,11 +53,26 @@ impl PrivateServer {
         &self.url
     }
 
+    /// Its `host:port`.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
     /// A new server that follows this one.
     pub(crate) fn standby(&self, name: &str, number: u16) -> PrivateServer {
         let standby = PrivateServer::named(name, number);
         standby.run("standby", &[&self.port.to_string()]);
         standby
+    }
+
+    /// Ends its following for good, and leaves it a standby: it gets nothing of what comes after.
+    pub(crate) fn stop_following(&self) {
+        let mut client = Client::connect(&self.url, NoTls).unwrap();
+        client.batch_execute("alter system set primary_conninfo = ''").unwrap();
+        client.batch_execute("select pg_reload_conf()").unwrap();
+        wait_for(&format!("{} follows nobody", self.name), || {
+            (count(&mut client, "select count(*) from pg_stat_wal_receiver") == 0).then_some(())
+        });
     }
 
     /// Ends its following: it takes writes from then on, on another timeline.
