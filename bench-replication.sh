@@ -1,23 +1,23 @@
 #!/usr/bin/env bash
 # Usage: ./bench-replication.sh [--quick] [--only MEASURE] [--repetitions N] [--growth [--events-max N]] [--keep]
 #
-# Measures this system and PostgreSQL's own logical replication in turn: same servers, same data, same
-# driver. Starts two PostgreSQL servers and six NATS nodes as plain processes, on ports and with data of
-# their own (in .run/bench); what is missing is installed (as root) or named. Prints a table, and writes
-# bench/results/latest.{md,json} and pictures. Ends by checking that A equals B, in both systems.
+# Measures this system and PostgreSQL's native logical replication in turn: same servers, same data, same
+# driver. Starts two PostgreSQL servers and six NATS nodes as plain processes, with their own ports and data
+# (in .run/bench). Missing packages are installed (as root) or named. Prints a table, writes
+# bench/results/latest.{md,json} and charts, and finally verifies that A equals B in both systems.
 #
 #   --quick          about two minutes: one repetition, shorter phases; writes to .run/bench/results
 #   --only MEASURE   catchup, steady, latency, cost or idle; writes to .run/bench/results
-#   --repetitions N  how often each measure is taken (3)
-#   --growth         instead: does it stay as fast and as small with a backlog of up to N events
-#                    (--events-max 1000000), a large retained outbox, 20 tables, a very large transaction?
-#                    Writes bench/results/growth.md
-#   --keep           leave the servers running, so that the next run is quicker. End them:
+#   --repetitions N  repetitions of each measure (3)
+#   --growth         instead: speed and memory with a backlog of up to N events (--events-max 1000000),
+#                    a large retained outbox, 20 tables, and a very large transaction. Writes
+#                    bench/results/growth.md
+#   --keep           leave the servers running, so that the next run starts faster. Stop them:
 #                    RUN_DIR=.run/bench ./stop-replication.sh --purge
 #
-# BENCH_PORT_OFFSET (1500) is added to every default port of .env.example; .env is not read. Settings of
-# the services that are set in the environment as BENCH_SERVICE_<name> reach them as <name>.
-# Exit status: 0 measured, and A equals B; 1 not; 2 usage.
+# BENCH_PORT_OFFSET (1500) is added to every default port of .env.example; .env is not read. A variable
+# BENCH_SERVICE_<name> sets <name> for the services.
+# Exit status: 0 measured, and A equals B; 1 failed; 2 usage.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
@@ -59,14 +59,14 @@ bench_settings_load() {
   settings_load
 }
 
-# What the driver has to know of the servers, the programs and the machine.
+# What the driver must know about the servers, the programs and the machine.
 driver_settings_export() {
   BENCH_POSTGRES_A=postgres://postgres:$POSTGRES_PASSWORD@127.0.0.1:$POSTGRES_A_PORT
   BENCH_POSTGRES_B=postgres://postgres:$POSTGRES_PASSWORD@127.0.0.1:$POSTGRES_B_PORT
   BENCH_NATS_A=$(service_nats_urls a)
   BENCH_NATS_B=$(service_nats_urls b)
   BENCH_PGBENCH=$(postgres_bin any)/pgbench
-  [[ -x $BENCH_PGBENCH ]] || die "pgbench is missing: it comes with PostgreSQL's packages (postgresql-contrib in some distributions)."
+  [[ -x $BENCH_PGBENCH ]] || die "pgbench is missing. Install PostgreSQL's client tools (postgresql-contrib in some distributions)."
   BENCH_SERVICES=$(dirname "$(service_binary any)")
   BENCH_RUN_DIR=$RUN_DIR BENCH_RESULTS=$ROOT/bench/results
   BENCH_REVISION=$(git -C "$ROOT" describe --always --dirty --exclude='*' 2>/dev/null || printf unknown)
@@ -77,8 +77,8 @@ driver_settings_export() {
     BENCH_SERVICES BENCH_RUN_DIR BENCH_RESULTS BENCH_REVISION BENCH_NATS_VERSION
 }
 
-# Native logical replication needs wal_level = logical, so both systems are measured with it. A waiting
-# time of the launcher's, 5 s by default, must not fall into a measure: that would be unfair to it.
+# Native logical replication needs wal_level = logical, so both systems are measured with it. The
+# launcher's retry interval, 5 s by default, must not fall into a measure: that would be unfair to native.
 postgres_make_logical() {
   local component
   for component in "${POSTGRES_COMPONENTS[@]}"; do
@@ -98,7 +98,7 @@ servers_start() {
   trap 'exit 130' INT TERM HUP
 }
 
-# In the background, so that a signal ends it at once; its services end with it.
+# In the background, so that a signal stops it at once; its services stop with it.
 driver_run() {
   "$(service_binary bench-driver)" "${DRIVER_ARGUMENTS[@]}" &
   DRIVER=$!
@@ -117,7 +117,7 @@ bench_end() {
 servers_end() {
   local component
   if $KEEP; then
-    say "The servers keep running (--keep). End them: RUN_DIR=$RUN_DIR ./stop-replication.sh --purge"
+    say "The servers keep running (--keep). Stop them: RUN_DIR=$RUN_DIR ./stop-replication.sh --purge"
     return
   fi
   reverse "${SERVERS[@]}"

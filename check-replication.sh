@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Usage: ./check-replication.sh
 #
-# Does B follow A? Five sections (components, databases, comparison, latest, lag) and a verdict that
-# says what to do next. When something looks off it looks again after 5 seconds: what is only a
-# moment of load is not reported.
+# Is B in sync with A? Prints five sections (components, databases, comparison, latest, lag) and a
+# verdict with what to do next. A suspicious value is sampled again after 5 seconds, so that a short
+# burst of load is not reported.
 #
-# Exit status: 0 all is well; 1 warning; 2 critical, wrong usage, or it could not look.
+# Exit status: 0 OK; 1 warning; 2 critical, wrong usage, or the check itself could not run.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
@@ -18,7 +18,7 @@ source "$ROOT/scripts/check/components.sh"
 source "$ROOT/scripts/check/sample.sh"
 source "$ROOT/scripts/check/databases.sh"
 
-# What keeps it from looking is no mere warning.
+# A check that cannot run is critical, not a warning.
 die() {
   error "$@"
   exit 2

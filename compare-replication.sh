@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
 # Usage: ./compare-replication.sh [--timeout=SECONDS] [TABLE…]
 #
-# Does B hold what A holds, row by row and value by value? Compares all attached tables, or those named
-# (payments, shop.customer), also while transactions commit: B is read together with its position, A after
-# that, and what A has changed since that position is on its way and left out. All else has to be equal. A
-# difference is looked at twice before it is said.
+# Does B have the same rows as A, value by value? Compares all attached tables, or those named
+# (payments, shop.customer), also while transactions commit: it reads B together with B's position, then A,
+# and leaves out what A has changed since that position (it is pending). Everything else must be equal. A
+# difference is reported only if a second reading confirms it.
 #
-#   --timeout=SECONDS   how long reading one table may take (3600)
+#   --timeout=SECONDS   maximum time to read one table (3600)
 #
-# Reads every table once on either side, and the parts that differ once or twice more. As any long query does, it makes
-# ALTER TABLE and TRUNCATE wait, and keeps vacuum from removing what is deleted meanwhile.
+# Reads every table once on either side, and the parts that differ once or twice more. Like any long query, it makes
+# ALTER TABLE and TRUNCATE wait, and keeps vacuum from removing rows that are deleted meanwhile.
 #
-# The databases are those of the demo, or SOURCE_DATABASE_URL and TARGET_DATABASE_URL (postgres://…, for psql; the
-# password there or in ~/.pgpass; a role that may read the tables and the schema replication).
+# Compares the databases of the demo, or SOURCE_DATABASE_URL and TARGET_DATABASE_URL (postgres://…, as psql takes
+# them; the password in the URL or in ~/.pgpass; a role that may read the tables and the schema replication).
 #
-# Exit status: 0 equal; 1 rows differ; 2 wrong usage, or something could not be compared (which is said).
+# Exit status: 0 equal; 1 rows differ; 2 wrong usage, or a table could not be compared (the output says why).
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
@@ -24,7 +24,7 @@ source "$ROOT/scripts/components.sh"
 source "$ROOT/scripts/compare/sides.sh"
 source "$ROOT/scripts/compare/table.sh"
 
-# What keeps it from comparing is no difference.
+# A comparison that cannot run is not a difference.
 die() {
   error "$@"
   exit 2
@@ -55,7 +55,7 @@ tables_load() {
     && IFS= read -r -d '' keys && IFS= read -r -d '' columns; do
     NAMES+=("$name") PLAIN_NAMES[$name]=$plain PART_COUNT[$name]=$parts KEYS[$name]=$keys COLUMNS[$name]=$columns
   done <"$WORK/tables"
-  [[ ${#NAMES[@]} -gt 0 ]] || die "No table is attached in A, so there is nothing to compare: select replication.attach('…')"
+  [[ ${#NAMES[@]} -gt 0 ]] || die "No table is attached in A. Attach one first: select replication.attach('…')"
 }
 
 # Names as SQL has them (shop."order"), or plain ones (shop.order, and order for public.order).
@@ -71,9 +71,9 @@ tables_choose() {
       [[ ${PLAIN_NAMES[$name]} != "$wanted" && ${PLAIN_NAMES[$name]} != "public.$wanted" ]] || found+=("$name")
     done
     case ${#found[@]} in
-      0) die_usage "$wanted is not attached in A. There are: ${NAMES[*]}." ;;
+      0) die_usage "$wanted is not attached in A. Attached tables: ${NAMES[*]}." ;;
       1) chosen+=("${found[0]}") ;;
-      *) die_usage "$wanted may be any of: ${found[*]}." ;;
+      *) die_usage "$wanted is ambiguous: ${found[*]}." ;;
     esac
   done
   [[ ${#chosen[@]} -eq 0 ]] || NAMES=("${chosen[@]}")
@@ -87,11 +87,11 @@ main() {
   WORK=$(mktemp --directory)
   trap 'reader_end; rm -rf "$WORK"' EXIT
   trap 'exit 130' INT TERM HUP
-  side_read a tables.sql --field-separator-zero --record-separator-zero >"$WORK/tables" || die "A cannot be read: $(side_error a)"
+  side_read a tables.sql --field-separator-zero --record-separator-zero >"$WORK/tables" || die "Cannot read A: $(side_error a)"
   tables_load
   tables_choose
   STATUS=0
-  heading "Comparison by value: A without what is on its way, and B"
+  heading "Comparison by value (pending changes left out)"
   for name in "${NAMES[@]}"; do table_compare "$name"; done
   verdict_print
   exit "$STATUS"
@@ -100,9 +100,9 @@ main() {
 verdict_print() {
   heading "Verdict"
   case $STATUS in
-    0) say "${GREEN}OK${PLAIN}: B holds what A holds, but for what is on its way." ;;
-    1) say "${RED}DIFFERENT${PLAIN}: what to do is said above." ;;
-    *) say "${RED}INCOMPLETE${PLAIN}: not all could be compared; why is said above." ;;
+    0) say "${GREEN}OK${PLAIN}: B equals A, except for pending changes." ;;
+    1) say "${RED}DIFFERENT${PLAIN}: rows differ. See above for which, and how to repair them." ;;
+    *) say "${RED}INCOMPLETE${PLAIN}: some tables could not be compared. See above for why." ;;
   esac
 }
 

@@ -4,10 +4,10 @@
 # Shows the log of one component: postgres-a postgres-b nats-a-1 nats-a-2 nats-a-3 nats-b-1 nats-b-2
 # nats-b-3 data-generator outbox-publisher inbox-processor
 #
-#   --tail=N   the last N lines (100)
-#   --follow   and go on with new ones, until Ctrl-C
+#   --tail=N   show the last N lines (100)
+#   --follow   keep printing new lines, until Ctrl-C
 #
-# Exit status: 0 shown; 1 there is no log; 2 usage.
+# Exit status: 0 shown; 1 no log; 2 usage.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)

@@ -2,20 +2,21 @@
 # Usage: ./start-replication.sh [--native|--docker] [COMPONENT…]
 #
 # Starts the replication demo: two PostgreSQL servers, two NATS clusters of three nodes joined by
-# gateways, and the three services; waits until each is healthy, and says where everything is.
-# What is missing on the machine is installed (as root) or named. A second run is harmless.
-# A component that dies later is started again by itself.
+# gateways, and the three services. Waits until each is healthy, then prints where everything is.
+# Missing packages are installed (as root) or named. Running it again is harmless.
+# A component that dies later is restarted automatically.
 #
-#   COMPONENT   start only these, taking the others as they are: postgres-a postgres-b
+#   COMPONENT   start only these, and leave the others as they are: postgres-a postgres-b
 #               nats-a-1 nats-a-2 nats-a-3 nats-b-1 nats-b-2 nats-b-3
 #               data-generator outbox-publisher inbox-processor
 #   --native    as plain processes
 #   --docker    as containers
-#               Without either: as last time; the first time as containers if a Docker engine
-#               answers and has the images or can pull them, otherwise as plain processes.
+#               Without either: as last time. The first time: as containers if a Docker engine is
+#               available and has the images or can pull them, otherwise as plain processes.
 #
-# Ports, passwords and the like come from the environment or from .env; see .env.example.
-# Exit status: 0 all started are healthy; 1 not, and what this run started is stopped again; 2 usage.
+# Ports, passwords and other settings come from the environment or from .env; see .env.example.
+# Exit status: 0 everything started is healthy; 1 it is not, and this run has stopped what it started;
+# 2 usage.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
@@ -45,21 +46,21 @@ parse_arguments() {
 }
 
 print_summary() {
-  # The demo's password everybody knows; one of somebody's own is asked for.
+  # The demo's password is public; psql asks for any other.
   local user=postgres
   [[ $POSTGRES_PASSWORD != password ]] || user=postgres:password
-  heading "Running. Where everything is"
+  heading "Running"
   printf '  %s\n' \
     "PostgreSQL A   psql postgres://$user@localhost:$POSTGRES_A_PORT/transactions" \
     "PostgreSQL B   psql postgres://$user@localhost:$POSTGRES_B_PORT/transactions" \
-    "NATS A         nats://localhost:$NATS_A_1_PORT   pages: http://localhost:$NATS_A_1_MONITOR_PORT" \
-    "NATS B         nats://localhost:$NATS_B_1_PORT   pages: http://localhost:$NATS_B_1_MONITOR_PORT   (the stream EVENTS is here)" \
+    "NATS A         nats://localhost:$NATS_A_1_PORT   monitoring: http://localhost:$NATS_A_1_MONITOR_PORT" \
+    "NATS B         nats://localhost:$NATS_B_1_PORT   monitoring: http://localhost:$NATS_B_1_MONITOR_PORT   (has the stream EVENTS)" \
     "logs           $(layer_log_hint '<component>')"
-  heading "What to do next"
+  heading "Next"
   printf '  %s\n' \
-    "./check-replication.sh                 does B follow A?" \
-    "./logs.sh outbox-publisher --follow    watch a component" \
-    "./stop-replication.sh                  stop all (--purge: and delete the data)"
+    "./check-replication.sh                 is B in sync with A?" \
+    "./logs.sh outbox-publisher --follow    follow a component's log" \
+    "./stop-replication.sh                  stop everything (--purge: and delete the data)"
 }
 
 main() {

@@ -2,13 +2,13 @@
 # Usage: ./stop-replication.sh [--purge] [COMPONENT…]
 #
 # Stops the components cleanly: the services first, then NATS, then PostgreSQL. Without --purge all
-# data is kept, and ./start-replication.sh goes on where it was.
+# data is kept, and ./start-replication.sh resumes from it.
 #
 #   COMPONENT   stop only these: postgres-a postgres-b nats-a-1 nats-a-2 nats-a-3 nats-b-1 nats-b-2
 #               nats-b-3 data-generator outbox-publisher inbox-processor
 #   --purge     delete their data and logs as well
 #
-# Exit status: 0 stopped; 1 not; 2 usage.
+# Exit status: 0 stopped; 1 failed; 2 usage.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
@@ -38,8 +38,8 @@ stop_one() {
     component_stop "$component"
     progress "$component" "stopped after $(seconds_since "$begun_ms") s"
   else
-    component_stop "$component" # what a crash left behind
-    progress "$component" "was not running"
+    component_stop "$component" # cleans up after a crash
+    progress "$component" "not running"
   fi
   stopped_on_purpose_mark "$component"
 }
@@ -55,7 +55,7 @@ anything_is_left() {
 
 refuse_what_was_started_by_hand() {
   [[ ! -f $RUN_DIR/mode ]] && project_has_containers || return 0
-  die "These containers were started with Compose by hand: docker compose stop (or down --volumes, to delete the data). Or take them over first: ./start-replication.sh --docker"
+  die "These containers were started with Compose by hand. Stop them with: docker compose stop (down --volumes also deletes the data). Or let the scripts manage them: ./start-replication.sh --docker"
 }
 
 main() {
@@ -72,9 +72,9 @@ main() {
   if $PURGE; then
     for component in "${REVERSED[@]}"; do component_purge "$component"; done
     run_dir_tidy
-    say "Their data and logs are deleted."
+    say "Data and logs are deleted."
   else
-    say "Their data is kept. Start again: ./start-replication.sh; delete it: ./stop-replication.sh --purge"
+    say "Data is kept. Start again: ./start-replication.sh   Delete it: ./stop-replication.sh --purge"
   fi
 }
 

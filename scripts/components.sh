@@ -3,13 +3,13 @@
 # them. Each layer (scripts/native.sh for plain processes, scripts/docker.sh for containers) defines
 # the same functions, and nothing outside the layers asks which of them is loaded:
 #
-#   layer_require                 ends the script, saying what to do, if nothing can be asked or run
-#   layer_prepare COMPONENT…      everything that comes before the first start: install, build, pull
-#   layer_watch                   leaves something behind that starts components again which died
-#   layer_unwatch                 ends that
-#   layer_watch_problem           true if it is at work where it should be; otherwise prints what is amiss
+#   layer_require                 ends the script with what to do if the layer is not available
+#   layer_prepare COMPONENT…      everything before the first start: install, build, pull
+#   layer_watch                   starts the watcher, which restarts components that died
+#   layer_unwatch                 stops the watcher
+#   layer_watch_problem           true if the watcher runs where it should; otherwise prints the problem
 #   layer_log_hint COMPONENT      where its log is, for people
-#   component_ports COMPONENT     the names of the variables of the ports that it takes on this machine
+#   component_ports COMPONENT     the names of the variables of the ports that it uses on this machine
 #   component_start COMPONENT     starts it, without waiting for it to be healthy
 #   component_stop COMPONENT      stops it cleanly; fine if it does not run
 #   component_healthy COMPONENT   true if it is healthy; otherwise prints why not, in one line
@@ -47,7 +47,7 @@ component_is_known() {
 
 require_known_component() {
   component_is_known "$1" \
-    || die_usage "There is no component '$1'. There are: ${ALL_COMPONENTS[*]}."
+    || die_usage "There is no component '$1'. Components: ${ALL_COMPONENTS[*]}."
 }
 
 # Sets COMPONENTS to those named, in starting order and once each; to all of them if none is named.
@@ -92,8 +92,8 @@ nats_page() {
     "http://127.0.0.1:$(component_port "$1" MONITOR_PORT)$2" 2>&1
 }
 
-# What a zone's nodes know together. (Not by `| grep --quiet`, which ends at the first match: what writes to it may
-# then die of SIGPIPE, and with pipefail the answer is "no".)
+# The state of a zone. (Not by `| grep --quiet`, which ends at the first match: the writer may then die of SIGPIPE,
+# and with pipefail the answer is "no".)
 nats_has_leader() { nats_page_matches "$1" /jsz '"meta_cluster":[{][^}]*"leader":"[^"]'; }
 nats_has_gateway() { nats_page_matches "$1" /gatewayz '"outbound_gateways":[{]"'; }
 
@@ -108,21 +108,20 @@ stopped_on_purpose_mark() { : >"$RUN_DIR/$1.stopped"; }
 stopped_on_purpose_forget() { rm -f "$RUN_DIR/$1.stopped"; }
 was_stopped_on_purpose() { [[ -e $RUN_DIR/$1.stopped ]]; }
 
-# One start or stop at a time, or restart of what died, which is soon over. The lock ends with the
-# script; components do not inherit it.
+# One start, stop or restart at a time. The lock ends with the script; components do not inherit it.
 run_dir_lock() {
   local begun_s=$SECONDS
   until run_dir_lock_take; do
-    ((SECONDS - begun_s < 25)) || die "Another start, stop or test is at work in $RUN_DIR. Wait until it has ended."
+    ((SECONDS - begun_s < 25)) || die "Another start, stop or test is running in $RUN_DIR. Wait until it has finished."
   done
 }
 
-# False where another has it, or had it and deleted it (run_dir_tidy): then what is locked is no longer there.
+# False if another script has the lock, or had it and deleted the file (run_dir_tidy).
 run_dir_lock_take() {
   mkdir -p "$RUN_DIR"
   exec {RUN_DIR_LOCK}>"$RUN_DIR/lock"
   if ! flock --nonblock "$RUN_DIR_LOCK"; then
-    say "Waiting for another start, stop or restart to end"
+    say "Waiting for another start, stop or restart to finish"
     flock --timeout 25 "$RUN_DIR_LOCK" || return 1
   fi
   [[ /proc/self/fd/$RUN_DIR_LOCK -ef $RUN_DIR/lock ]] && return
@@ -130,12 +129,12 @@ run_dir_lock_take() {
   return 1
 }
 
-# The layer in use is noted in RUN_DIR/mode, for the scripts that come later.
+# The layer in use is stored in RUN_DIR/mode, for later scripts.
 layer_recorded() {
   if [[ -f $RUN_DIR/mode ]]; then cat "$RUN_DIR/mode"; else printf native; fi
 }
 
-# The layer to look at: where nothing is noted, containers that were started with Compose by hand.
+# The layer to inspect: without RUN_DIR/mode, containers that were started with Compose by hand.
 layer_found() {
   if [[ ! -f $RUN_DIR/mode ]] && project_has_containers; then printf docker; else layer_recorded; fi
 }
@@ -149,11 +148,11 @@ layer_source() {
   case $1 in
     native) source "$ROOT/scripts/native.sh" ;;
     docker) source "$ROOT/scripts/docker.sh" ;;
-    *) die "$RUN_DIR/mode says '$1'; it can be native or docker. Correct it or remove it." ;;
+    *) die "$RUN_DIR/mode contains '$1'; allowed are native and docker. Correct or remove the file." ;;
   esac
 }
 
-# After a purge: nothing of ours stays behind once the last component is gone.
+# After a purge: removes RUN_DIR once the last component is gone.
 run_dir_tidy() {
   local component state
   for component in "${ALL_COMPONENTS[@]}"; do

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# How the scripts talk to people: headings and progress on stdout, warnings and errors on stderr.
+# Output for people: headings and progress on stdout, warnings and errors on stderr.
 # Colours only on a terminal, and not with NO_COLOR.
 
 # shellcheck disable=SC2034 # the scripts that source this use them

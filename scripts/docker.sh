@@ -1,51 +1,51 @@
 # shellcheck shell=bash
 # The component layer for containers: the functions that components.sh describes. A container has
-# its component's name. docker-compose.yml says how it is made, and Compose makes and starts it;
-# everything else is asked of the engine itself.
+# its component's name. docker-compose.yml defines it, and Compose creates and starts it;
+# everything else uses the engine directly.
 #
-#   RUN_DIR/<component>.started   it was started, and not stopped since: if it is down, it died
+#   RUN_DIR/<component>.started   it was started and not stopped since: if it is down, it died
 
 layer_require() {
   local reason
-  reason=$(engine_answers) || die "Containers cannot run or be asked: $reason. See that an engine runs and that you may use it: docker version. As plain processes: ./start-replication.sh --native"
+  reason=$(engine_answers) || die "Cannot use containers: $reason. Is a Docker engine running, and may you use it? docker version. To run plain processes instead: ./start-replication.sh --native"
   containers_refuse_foreign
 }
 
-# A container has its component's name, whoever made it: another system's must not be taken for ours, or be purged.
+# A container has its component's name, whoever created it: another system's must not be used or purged.
 containers_refuse_foreign() {
   local list name project folder
-  list=$(containers_list) || die "The Docker engine does not say whose containers there are: docker container ls --all"
+  list=$(containers_list) || die "The Docker engine does not list its containers: docker container ls --all"
   while read -r name project folder; do
     ! component_is_known "$name" || container_is_ours "$project" "$folder" \
-      || die "The container $name belongs to another system (Compose project '$project' of the folder '$folder'; ours is '$(compose_project)' of '$ROOT'), and names are fixed. Remove it there first: docker rm $name"
+      || die "The container $name belongs to another Compose project ('$project' in '$folder'; this one is '$(compose_project)' in '$ROOT'), and container names are fixed. Remove it first: docker rm $name"
   done <<<"$list"
 }
 
 layer_prepare() {
   local reason component kinds=''
   reason=$(docker_can_run) \
-    || die "Containers cannot run here: $reason. Nothing was started. As plain processes: ./start-replication.sh --native"
+    || die "Cannot use containers: $reason. Nothing was started. To run plain processes instead: ./start-replication.sh --native"
   compose_load
   for component in "$@"; do kinds+=" $(component_kind "$component")"; done
   [[ $kinds != *service* ]] || image_of_services_build
 }
 
-# Without what it is built from, an image that is here is used as it is.
+# If the images that it is built from are missing, an existing image is used as it is.
 image_of_services_build() {
   local image
   for image in $(images_of Dockerfile); do
     image_is_here "$image" || {
-      say "The image $SERVICES_IMAGE is used as it is: without $image it cannot be built again."
+      say "Using the existing image $SERVICES_IMAGE: without $image it cannot be rebuilt."
       return 0
     }
   done
   heading "Building the image of the services ($SERVICES_IMAGE)"
   compose build inbox-processor \
-    || die "The build failed: its last messages are above. Nothing was started. As plain processes: ./start-replication.sh --native"
+    || die "The build failed; see its messages above. Nothing was started. To run plain processes instead: ./start-replication.sh --native"
 }
 
-# settings.sh has read and exported what .env says. Compose's own look into it is turned to the file of
-# defaults, so that ENV_FILE holds here too.
+# settings.sh has read and exported .env. Compose is given the file of defaults instead, so that
+# ENV_FILE works here too.
 compose() {
   "${COMPOSE[@]}" --file "$ROOT/docker-compose.yml" --env-file "$ROOT/.env.example" \
     --project-directory "$ROOT" --project-name "$(compose_project)" "$@"
@@ -53,7 +53,7 @@ compose() {
 
 layer_log_hint() { printf 'docker logs %s' "$1"; }
 
-# Clusters and gateways talk inside Docker's networks.
+# Routes and gateways stay inside Docker's networks.
 component_ports() {
   local name
   name=$(component_variable "$1")
@@ -76,7 +76,7 @@ component_start() {
   stopped_on_purpose_forget "$1"
 }
 
-# The deadlines are those of plain processes. PostgreSQL's image asks for SIGINT, a fast stop.
+# The same deadlines as plain processes have. PostgreSQL's image stops on SIGINT, a fast shutdown.
 component_stop() {
   local deadline_s=30
   [[ $(component_kind "$1") != postgres ]] || deadline_s=60
@@ -86,12 +86,12 @@ component_stop() {
 
 container_exists() { docker container inspect "$1" >/dev/null 2>&1; }
 
-# A container that Docker is about to start again counts as died.
-# Docker's restart policy watches.
+# Docker's restart policy is the watcher.
 layer_watch() { :; }
 layer_unwatch() { :; }
 layer_watch_problem() { :; }
 
+# A container that Docker is about to restart counts as died.
 component_state() {
   local component=$1 state status='' since=- restarts=0
   read -r status since restarts < <(docker container inspect \
@@ -115,24 +115,24 @@ component_healthy() {
   case $status in
     running) "container_$(component_kind "$1")_healthy" "$1" ;;
     paused)
-      printf 'it is paused; go on with: docker unpause %s\n' "$1"
+      printf 'paused; resume it: docker unpause %s\n' "$1"
       return 1
       ;;
     *)
-      printf 'it does not run\n'
+      printf 'not running\n'
       return 1
       ;;
   esac
 }
 
-# Asked now, by what the container's own health check asks every few seconds.
+# Runs now what the container's own health check runs every few seconds.
 container_postgres_healthy() {
   local answer
   answer=$(component_psql "$1" --command='select 1' 2>&1 </dev/null) || {
     answer=${answer##*: } answer=${answer# }
-    # The image takes what an interrupted first start left behind for a server's data.
+    # After an interrupted first start, the image takes the incomplete data for a server's.
     [[ $answer != *'"transactions" does not exist'* ]] \
-      || answer+=": its first start was interrupted; begin again: ./stop-replication.sh --purge $1"
+      || answer+=": its first start was interrupted. Delete its data and start again: ./stop-replication.sh --purge $1"
     printf '%s\n' "$answer" | head -n 1
     return 1
   }
@@ -141,24 +141,24 @@ container_postgres_healthy() {
 container_nats_healthy() {
   local answer
   answer=$(nats_page "$1" '/healthz?js-enabled-only=true') && return 0
-  printf 'its monitoring page does not say ok: %s\n' "$answer"
+  printf 'unhealthy by its monitoring page: %s\n' "$answer"
   return 1
 }
 
 container_service_healthy() {
   local answer
   answer=$(timeout 10 docker exec "$1" "$1" health 2>&1 </dev/null) && return 0
-  printf '%s\n' "${answer:-it does not answer}" | head -n 1
+  printf '%s\n' "${answer:-no answer}" | head -n 1
   return 1
 }
 
 component_logs() {
   local lines=$2 follow=${3:+--follow}
-  container_exists "$1" || die "$1 has no log yet: it was never started. Start it: ./start-replication.sh $1"
+  container_exists "$1" || die "$1 has no log yet: never started. Start it: ./start-replication.sh $1"
   docker logs --tail "$lines" ${follow:+"$follow"} "$1" 2>&1
 }
 
-# By TCP, where it says whether the server takes connections from others.
+# By TCP, which shows whether the server accepts connections from others.
 component_psql() {
   local component=$1
   shift
@@ -171,7 +171,7 @@ component_disk_free() {
   timeout 5 docker exec "$1" df -P -B 1 /var/lib/postgresql/data 2>/dev/null </dev/null | awk 'NR == 2 { print $4 }' || true
 }
 
-# With the last container its networks go, too.
+# The last container takes its networks along.
 component_purge() {
   local project network
   project=$(compose_project)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Usage: sudo scripts/install-locales.sh LOCALE…        (de_DE ja_JP …)
 #
-# Makes locales of the C library, each as LOCALE.UTF-8, where they are missing: a directory beside the system's
-# own, which servers that run already find too. The definitions are those of Debian's package `locales`.
+# Creates missing locales of the C library, each as LOCALE.UTF-8, in a directory of its own, which running servers
+# find too. The definitions are those of Debian's package `locales`.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
@@ -17,7 +17,7 @@ locale_is_there() {
 
 locale_make() {
   [[ -f /usr/share/i18n/locales/$1 ]] || "$ROOT/scripts/install-packages.sh" locales
-  localedef --no-archive --inputfile="$1" --charmap=UTF-8 "$1.UTF-8" || die "localedef could not make $1."
+  localedef --no-archive --inputfile="$1" --charmap=UTF-8 "$1.UTF-8" || die "localedef could not create $1."
 }
 
 main() {
@@ -28,7 +28,7 @@ main() {
   esac
   for name in "$@"; do
     ! locale_is_there "$name" || continue
-    [[ $EUID -eq 0 ]] || die "Making the locale $name takes root: sudo $0 $*"
+    [[ $EUID -eq 0 ]] || die "Creating the locale $name needs root: sudo $0 $*"
     locale_make "$name"
   done
 }

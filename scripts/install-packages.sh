@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
 # Usage: sudo scripts/install-packages.sh PACKAGE…
 #
-# Installs Debian packages for the replication demo with two precautions that plain apt-get does not
-# take: no PostgreSQL cluster `main` is created on port 5432, and no service of a package is started
-# or left to start at the next boot (nats-server would take port 4222).
-# Both hold for this installation only.
+# Installs Debian packages for the replication demo. Unlike plain apt-get, it creates no PostgreSQL
+# cluster `main` on port 5432, and neither starts a package's service nor enables it at boot
+# (nats-server would take port 4222). Both apply to this installation only.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
@@ -19,7 +18,7 @@ precautions_take() {
   mkdir -p "${CLUSTER_CONF%/*}"
   printf 'create_main_cluster = false\n' >"$CLUSTER_CONF"
   [[ -e $POLICY ]] && return
-  printf '#!/bin/sh\nexit 101 # written by %s for the time of one installation\n' "$0" >"$POLICY"
+  printf '#!/bin/sh\nexit 101 # written by %s during an installation\n' "$0" >"$POLICY"
   chmod +x "$POLICY"
   POLICY_IS_OURS=yes
 }
@@ -30,7 +29,7 @@ precautions_end() {
   [[ -z ${POLICY_IS_OURS:-} ]] || rm -f "$POLICY"
 }
 
-# nats-server's own service would start at the next boot, on our port.
+# nats-server's own service would start at the next boot, on the demo's port.
 service_disable() {
   [[ " $* " == *' nats-server '* ]] && type -P systemctl >/dev/null || return 0
   [[ ! -d /run/systemd/system ]] || systemctl stop nats-server.service
@@ -47,12 +46,12 @@ main() {
     '' | -*) die_usage "Name the packages to install." ;;
   esac
   type -P apt-get >/dev/null \
-    || die "There is no apt-get here. Install these with your system's package manager: $*"
-  [[ $EUID -eq 0 ]] || die "Installing packages takes root: sudo $0 $*"
+    || die "apt-get is missing. Install these with your system's package manager: $*"
+  [[ $EUID -eq 0 ]] || die "Installing packages needs root: sudo $0 $*"
   heading "Installing packages: $*"
   precautions_take
-  apt-get update --quiet=2 || warn "The package lists could not be refreshed; trying with those at hand."
-  install "$@" || die "apt-get could not install $*: its message is above."
+  apt-get update --quiet=2 || warn "apt-get update failed; using the existing package lists."
+  install "$@" || die "apt-get could not install $*; see its message above."
   service_disable "$@"
 }
 

@@ -1,13 +1,12 @@
 # shellcheck shell=bash
 # Plain processes or containers: which layer a start uses.
 
-
 # layer_choose WANTED: loads the layer wanted, else the one used last time (its data is there), else
-# containers where they can run, else plain processes; says which and why.
+# containers if they can run, else plain processes; prints which and why.
 layer_choose() {
   local wanted=$1 reason
   if [[ -n $wanted ]]; then
-    LAYER=$wanted reason="as asked"
+    LAYER=$wanted reason="as requested"
     layer_refuse_other "$LAYER"
   elif [[ -f $RUN_DIR/mode ]]; then
     LAYER=$(layer_recorded) reason="as last time"
@@ -23,8 +22,8 @@ layer_choose() {
   layer_load "$LAYER"
 }
 
-# Notes the layer for the scripts that come later. Only when all is prepared: a start that could not
-# even begin binds nobody.
+# Stores the layer for later scripts. Only when everything is prepared: a start that failed before that
+# does not decide for the next one.
 layer_note() { printf '%s\n' "$LAYER" >"$RUN_DIR/mode"; }
 
 # Two sets of components at once would fight for the same ports.
@@ -35,17 +34,17 @@ layer_refuse_other() {
   (
     layer_source "$other"
     for component in "${ALL_COMPONENTS[@]}"; do
-      ! component_is_up "$component" || die "$component runs in the other way (--$other). Stop that first: ./stop-replication.sh"
+      ! component_is_up "$component" || die "$component already runs with --$other. Stop it first: ./stop-replication.sh"
     done
   ) || exit 1
 }
 
-# True if an engine answers and has the images or can pull them in a bounded time. Prints the reason
-# either way. Without an engine, or with all images at hand, this takes less than a second.
+# True if an engine answers and has the images or can pull them in bounded time. Prints the reason
+# either way. Without an engine, or with all images present, this takes less than a second.
 docker_can_run() {
   local missing
   engine_answers && compose_load || return 1
   mapfile -t missing < <(images_missing)
   [[ ${#missing[@]} -eq 0 ]] || images_pull "${missing[@]}" || return 1
-  printf 'a Docker engine answers, and the images are here'
+  printf 'a Docker engine is available and has the images'
 }

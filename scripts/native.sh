@@ -41,7 +41,7 @@ component_state() { process_state "$1"; }
 
 component_healthy() {
   process_id "$1" >/dev/null || {
-    printf 'it does not run\n'
+    printf 'not running\n'
     return 1
   }
   "$(component_kind "$1")_healthy" "$1"
@@ -49,7 +49,7 @@ component_healthy() {
 
 component_logs() {
   local file=$RUN_DIR/log/$1.log lines=$2 follow=${3:+--follow=name}
-  [[ -e $file ]] || die "$1 has no log yet: it was never started. Start it: ./start-replication.sh $1"
+  [[ -e $file ]] || die "$1 has no log yet: never started. Start it: ./start-replication.sh $1"
   if [[ -z $follow && -e $file.1 ]]; then
     tail --quiet --lines="$lines" "$file.1" "$file" | tail --lines="$lines"
   else

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# The check that all ports are free, made before anything is started.
+# Checks that all ports are free before anything is started.
 
-# ports_check COMPONENT…: ends the script, saying what to do, if one of them cannot have its ports.
-# A component that is up already is left out: it has them.
+# ports_check COMPONENT…: ends the script with what to do if a port of one of them is in use.
+# A component that is already up is left out: it has its ports.
 ports_check() {
   local component variable port all_free=true
   local -A used_by=()
@@ -14,13 +14,13 @@ ports_check() {
         error "$variable and ${used_by[$port]} are both $port."
         all_free=false
       elif port_is_taken "$port"; then
-        error "Port $port, for $component, is taken by $(port_holder "$port"). $variable moves ours."
+        error "Port $port ($component) is in use by $(port_holder "$port"). Set $variable to another port."
         all_free=false
       fi
       used_by[$port]=$variable
     done < <(component_ports "$component")
   done
-  $all_free || die "Nothing was started. Free these ports, or set the variables named above to free ones, in the environment or in .env."
+  $all_free || die "Nothing was started. Free these ports, or set the variables named above, in the environment or in .env."
 }
 
 # The inode numbers of the sockets that listen on a port of 127.0.0.1 or of all addresses.
@@ -40,7 +40,7 @@ port_sockets() {
 
 port_is_taken() { [[ -n $(port_sockets "$1") ]]; }
 
-# "nats-server (pid 17)", as far as we may look into other users' processes.
+# "nats-server (pid 17)", as far as other users' processes may be inspected.
 port_holder() {
   local inode fd pid
   for inode in $(port_sockets "$1"); do

@@ -46,7 +46,7 @@ readonly SETTINGS=(
   NATS_B_3_GATEWAY_PORT=7234
 )
 
-# settings_move_ports OFFSET: every port to its default plus OFFSET, for servers beside those of a demo.
+# settings_move_ports OFFSET: moves every port to its default plus OFFSET, for servers beside a demo.
 settings_move_ports() {
   local setting
   for setting in "${SETTINGS[@]}"; do
@@ -64,19 +64,19 @@ settings_load() {
   done
   [[ $RUN_DIR == /* ]] || RUN_DIR=$ROOT/$RUN_DIR
   settings_check
-  # A PGDATABASE or PGOPTIONS meant for something else must not reach our servers and psql.
+  # A PGDATABASE or PGOPTIONS meant for something else must not reach these servers and psql.
   unset "${!PG@}"
 }
 
 # Lines NAME=value, as docker-compose reads them: no shell expansion. The environment wins.
 env_file_read() {
-  local file=$1 line name value
+  local file=$1 line name value number=0
   [[ -f $file ]] || return 0
   while IFS= read -r line || [[ -n $line ]]; do
-    line=${line%$'\r'}
+    number=$((number + 1)) line=${line%$'\r'}
     [[ $line =~ ^[[:space:]]*(#.*)?$ ]] && continue
     [[ $line =~ ^[[:space:]]*([A-Za-z_][A-Za-z0-9_]*)=(.*)$ ]] \
-      || die "$file: this line is not NAME=value: $line"
+      || die "$file: line $number is not NAME=value." # without its text, which may be a password
     name=${BASH_REMATCH[1]} value=${BASH_REMATCH[2]}
     if [[ $value =~ ^\"(.*)\"$ || $value =~ ^\'(.*)\'$ ]]; then value=${BASH_REMATCH[1]}; fi
     [[ -n ${!name+set} ]] || export "$name=$value"
@@ -90,14 +90,14 @@ settings_check() {
     case $name in
       *_PORT)
         [[ $value =~ ^[1-9][0-9]{0,4}$ && $value -le 65535 ]] \
-          || die "$name is '$value': a port is a number from 1 to 65535."
+          || die "$name is '$value'; allowed is a port from 1 to 65535."
         ;;
       POSTGRES_MAX_CONNECTIONS | NATS_GOMAXPROCS)
-        [[ $value =~ ^[1-9][0-9]{0,4}$ ]] || die "$name is '$value': it is a number from 1 on."
+        [[ $value =~ ^[1-9][0-9]{0,4}$ ]] || die "$name is '$value'; allowed is a number from 1 to 99999."
         ;;
       *_PASSWORD) # they become parts of URLs and of NATS configuration
         [[ $value =~ ^[A-Za-z0-9._~-]+$ ]] \
-          || die "$name may hold letters, digits and . _ ~ - only."
+          || die "$name may contain only letters, digits and . _ ~ -"
         ;;
     esac
   done

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Starting components so that either all of them become healthy or none of those started stays.
+# Starts components so that either all become healthy or everything started is stopped again.
 
 source "$ROOT/scripts/wait.sh"
 
@@ -7,16 +7,16 @@ components_start_or_undo() {
   STARTED=()
   trap undo EXIT
   trap 'exit 130' INT TERM HUP
-  components_start_in_order "$@" || die "Not all is healthy. Correct what is said above, then run this again."
+  components_start_in_order "$@" || die "The start failed. Fix the error above, then run this again."
   trap - EXIT INT TERM HUP
 }
 
-# Stops what this run has started, and only that.
+# Stops what this run started, and only that.
 undo() {
   local component
   trap '' INT TERM HUP
   [[ ${#STARTED[@]} -gt 0 ]] || return 0
-  heading "Stopping what this run has started"
+  heading "Stopping what this run started"
   reverse "${STARTED[@]}"
   for component in "${REVERSED[@]}"; do
     component_stop "$component"
@@ -51,11 +51,11 @@ kind_start() {
   done
 }
 
-# The demo's tables are no part of the replication: its services bring their own schema.
+# The demo's tables are not part of the replication: its services bring their own schema.
 postgres_finish() {
   component_psql "$1" --quiet --set=ON_ERROR_STOP=1 --output=/dev/null \
     --command='set client_min_messages = warning' --file=- <"$ROOT/schema/demo/tables.sql" || {
-    error "$1 does not take schema/demo/tables.sql: its message is above."
+    error "$1 rejected schema/demo/tables.sql; see its message above."
     return 1
   }
 }

@@ -155,7 +155,7 @@ says() {
 story_of_a_start() {
   local component
   older_services_image_make
-  says "Running as containers: a Docker engine answers, and the images are here." 0 "$ROOT/start-replication.sh"
+  says "Running as containers: a Docker engine is available and has the images." 0 "$ROOT/start-replication.sh"
   for component in "${ALL_COMPONENTS[@]}"; do
     component_healthy "$component" >/dev/null || die "$component is not healthy: $(component_healthy "$component")"
     until_healthy_for_docker "$component"
@@ -164,7 +164,7 @@ story_of_a_start() {
   says "GENERATION_INTERVAL 0.2 s" 0 docker logs data-generator
   until_users 20
   green "eleven containers started"
-  says "runs in the other way (--docker)" 1 "$ROOT/start-replication.sh" --native
+  says "already runs with --docker" 1 "$ROOT/start-replication.sh" --native
 }
 
 # By the health check of its own, which depends_on waits for.
@@ -203,7 +203,7 @@ story_of_known_commands() {
   for port in 8222 8223; do
     for page in connz gatewayz jsz; do known "curl http://localhost:$port/$page" '"server_id"\|"now"'; done
   done
-  says "OK: B holds what A holds" 0 "$ROOT/compare-replication.sh"
+  says "OK: B equals A" 0 "$ROOT/compare-replication.sh"
   say "the commands that users know work as they stand"
 }
 

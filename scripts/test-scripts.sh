@@ -48,12 +48,12 @@ test_logs() {
 
 test_bad_settings() {
   expect 1 "POSTGRES_A_PORT is 'many'" env POSTGRES_A_PORT=many "$ROOT/start-replication.sh" --native postgres-a
-  expect 1 "may hold letters" env POSTGRES_PASSWORD='a b' "$ROOT/start-replication.sh" --native postgres-a
+  expect 1 "may contain only letters" env POSTGRES_PASSWORD='a b' "$ROOT/start-replication.sh" --native postgres-a
 }
 
 # Insisting on containers where there are none leaves nothing behind, not even the choice.
 test_no_engine() {
-  expect 1 "Containers cannot run" \
+  expect 1 "Cannot use containers" \
     env DOCKER_HOST="unix://$RUN_DIR/none.sock" "$ROOT/start-replication.sh" --docker
   [[ ! -e $RUN_DIR/mode ]] || die "a start that could not begin has bound the next one to containers"
 }
@@ -67,7 +67,7 @@ test_taken_port() {
     print $socket->sockport, "\n";
     sleep 30;'; }
   read -r port <&"${LISTENER[0]}"
-  expect 1 "Port $port, for postgres-a, is taken by perl (pid $LISTENER_PID). POSTGRES_A_PORT moves ours." \
+  expect 1 "Port $port (postgres-a) is in use by perl (pid $LISTENER_PID). Set POSTGRES_A_PORT to another port." \
     env POSTGRES_A_PORT="$port" "$ROOT/start-replication.sh" --native postgres-a postgres-b
   kill "$LISTENER_PID"
   [[ -z $(compgen -G "$RUN_DIR/*.pid") ]] || die "a start that was refused left something running"
@@ -164,8 +164,8 @@ growth_says() { judges outbox_growth_judge "$1" "outbox_bytes_per_s=$2" "disk_fr
 
 test_outbox_growth() {
   local gigabyte=$((1 << 30))
-  growth_says '2 *grows by 1024 KB/s, nothing of the last 60.0 s is confirmed, and the disk of A lasts 17 minutes*' 1048576 "$gigabyte" 60000
-  growth_says '1 *lasts 29 hours*' 10240 "$gigabyte" 60000
+  growth_says '2 *grows by 1024 KB/s, nothing was confirmed for 60.0 s, and A?s disk is full in 17 minutes*' 1048576 "$gigabyte" 60000
+  growth_says '1 *full in 29 hours*' 10240 "$gigabyte" 60000
   growth_says '' 10240 "$((gigabyte * 1000))" 60000
   growth_says '' 1048576 "$gigabyte" 500
   growth_says '' 0 "$gigabyte" 60000
@@ -174,7 +174,7 @@ test_outbox_growth() {
 
 test_standing_still() {
   local behind=(lag_ms=70000 events_pending=3 last_tick=9 applied_tick=5 inbox_total=7)
-  judges lag_print '2 *70.0 s behind A (3 events) and stands still*' "${behind[@]}"
+  judges lag_print '2 *70.0 s behind A (3 events) and not moving*' "${behind[@]}"
   judges lag_print '1 *70.0 s behind A (3 events)*' "${behind[@]}" later applied_tick=6
   judges lag_print '1 *70.0 s behind A (3 events)*' "${behind[@]}" later inbox_total=8 # a large tick arrives
   judges lag_print '' lag_ms=900 events_pending=3 last_tick=9 applied_tick=5 inbox_total=7
@@ -186,9 +186,9 @@ test_standing_still() {
 test_comparison() {
   local counts=(a_users=9 b_users=7 users_pending=1)
   judges 'table_compare users' '' a_users=9 b_users=8 users_pending=1 users_difference=0
-  judges 'table_compare users' '1 *differ by 1, and B is moving*' "${counts[@]}" applied_tick=5 later users_difference=1 applied_tick=6
-  judges 'table_compare users' '2 *differ by 1, as they did*' "${counts[@]}" users_difference=1 applied_tick=5 later applied_tick=6
-  judges 'table_compare users' '2 *differ by 1, and B?s position stands still*' "${counts[@]}" users_difference=1 applied_tick=5
+  judges 'table_compare users' '1 *differ by 1, and B is still applying*' "${counts[@]}" applied_tick=5 later users_difference=1 applied_tick=6
+  judges 'table_compare users' '2 *differ by 1, the same as*' "${counts[@]}" users_difference=1 applied_tick=5 later applied_tick=6
+  judges 'table_compare users' '2 *differ by 1, and B?s position is not moving*' "${counts[@]}" users_difference=1 applied_tick=5
   judges 'table_compare users' '1 *users cannot be compared*' a_users=9 users_pending=1
 }
 

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Waiting, with a deadline, until components are healthy; on failure it shows what is needed to see why.
+# Waits, with a deadline, until components are healthy; on failure it shows why.
 
 readonly HEALTHY_DEADLINE_S=60
 readonly LOG_LINES_ON_FAILURE=15
@@ -11,7 +11,7 @@ wait_until_healthy() {
   while ! reason=$(component_healthy "$component"); do
     read -r state _ < <(component_state "$component")
     if [[ $state != up ]]; then
-      wait_failed "$component" "ended right after its start"
+      wait_failed "$component" "exited right after its start"
       return 1
     elif (($(now_ms) - begun_ms >= HEALTHY_DEADLINE_S * 1000)); then
       wait_failed "$component" "was not healthy within $HEALTHY_DEADLINE_S s: $reason"
@@ -25,20 +25,20 @@ wait_until_healthy() {
   if [[ " ${STARTED[*]} " == *" $component "* ]]; then
     progress "$component" "${GREEN}healthy${PLAIN} after $(seconds_since "$begun_ms") s"
   else
-    progress "$component" "${GREEN}healthy${PLAIN}, and was up before"
+    progress "$component" "${GREEN}healthy${PLAIN}, was already running"
   fi
 }
 
 wait_failed() {
   local component=$1 what=$2
   error "$component $what."
-  printf 'The last lines of its log (%s):\n\n' "$(layer_log_hint "$component")" >&2
+  printf 'Last lines of its log (%s):\n\n' "$(layer_log_hint "$component")" >&2
   component_logs "$component" "$LOG_LINES_ON_FAILURE" 2>&1 | sed 's/^/  | /' >&2 || true
   printf '\n' >&2
 }
 
-# A NATS zone is ready when its nodes have elected a JetStream leader and see the other zone. Asked
-# only after a start of all six nodes: a start of single ones takes the others as they are.
+# A NATS zone is ready when its nodes have elected a JetStream leader and see the other zone. Checked
+# only after a start of all six nodes: a start of single ones leaves the others as they are.
 wait_until_zones_ready() {
   local component begun_ms missing
   for component in "${NATS_COMPONENTS[@]}"; do
@@ -59,7 +59,7 @@ zones_ready() {
   local component
   for component in "${NATS_COMPONENTS[@]}"; do
     nats_has_leader "$component" || {
-      printf '%s knows no JetStream leader' "$component"
+      printf '%s has no JetStream leader' "$component"
       return 1
     }
     nats_has_gateway "$component" || {

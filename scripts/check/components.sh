@@ -1,10 +1,10 @@
 # shellcheck shell=bash
 # Section 1: the eleven components, and the errors in their logs.
 
-# Without one of these nothing arrives; the other NATS nodes stand in for each other.
+# Without one of these nothing arrives; the other NATS nodes back each other up.
 readonly CRITICAL_COMPONENTS=" postgres-a postgres-b nats-a-1 nats-b-1 data-generator outbox-publisher inbox-processor "
 
-# From so many deaths in a row on it is no accident.
+# So many deaths in a row are a crash loop.
 readonly CRASH_LOOP_DEATHS=3
 
 components_print() {
@@ -14,7 +14,7 @@ components_print() {
     data-generator outbox-publisher inbox-processor; do
     component_print "$component"
   done
-  problem=$(layer_watch_problem) || finding 1 "$problem" "./start-replication.sh (harmless while all runs)"
+  problem=$(layer_watch_problem) || finding 1 "$problem" "./start-replication.sh (harmless while everything runs)"
   zone_print a nats-a-1 nats-a-2 nats-a-3
   zone_print b nats-b-1 nats-b-2 nats-b-3
 }
@@ -28,16 +28,16 @@ component_print() {
     "$(level_colour "$level")" "$state" "$PLAIN" "$note" "$restarts" \
     "$(level_colour "$((errors > 0))")" "$errors" "$PLAIN"
   ((level == 0)) || finding "$level" "$component: $note" "$(component_next "$component" "$state" "$deaths")"
-  ((errors == 0)) || finding 1 "$component: errors in its log: $errors in 10 minutes, the last: $last_error" \
+  ((errors == 0)) || finding 1 "$component: $errors errors in its log in 10 minutes. Last: $last_error" \
     "./logs.sh $component --tail=200"
 }
 
-# Prints what there is to say of a component; the status is the level of it.
+# Prints a component's state in words; the exit status is its level.
 component_note() {
   local component=$1 state=$2 since=$3 deaths=$4 level=1 reason
   [[ $CRITICAL_COMPONENTS != *" $component "* ]] || level=2
   if ((deaths >= CRASH_LOOP_DEATHS)); then
-    printf 'it keeps dying: %s times in a row, each time soon after its start' "$deaths"
+    printf 'crash loop: died %s times in a row, each time soon after its start' "$deaths"
     return "$level"
   fi
   case $state in
@@ -53,15 +53,15 @@ component_note() {
       printf 'stopped on purpose'
       level=1
       ;;
-    died) printf 'it ended without being told to; it is about to be started again' ;;
-    *) printf 'it was never started' ;;
+    died) printf 'died; restart pending' ;;
+    *) printf 'never started' ;;
   esac
   return "$level"
 }
 
 component_next() {
   if (($3 >= CRASH_LOOP_DEATHS)); then
-    printf './logs.sh %s shows why; it is tried again at least once a minute' "$1"
+    printf './logs.sh %s shows why; it is restarted at least once a minute' "$1"
   elif [[ $2 == up ]]; then
     printf './logs.sh %s; if that does not help: ./stop-replication.sh %s && ./start-replication.sh %s' "$1" "$1" "$1"
   elif [[ $2 == died ]]; then
@@ -86,16 +86,16 @@ since_print() {
   printf '%(%Y-%m-%d %H:%M)T (%s)' "$1" "$age"
 }
 
-# zone_print ZONE NODE…: what the zone's nodes know together, asked of the first healthy one.
+# zone_print ZONE NODE…: the state of the zone, as its first healthy node reports it.
 zone_print() {
   local zone=$1 node
   shift
   for node in "$@"; do
     component_healthy "$node" >/dev/null || continue
-    nats_has_leader "$node" || finding 1 "NATS zone $zone has no JetStream leader (asked: $node)" \
-      "two of its three nodes must be up: ./start-replication.sh $*; an election takes up to 10 s"
-    nats_has_gateway "$node" || finding 1 "NATS zone $zone has no connection to the other zone (asked: $node)" \
-      "./logs.sh $node; events wait in the outbox meanwhile, and nothing is lost"
+    nats_has_leader "$node" || finding 1 "NATS zone $zone has no JetStream leader (according to $node)" \
+      "at least two of its three nodes must be up: ./start-replication.sh $*; an election takes up to 10 s"
+    nats_has_gateway "$node" || finding 1 "NATS zone $zone has no connection to the other zone (according to $node)" \
+      "./logs.sh $node; events wait in the outbox, nothing is lost"
     return 0
   done
 }

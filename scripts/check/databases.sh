@@ -1,26 +1,26 @@
 # shellcheck shell=bash
-# Sections 2 to 5: what the two databases say.
+# Sections 2 to 5: the two databases.
 
-# No more a moment of load, however heavy.
+# Beyond this, it is not a burst of load any more.
 readonly STANDSTILL_MS=60000
 
-# While B is away: time enough to bring it back, and time to do it at once.
+# Time left on A's disk while B is down: enough to bring it back, and a reason to do it now.
 readonly DISK_WARNING_S=$((3 * 86400))
 readonly DISK_CRITICAL_S=$((12 * 3600))
 
 databases_print() {
   heading "Databases"
   printf '  %-22s %12s %12s   %s\n' '' A B normal
-  row users "$(shown a_users)" "$(shown b_users)" "equal, but for what is on its way"
-  row payments "$(shown a_payments)" "$(shown b_payments)" "equal, but for what is on its way"
-  row "outbox unprocessed" "$(shown outbox_unprocessed)" '' "0 at rest, up to $BACKLOG_NORMAL_MAX, more for moments under load"
-  row "outbox unconfirmed" "$(shown outbox_unconfirmed)" '' "0 at rest, else what B has not committed yet"
-  row "outbox total" "$(shown outbox_total)" '' "every change that was captured"
-  row "outbox MB" "$(outbox_megabytes)" '' "constant, while B confirms; OUTBOX_RETENTION says how much is kept"
-  row "outbox KB/s" "$(outbox_kilobytes_per_s)" '' "what is captured$(disk_print)"
-  row "inbox unprocessed" '' "$(shown inbox_unprocessed)" "0 at rest, else ticks that are not complete yet"
-  row "inbox total" '' "$(shown inbox_total)" "every event that was received"
-  row "processed events" '' "$(shown processed_total)" "every event that was applied"
+  row users "$(shown a_users)" "$(shown b_users)" "equal, except for pending changes"
+  row payments "$(shown a_payments)" "$(shown b_payments)" "equal, except for pending changes"
+  row "outbox unprocessed" "$(shown outbox_unprocessed)" '' "0 at rest; up to $BACKLOG_NORMAL_MAX, briefly more under load"
+  row "outbox unconfirmed" "$(shown outbox_unconfirmed)" '' "0 at rest; events that B has not committed yet"
+  row "outbox total" "$(shown outbox_total)" '' "captured events, until they are pruned"
+  row "outbox MB" "$(outbox_megabytes)" '' "stable while B confirms; OUTBOX_RETENTION decides how much"
+  row "outbox KB/s" "$(outbox_kilobytes_per_s)" '' "capture rate$(disk_print)"
+  row "inbox unprocessed" '' "$(shown inbox_unprocessed)" "0 at rest; events of ticks that are incomplete or blocked"
+  row "inbox total" '' "$(shown inbox_total)" "received events, until they are pruned"
+  row "processed events" '' "$(shown processed_total)" "applied events, until they are pruned"
   databases_judge
 }
 
@@ -32,11 +32,11 @@ outbox_kilobytes_per_s() {
   if known outbox_bytes_per_s; then printf '%s' "$((($(now outbox_bytes_per_s) + 1023) >> 10))"; else printf '?'; fi
 }
 
-# How long A's disk lasts while B is away, as far as that can be known.
+# How long A's disk lasts while B is down, if that can be known.
 disk_print() {
   known disk_free_a || return 0
-  printf '; the disk of A has %s GB free' "$(($(now disk_free_a) >> 30))"
-  ! disk_lasts_s >/dev/null || printf ', which last %s while B is away' "$(duration "$(disk_lasts_s)")"
+  printf '; A has %s GB of disk free' "$(($(now disk_free_a) >> 30))"
+  ! disk_lasts_s >/dev/null || printf ', enough for %s with B down' "$(duration "$(disk_lasts_s)")"
 }
 
 # Prints the seconds until A's disk is full at the rate of the latest events, if these and the disk are known.
@@ -56,39 +56,39 @@ duration() {
   fi
 }
 
-# B is away, does not keep up, or is not heard: then nothing leaves the outbox.
+# B is down, cannot keep up, or its confirms do not arrive: then nothing leaves the outbox.
 outbox_growth_judge() {
   local lasts_s level=1
   above unconfirmed_age_ms "$LAG_WARNING_MS" && lasts_s=$(disk_lasts_s) && ((lasts_s < DISK_WARNING_S)) || return 0
   ((lasts_s >= DISK_CRITICAL_S)) || level=2
-  finding "$level" "the outbox grows by $(outbox_kilobytes_per_s) KB/s, nothing of the last $(seconds unconfirmed_age_ms) s is confirmed, and the disk of A lasts $(duration "$lasts_s")" \
-    "bring B back, or make room; the last way out: docs/operations.md, The outbox grows"
+  finding "$level" "the outbox grows by $(outbox_kilobytes_per_s) KB/s, nothing was confirmed for $(seconds unconfirmed_age_ms) s, and A's disk is full in $(duration "$lasts_s")" \
+    "bring B back, or free disk space; see docs/operations.md, The outbox grows"
 }
 
-# B has it, and A is not told.
+# B has committed it, and A does not know.
 confirms_judge() {
   above unconfirmed_age_ms "$STANDSTILL_MS" && stood_still confirmed_tick || return 0
   known lag_ms && ! above lag_ms "$LAG_WARNING_MS" || return 0
-  finding 1 "what B has committed is not confirmed in A for $(seconds unconfirmed_age_ms) s: nothing leaves the outbox" \
-    "./logs.sh outbox-publisher and ./logs.sh inbox-processor: may both use the subject <NATS_SUBJECT_PREFIX>.confirm?"
+  finding 1 "B keeps up, but its commits are not confirmed in A for $(seconds unconfirmed_age_ms) s: nothing leaves the outbox" \
+    "./logs.sh outbox-publisher and ./logs.sh inbox-processor: do both have the rights to the subject <NATS_SUBJECT_PREFIX>.confirm?"
 }
 
-# A value as people see it; "?" if it could not be read (a count: in time).
+# A value for people; "?" if it could not be read (a count: in time).
 shown() { printf '%s' "${NOW[$1]:-?}"; }
 
 databases_judge() {
   local component
   for component in postgres-a postgres-b; do
-    ! known "$component" || finding 2 "$component answers the check with: $(now "$component")" "$(database_next "$component")"
+    ! known "$component" || finding 2 "$component rejects the check's query: $(now "$component")" "$(database_next "$component")"
   done
   if known timeline_unmatched && stood_still timeline_unmatched; then
     finding 2 "A was promoted or restored (timeline $(now timeline_unmatched)), and nothing is published until B confirms a tick of A's history" \
-      "./logs.sh inbox-processor and ./logs.sh outbox-publisher: when B confirms, it goes on by itself"
+      "./logs.sh inbox-processor and ./logs.sh outbox-publisher: publishing resumes when B confirms"
   fi
   if [[ $(now a_has_schema) == f ]]; then
     finding 2 "A has no outbox: outbox-publisher creates it" "./start-replication.sh outbox-publisher"
   elif known attached && [[ $(now attached) != 2 ]]; then
-    finding 2 "A: users and payments are not both captured" \
+    finding 2 "A does not capture both users and payments" \
       "in A: select replication.attach('public.users'), replication.attach('public.payments')"
   fi
   if [[ $(now b_has_schema) == f ]]; then
@@ -96,7 +96,7 @@ databases_judge() {
   fi
   if above outbox_unprocessed "$BACKLOG_NORMAL_MAX" && ((${BEFORE[outbox_unprocessed]:-0} > BACKLOG_NORMAL_MAX)) \
     && stood_still published_tick; then
-    finding 2 "the outbox is not being published: $(now outbox_unprocessed) events wait at tick $(now published_tick)" \
+    finding 2 "the outbox is not being published: $(now outbox_unprocessed) events pending after tick $(now published_tick)" \
       "./logs.sh outbox-publisher; then NATS: ./logs.sh nats-a-1"
   fi
   outbox_growth_judge
@@ -105,39 +105,39 @@ databases_judge() {
     finding 2 "A does not capture every change: $(now capture_problem)" "in A: select * from replication.capture_problem"
   fi
   if known held_error; then
-    finding 2 "B cannot take an event, and holds all behind it since $(now held_since): $(now held_error)" \
-      "correct B's table as the message says; it is tried again by itself, and nothing is lost (docs/operations.md)"
+    finding 2 "apply in B is blocked since $(now held_since), and later transactions wait: $(now held_error)" \
+      "fix B's table as the message says; apply is retried every few seconds and nothing is lost (docs/operations.md, Apply is blocked)"
   fi
   if above quarantine_new 0; then
-    finding 1 "B has set aside $(now quarantine_new) messages that nobody has looked at (the last 1000 are kept)" \
+    finding 1 "B has $(now quarantine_new) unacknowledged messages in quarantine (the last 1000 are kept)" \
       "in B: select * from replication.quarantine; then select replication.quarantine_acknowledge()"
   fi
   if ((SAMPLES == 3)) && grew outbox_unprocessed; then
-    finding 1 "the outbox grows: $(now outbox_unprocessed) events unprocessed" "./logs.sh outbox-publisher"
+    finding 1 "the outbox backlog grows: $(now outbox_unprocessed) events unprocessed" "./logs.sh outbox-publisher"
   fi
   if ((SAMPLES == 3)) && grew inbox_unprocessed; then
-    finding 1 "the inbox grows: $(now inbox_unprocessed) events unprocessed" "./logs.sh inbox-processor"
+    finding 1 "the inbox backlog grows: $(now inbox_unprocessed) events unprocessed" "./logs.sh inbox-processor"
   fi
 }
 
-# What to do about what a database answered.
+# What to do about a database's answer.
 database_next() {
   case $(now "$1") in
     *"not part of the history of this source"* | *"older than OUTBOX_RETENTION"*)
-      printf 'nothing more is applied, and B stays as it is: "Another history" in docs/operations.md'
+      printf 'nothing more is applied, B is left as it is: docs/operations.md, Another history'
       ;;
     *) printf './logs.sh %s' "$1" ;;
   esac
 }
 
 comparison_print() {
-  heading "Comparison by number of rows: A without what is on its way, and B"
+  heading "Comparison by row count (pending changes left out)"
   table_compare users
   table_compare payments
-  ! known skipped || say "on an operator's order B is without $(now skipped) transactions: select * from replication.skipped_transaction"
-  ! known drifted || say "others have written to B, which changed what $(now drifted) rows met: select * from replication.target_drift"
+  ! known skipped || say "operators skipped $(now skipped) transactions in B: select * from replication.skipped_transaction"
+  ! known drifted || say "others have changed rows in B; replication met $(now drifted) of them: select * from replication.target_drift"
   if target_is_empty && ((SAMPLES > 1)); then
-    finding 2 "B has no data, and A has" "./logs.sh outbox-publisher and ./logs.sh inbox-processor"
+    finding 2 "B is empty, A is not" "./logs.sh outbox-publisher and ./logs.sh inbox-processor"
   fi
 }
 
@@ -150,27 +150,27 @@ table_compare() {
   fi
   off=$(now "${table}_difference")
   if [[ $off == 0 ]]; then
-    say "$(printf '%-10s' "$table") ${GREEN}equal${PLAIN}: $(now "b_$table") rows ($(now "a_$table") in A, net $(now "${table}_pending") on their way)"
+    say "$(printf '%-10s' "$table") ${GREEN}equal${PLAIN}: $(now "b_$table") rows ($(now "a_$table") in A, net $(now "${table}_pending") pending)"
     return
   fi
   ((${off#-} <= 5)) || level=2
-  say "$(printf '%-10s' "$table") $(level_colour "$level")differs by ${off#-}${PLAIN}: $(now "a_$table") in A, net $(now "${table}_pending") on their way, $(now "b_$table") in B"
-  next="if outbox-publisher and inbox-processor run, rows were changed in B itself, or in A before its tables were attached (./compare-replication.sh $table names them); to send all of A's again: in A, select replication.resend('public.$table')"
+  say "$(printf '%-10s' "$table") $(level_colour "$level")differs by ${off#-}${PLAIN}: $(now "a_$table") in A, net $(now "${table}_pending") pending, $(now "b_$table") in B"
+  next="if both services run, rows were changed in B itself, or existed in A before the table was attached. Find them: ./compare-replication.sh $table. Send all of A's rows again, in A: select replication.resend('public.$table')"
   if stood_still applied_tick; then
-    finding 2 "$table: A and B differ by ${off#-}, and B's position stands still" "$next"
+    finding 2 "$table: row counts differ by ${off#-}, and B's position is not moving" "$next"
   elif stood_still "${table}_difference"; then
-    finding 2 "$table: A and B differ by ${off#-}, as they did $SAMPLE_PAUSE_S s ago, while B follows" "$next"
+    finding 2 "$table: row counts differ by ${off#-}, the same as $SAMPLE_PAUSE_S s ago, while B keeps applying" "$next"
   else
-    finding 1 "$table: A and B differ by ${off#-}, and B is moving" "run this again in a minute"
+    finding 1 "$table: row counts differ by ${off#-}, and B is still applying" "run this again in a minute"
   fi
 }
 
-# Why a table cannot be compared, where no other finding says it.
+# Why a table cannot be compared, unless another finding already explains it.
 comparison_explain() {
   if known events_pending attached && [[ $(now attached) == 2 ]] && ! known "$1_pending"; then
-    finding 1 "$1: a TRUNCATE has been on its way for $(seconds lag_ms) s, so the rows cannot be counted" "run this again in a minute"
+    finding 1 "$1: a TRUNCATE is pending for $(seconds lag_ms) s, so the rows cannot be compared" "run this again in a minute"
   elif ((EXIT_STATUS == 0)); then
-    finding 1 "$1 cannot be compared: counting took longer than 20 s, or waits for a lock" \
+    finding 1 "$1 cannot be compared: counting takes longer than 20 s, or waits for a lock" \
       "in A and in B: select pid, pg_blocking_pids(pid), query from pg_stat_activity where wait_event_type = 'Lock'"
   fi
 }
@@ -198,11 +198,11 @@ lag_print() {
   ! above lag_ms "$LAG_NORMAL_MS" || colour=$YELLOW
   say "replication lag            $colour$(seconds lag_ms) s${PLAIN}, $(now events_pending) events, $(ticks_behind) ticks (normal: below 1 s)"
   if above lag_ms "$STANDSTILL_MS" && stood_still applied_tick && stood_still inbox_total && component_is_up outbox-publisher && component_is_up inbox-processor; then
-    finding 2 "B is $(seconds lag_ms) s behind A ($(now events_pending) events) and stands still" \
-      "./logs.sh outbox-publisher and ./logs.sh inbox-processor; who holds B up: select pid, pg_blocking_pids(pid), query from pg_stat_activity where wait_event_type = 'Lock'"
+    finding 2 "B is $(seconds lag_ms) s behind A ($(now events_pending) events) and not moving" \
+      "./logs.sh outbox-publisher and ./logs.sh inbox-processor; lock waits in B: select pid, pg_blocking_pids(pid), query from pg_stat_activity where wait_event_type = 'Lock'"
   elif above lag_ms "$LAG_WARNING_MS"; then
     finding 1 "B is $(seconds lag_ms) s behind A ($(now events_pending) events)" \
-      "./logs.sh outbox-publisher and ./logs.sh inbox-processor say what they wait for"
+      "./logs.sh outbox-publisher and ./logs.sh inbox-processor show what they wait for"
   fi
 }
 
@@ -212,5 +212,5 @@ ticks_behind() {
   local applied last behind
   applied=$(now applied_tick) last=$(now last_tick)
   behind=$((last - ${applied:-0}))
-  printf '%s' "$((behind > 0 ? behind : 0))" # B may have moved on since A was asked
+  printf '%s' "$((behind > 0 ? behind : 0))" # B may have advanced since A was read
 }

@@ -2,12 +2,12 @@
 # Errors in the logs of the last ten minutes.
 
 readonly ERRORS_WINDOW='10 minutes'
-readonly ERRORS_LINES_MAX=20000 # bounds the work: of a log of gigabytes only the end is read
+readonly ERRORS_LINES_MAX=20000 # bounds the work: only the end of a very large log is read
 
-# What every orderly start and stop writes, and what is said better elsewhere: that a server died, by the components
-# section; and that a client died or gave up a server that hung ("connection to client lost"), by the client's log.
-# A NATS node that gives up a peer which no longer answers (a cut of the gateways) says "Stale Connection": whether
-# the gateways have found each other again is in the components section too.
+# Lines that every orderly start and stop writes, and lines that another place reports better: a server that died, in
+# the components section; a client that died or abandoned a hanging server ("connection to client lost"), in the client's
+# log. A NATS node that drops an unresponsive peer (gateways cut) logs "Stale Connection"; whether the gateways are
+# connected again is in the components section too.
 readonly ERRORS_EXPECTED_POSTGRES='FATAL:  (the database system is |terminating connection due to administrator command|terminating connection due to unexpected postmaster exit|connection to client lost)'
 readonly ERRORS_EXPECTED_NATS='connection refused|Error getting IP for |Error flushing|Error (trying to connect|connecting) to (route|(explicit |implicit )?gateway)|(Gateway|Route) Error .Stale Connection'
 
@@ -24,7 +24,7 @@ errors_of() {
       -v pattern="${pattern//\\/\\\\}" -v expected="$expected" '
         $0 !~ pattern || $0 ~ expected { next }
         {
-          # NATS: [17] 2026/11/24 08:12:40.1; PostgreSQL: 2026-11-24 08:12:40.1; ours: 2026-11-24T08:12:40.1Z
+          # NATS: [17] 2026/11/24 08:12:40.1; PostgreSQL: 2026-11-24 08:12:40.1; services: 2026-11-24T08:12:40.1Z
           line = $0
           sub(/^\[[0-9]+\] /, "", line)
           stamp = substr(line, 1, 19)

@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# Reading both databases. B first, then A with B's position: what A has beyond that position is on its
-# way, so that the two can be compared exactly while transactions are committing.
+# Reads both databases: B first, then A with B's position. What A has beyond that position is pending,
+# so the two can be compared exactly while transactions commit.
 #
-# A sample is the array NOW of the names that source.sql and target.sql select; what could not be read
-# is missing in it. Only when something looks off is another taken, to tell a moment from a state;
-# BEFORE is then the sample taken SAMPLE_PAUSE_S earlier.
+# A sample is the array NOW, keyed by the names that source.sql and target.sql select; what could not be
+# read is missing. A suspicious sample is followed by another, to tell a burst from a state; BEFORE is
+# then the sample taken SAMPLE_PAUSE_S earlier.
 
 readonly SAMPLE_PAUSE_S=5
 readonly BACKLOG_NORMAL_MAX=50
@@ -18,7 +18,7 @@ sample_until_certain() {
   SAMPLES=1
   sample_take
   while sample_needs_another; do
-    printf '%s\n' "Looking again in $SAMPLE_PAUSE_S s: $SUSPICION." >&2
+    printf '%s\n' "Checking again in $SAMPLE_PAUSE_S s: $SUSPICION." >&2
     sleep "$SAMPLE_PAUSE_S"
     BEFORE=()
     for name in "${!NOW[@]}"; do BEFORE[$name]=${NOW[$name]}; done
@@ -68,35 +68,35 @@ known() {
 # above NAME LIMIT: true if it is known and above.
 above() { known "$1" && ((${NOW[$1]} > $2)); }
 
-# A backlog goes up and down under load. It is losing ground only if B also falls behind.
+# A backlog rises and falls under load. It matters only if B also falls behind.
 grew() { above lag_ms "$LAG_NORMAL_MS" && above "$1" "$BACKLOG_NORMAL_MAX" && above "$1" "${BEFORE[$1]:-0}"; }
 stood_still() { [[ -n ${BEFORE[$1]+set} && ${BEFORE[$1]} == "$(now "$1")" ]]; }
 
-# By how many rows of a table A's count, less what is on its way, is above B's.
+# By how many rows of a table A's count, without pending changes, exceeds B's.
 difference() {
-  local in_a=${NOW[a_$1]} on_their_way=${NOW[$1_pending]} in_b=${NOW[b_$1]}
-  printf '%s' "$((in_a - on_their_way - in_b))"
+  local in_a=${NOW[a_$1]} pending=${NOW[$1_pending]} in_b=${NOW[b_$1]}
+  printf '%s' "$((in_a - pending - in_b))"
 }
 comparable() { known "a_$1" "b_$1" "$1_pending"; }
 differs() { known "$1_difference" && [[ $(now "$1_difference") != 0 ]]; }
 target_is_empty() { above a_users 0 && [[ $(now b_users) == 0 ]]; }
 
-# Sets SUSPICION to what needs a second look.
+# Sets SUSPICION to the reason for another sample.
 sample_needs_another() {
   SUSPICION=''
   case $SAMPLES in
     1)
       if differs users || differs payments; then SUSPICION="the counts differ"; fi
       if target_is_empty; then SUSPICION="B has no data yet"; fi
-      if known events_pending && ! comparable users; then SUSPICION="a TRUNCATE is on its way"; fi
+      if known events_pending && ! comparable users; then SUSPICION="a TRUNCATE is pending"; fi
       if known timeline_unmatched; then SUSPICION="A is on a timeline that B has not confirmed"; fi
-      if above outbox_unprocessed "$BACKLOG_NORMAL_MAX"; then SUSPICION="there is a backlog in the outbox"; fi
-      if above inbox_unprocessed "$BACKLOG_NORMAL_MAX"; then SUSPICION="there is a backlog in the inbox"; fi
-      if above unconfirmed_age_ms "$LAG_WARNING_MS"; then SUSPICION="what A has committed is not confirmed for $(seconds unconfirmed_age_ms) s"; fi
+      if above outbox_unprocessed "$BACKLOG_NORMAL_MAX"; then SUSPICION="the outbox has a backlog"; fi
+      if above inbox_unprocessed "$BACKLOG_NORMAL_MAX"; then SUSPICION="the inbox has a backlog"; fi
+      if above unconfirmed_age_ms "$LAG_WARNING_MS"; then SUSPICION="nothing was confirmed in A for $(seconds unconfirmed_age_ms) s"; fi
       if above lag_ms "$LAG_WARNING_MS"; then SUSPICION="B is $(seconds lag_ms) s behind"; fi
       ;;
     2)
-      # A burst also grows within one pause; where more comes than goes, it grows on.
+      # A burst also grows within one pause; a real backlog keeps growing.
       if grew outbox_unprocessed || grew inbox_unprocessed; then SUSPICION="the backlog grows"; fi
       ;;
   esac

@@ -1,7 +1,7 @@
 -- What check-replication.sh reads in A. Variables: b_is_known, whether B was read; tick, tick_id, the position
 -- that was read there (empty before B's first). Each column becomes one line "name=value".
 
--- What this session runs into (a timeout, a missing schema) is no error of the system's.
+-- An error of this session (a timeout, a missing schema) is not an error of the system.
 set log_min_messages = panic;
 set statement_timeout = '20s';
 
@@ -10,7 +10,7 @@ select to_regclass('replication.source_status') is not null as has_schema \gset
 \if :b_is_known
     \set compares :has_schema
 \else
-    -- Without B's position, what A would call pending is all that it ever had.
+    -- Without B's position, everything that A ever had would count as pending.
     \set compares false
 \endif
 \if :compares
@@ -45,8 +45,8 @@ select to_regclass('replication.source_status') is not null as has_schema \gset
            (select string_agg(table_name || ': ' || problem, '; ')
             from replication.capture_problem) as capture_problem,
            pg_total_relation_size('replication.outbox_event') as outbox_bytes,
-           -- What the latest events took of the disk, index and page overhead included, in the time since the
-           -- oldest of them: so the outbox grows while nothing is confirmed.
+           -- Disk space of the latest events, index and page overhead included, per second since the oldest of
+           -- them: the growth of the outbox while nothing is confirmed.
            (select coalesce((sum(e.bytes + 100) / greatest(extract(epoch from clock_timestamp() - min(e.created_at)), 1))::bigint, 0)
             from (select coalesce(pg_column_size(o.row_text), 0) + coalesce(pg_column_size(o.key_text), 0) as bytes, o.created_at
                   from replication.outbox_event o order by o.txid desc, o.id desc limit 10000) e) as outbox_bytes_per_s
@@ -55,7 +55,7 @@ select to_regclass('replication.source_status') is not null as has_schema \gset
                  (extract(epoch from clock_timestamp() - min(created_at)) * 1000)::bigint as unconfirmed_age_ms
           from outbox where confirmed = false) unconfirmed;
 
-    -- A scan: on a large outbox it may take longer than it is worth.
+    -- A scan: on a large outbox it takes too long for this.
     set statement_timeout = '1s';
     select count(*) as outbox_total from replication.outbox_event;
 \endif

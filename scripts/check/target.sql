@@ -1,6 +1,6 @@
 -- What check-replication.sh reads in B. Each column becomes one line "name=value".
 
--- What this session runs into (a timeout, a missing schema) is no error of the system's.
+-- An error of this session (a timeout, a missing schema) is not an error of the system.
 set log_min_messages = panic;
 set statement_timeout = '20s';
 
@@ -20,7 +20,7 @@ select to_regclass('replication.target_status') is not null as has_schema \gset
            nullif((select deletes_missing + inserts_overwritten from replication.target_drift), 0) as drifted
     from (select) always left join replication.target_status on true;
 
-    -- A scan: on a large table it may take longer than it is worth.
+    -- A scan: on a large table it takes too long for this.
     set statement_timeout = '1s';
     select count(*) as processed_total from processed_events;
 \else

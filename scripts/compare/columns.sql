@@ -1,5 +1,5 @@
--- What B has of a table's columns in A. Three lines: those that both have, as JSON; those that B lacks; those that
--- have another type here. Variables: table, and columns, those of A with their types as JSON.
+-- A table's columns in A and B. Three lines: those that both have, as JSON; those that B lacks; those that have another
+-- type in B. Variables: table, and columns, those of A with their types as JSON.
 
 set statement_timeout = :timeout;
 set client_encoding = 'UTF8';

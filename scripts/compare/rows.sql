@@ -1,11 +1,11 @@
 -- A table's rows as of one moment, in A or in B (in_target). Without "parts", a line for each part of the table:
 -- "part", number, rows, checksum. With them, a line for each row of these parts: "row", key, checksum.
--- In B, before these, "position" and what is applied as of that moment. In A, which is told that, "pending" and the
--- key for each row that was changed since; "emptied" and nothing else where the table was; and "unsure" where what
--- was changed cannot be matched with rows by the text of their keys.
+-- In B, before these, "position" and the position applied as of that moment. In A, which gets that position, "pending"
+-- and the key of each row that was changed since; "emptied" and nothing else where the table was; and "unsure" where
+-- changes cannot be matched with rows by the text of their keys.
 --
--- Variables: table, keys, columns, mask (the number of parts, a power of two, less one), parts, in_target, and in
--- A tick and tick_id. Values are compared in the text form in which they travel, keys in that of the outbox.
+-- Variables: table, keys, columns, mask (the number of parts, a power of two, minus one), parts, in_target, and in
+-- A tick and tick_id. Values are compared in the text form that the messages use, keys in that of the outbox.
 
 set statement_timeout = :timeout;
 set client_encoding = 'UTF8';
@@ -32,7 +32,7 @@ select format($$('x' || left(md5(key), 8))::bit(32)::int & %s$$, :'mask') as par
 \if :in_target
     select concat_ws(' ', 'position', p.applied_tick, p.applied_id) from (select) one left join replication.position p on true;
 \else
-    -- Fails where B's position is none of A's.
+    -- Fails where B's position is not in A's history.
     select count(*) as attached from replication.pending_after(nullif(:'tick', '')::bigint, nullif(:'tick_id', '')::uuid) \gset
     select format(
         $$(select e.operation, e.key_text, s.schema_name, s.table_name, to_json(s.key_columns)::text as key_columns
@@ -42,7 +42,7 @@ select format($$('x' || left(md5(key), 8))::bit(32)::int & %s$$, :'mask') as par
            where e.txid >= pg_snapshot_xmin(position.snapshot) and not pg_visible_in_snapshot(e.txid, position.snapshot)) as pending$$,
         coalesce(nullif(:'tick', '')::bigint, 0)) as all_pending,
         format('(schema_name, table_name) = (%L, %L)', n.nspname, c.relname) as of_this,
-        -- Of other types, or by another collation, two keys may be equal whose text differs.
+        -- Keys of other types, or with another collation, may be equal although their text differs.
         exists (select from pg_attribute a join pg_type t on t.oid = a.atttypid left join pg_collation l on l.oid = a.attcollation
                 where a.attrelid = c.oid and a.attname in (select json_array_elements_text(:'keys'))
                   and not (t.oid = any ('{int2,int4,int8,uuid,text,varchar,name,bool,oid,bytea,date,timestamp,timestamptz}'::regtype[])

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The two databases: those of the demo, or those that two addresses name.
+# The two databases: those of the demo, or those of two addresses.
 
 # Sets ADDRESSES by side; without any, the sides are components of the demo.
 sides_load() {
@@ -8,21 +8,21 @@ sides_load() {
     ADDRESSES=([a]=$SOURCE_DATABASE_URL [b]=$TARGET_DATABASE_URL)
     type -P psql >/dev/null || die "psql is missing: apt-get install postgresql-client"
   elif [[ -n ${SOURCE_DATABASE_URL:-}${TARGET_DATABASE_URL:-} ]]; then
-    die_usage "SOURCE_DATABASE_URL and TARGET_DATABASE_URL go together: set both, or neither."
+    die_usage "SOURCE_DATABASE_URL and TARGET_DATABASE_URL go together: set both or neither."
   else
     settings_load
     layer_load "$(layer_found)"
   fi
 }
 
-# side_read SIDE FILE [PSQL_ARGUMENT…]: what the file of this folder selects, a line for each row.
+# side_read SIDE FILE [PSQL_ARGUMENT…]: runs the file of this folder; prints a line for each row.
 side_read() {
   local side=$1 sql_file=$ROOT/scripts/compare/$2
   shift 2
   side_psql "$side" --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 --set=timeout="$((TIMEOUT_S * 1000))" "$@" --file=- <"$sql_file" 2>"$WORK/$side.error"
 }
 
-# The deadlines are somewhat longer than a statement may take, so that it is the server that says so.
+# Somewhat longer than the statement timeout, so that the server reports it.
 side_psql() {
   local side=$1 deadline_s=$((TIMEOUT_S + 30))
   shift
@@ -33,8 +33,8 @@ side_psql() {
   fi
 }
 
-# reader_begin SIDE FILE [PSQL_ARGUMENT…]: the same beside us, into the file WORK/SIDE. In a process group of its own, so that
-# all of it can be ended.
+# reader_begin SIDE FILE [PSQL_ARGUMENT…]: the same in the background, into the file WORK/SIDE. In its own process group, so
+# that all of it can be ended.
 reader_begin() {
   : >"$WORK/$1"
   set -m
@@ -59,10 +59,10 @@ reader_end() {
   reader_wait 2>/dev/null || true
 }
 
-# The first thing that a side said against the last reading.
+# The first error of a side in the last reading.
 side_error() {
   local line
   line=$(grep --max-count=1 --extended-regexp 'ERROR|FATAL|error:' "$WORK/$1.error" || head --lines=1 "$WORK/$1.error")
   line=${line#psql:*: }
-  printf '%s' "${line:-it did not answer in time}"
+  printf '%s' "${line:-no answer in time}"
 }

@@ -1,13 +1,13 @@
 # shellcheck shell=bash
-# The comparison of one table. Its rows are dealt into parts by a hash of their key. First the parts are compared, by a
-# checksum of each; then, of the parts that differ, the rows. Either reading is exact by itself: B's position says
-# which rows of A are on their way.
+# The comparison of one table. Its rows are split into parts by a hash of their key. First the parts are compared, by
+# checksum; then the rows of the parts that differ. Either reading is exact by itself: B's position tells which rows of A
+# are pending.
 
-# Parts whose rows are looked at at a time; a part has about a thousand rows.
+# Parts whose rows are read at a time; a part has about a thousand rows.
 readonly PARTS_AT_ONCE=500
-# Keys that are named.
+# Differing keys that are printed.
 readonly KEYS_MAX=5
-# Before what differs is looked at again.
+# The pause before a difference is confirmed.
 readonly SECOND_LOOK_S=2
 
 table_compare() {
@@ -23,11 +23,11 @@ table_compare() {
     different_print "$name"
   else
     on_their_way=$(wc --lines <"$WORK/on_their_way")
-    conclude 0 "$name" "${GREEN}equal${PLAIN}: $rows rows in A$( ((on_their_way == 0)) || printf ', of which %d may be on their way' "$on_their_way")"
+    conclude 0 "$name" "${GREEN}equal${PLAIN}: $rows rows in A$( ((on_their_way == 0)) || printf ', up to %d of them pending' "$on_their_way")"
   fi
   if [[ -n $MISSING ]]; then
     status_worsen 2
-    say "  ${RED}not compared${PLAIN}, since B lacks them: $MISSING"
+    say "  ${RED}not compared${PLAIN}, columns missing in B: $MISSING"
   fi
 }
 
@@ -39,11 +39,11 @@ conclude() {
 
 status_worsen() { ((STATUS >= $1)) || STATUS=$1; }
 
-# Sets COMMON (JSON), the columns that both have, and MISSING and RETYPED, those that B lacks or has as something else.
+# Sets COMMON (JSON), the columns that both have, and MISSING and RETYPED, those that B lacks or has with another type.
 columns_choose() {
   local lines
   side_read b columns.sql --set=table="$1" --set=columns="${COLUMNS[$1]}" >"$WORK/columns" || {
-    PROBLEM="B says: $(side_error b)"
+    PROBLEM="error in B: $(side_error b)"
     return 1
   }
   mapfile -t lines <"$WORK/columns"
@@ -86,7 +86,7 @@ some_rows_compare() {
     cat "$WORK/pending" >>"$WORK/on_their_way"
   fi
   if [[ -s $WORK/different ]] && grep --quiet --line-regexp unsure "$WORK/a"; then
-    PROBLEM="rows seem to differ, but changes are on their way that cannot be matched with rows by the text of their keys; run this again when B has them"
+    PROBLEM="rows seem to differ, but pending changes cannot be matched with rows by the text of their keys; run this again when B has applied them"
     return 1
   fi
 }
@@ -96,7 +96,7 @@ lines_of_one_side() {
   comm -3 <(sed --quiet "/^$1 /p" "$WORK/a" | sort) <(sed --quiet "/^$1 /p" "$WORK/b" | sort) | tr --delete '\t'
 }
 
-# sides_read NAME PARTS: leaves in the files "a" and "b" what rows.sql tells, of all parts or of some.
+# sides_read NAME PARTS: leaves in the files "a" and "b" what rows.sql prints for all parts, or for some.
 sides_read() {
   local name=$1 count=${PART_COUNT[$1]} position='' tick='' tick_id='' arguments
   arguments=(--set=table="$name" --set=keys="${KEYS[$name]}" --set=columns="$COMMON" --set=mask="$((count - 1))" --set=parts="$2")
@@ -108,19 +108,19 @@ sides_read() {
   [[ -n $position ]] || position=$(position_of_b)
   if [[ -z $position ]]; then
     reader_wait || true
-    PROBLEM="B says: $(side_error b)"
+    PROBLEM="error in B: $(side_error b)"
     return 1
   fi
-  # A's moment comes after B's, and B goes on reading.
+  # A's snapshot is taken after B's, while B is still being read.
   read -r _ tick tick_id <<<"$position"
   if ! side_read a rows.sql --set=in_target=false --set=tick="$tick" --set=tick_id="$tick_id" "${arguments[@]}" >"$WORK/a"; then
-    PROBLEM="A says: $(side_error a)"
+    PROBLEM="error in A: $(side_error a)"
   elif [[ $(head --lines=1 "$WORK/a") == emptied ]]; then
-    PROBLEM="it was emptied or sent again in A, and that is on its way; run this again when B has it"
+    PROBLEM="a TRUNCATE or resend in A is pending; run this again when B has applied it"
   elif reader_wait; then
     return 0
   else
-    PROBLEM="B says: $(side_error b)"
+    PROBLEM="error in B: $(side_error b)"
   fi
   reader_end
   return 1
@@ -132,7 +132,7 @@ different_print() {
   local name=$1 key how count
   count=$(wc --lines <"$WORK/different")
   if ((${#PARTS_DIFFERENT[@]} > PARTS_AT_ONCE)); then
-    say "  rows that differ: $count in $PARTS_AT_ONCE of the table's ${PART_COUNT[$name]} parts, of which ${#PARTS_DIFFERENT[@]} may have such"
+    say "  rows that differ: $count in the first $PARTS_AT_ONCE of ${#PARTS_DIFFERENT[@]} parts that may differ (of ${PART_COUNT[$name]})"
   else
     say "  rows that differ: $count"
   fi
@@ -143,8 +143,8 @@ different_print() {
     say "  $(key_print "$key") $how"
   done < <(head --lines="$KEYS_MAX" "$WORK/different")
   ((count <= KEYS_MAX)) || say "  …"
-  [[ -z $RETYPED ]] || say "  other types in B, which may write the same value differently: $RETYPED"
-  say "  -> in A: select replication.resend('${name//\'/\'\'}'), which makes B's rows what A's are"
+  [[ -z $RETYPED ]] || say "  other types in B, whose text may differ for the same value: $RETYPED"
+  say "  -> in A: select replication.resend('${name//\'/\'\'}')   (sends the table again; B's rows become A's)"
 }
 
 # A key as the outbox has it, (42), from its hexadecimal form. What would move a terminal's cursor is shown as "?".

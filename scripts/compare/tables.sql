@@ -6,7 +6,7 @@ set search_path = pg_catalog, pg_temp;
 
 select a.relation,
        n.nspname || '.' || c.relname,
-       -- About a thousand rows in each, by what is known without counting.
+       -- About a thousand rows in each, by the planner's estimate.
        (2 ^ greatest(0, least(16, ceil(log(2, greatest(c.reltuples::numeric, pg_relation_size(c.oid) / 200, 1) / 1000)))))::int,
        to_json(s.key_columns),
        (select json_agg(json_build_object('name', t.attname, 'type', format_type(t.atttypid, t.atttypmod)) order by t.attnum)

@@ -9,12 +9,12 @@ readonly SERVICES_IMAGE=transaction-replication
 engine_answers() {
   local answer
   if ! type -P docker >/dev/null; then
-    printf 'there is no docker command on this machine'
+    printf 'this machine has no docker command'
     return 1
   fi
   answer=$(timeout "$ENGINE_DEADLINE_S" docker version --format '{{.Server.Version}}' 2>&1) && return 0
   answer=${answer##*$'\n'}
-  printf 'no Docker engine answers (%s)' "${answer:-"asked for $ENGINE_DEADLINE_S s"}"
+  printf 'no Docker engine answers (%s)' "${answer:-"no answer within $ENGINE_DEADLINE_S s"}"
   return 1
 }
 
@@ -27,12 +27,12 @@ compose_load() {
   elif type -P docker-compose >/dev/null; then
     COMPOSE=(docker-compose)
   else
-    printf 'there is a Docker engine, but neither "docker compose" nor docker-compose'
+    printf 'a Docker engine answers, but neither "docker compose" nor docker-compose is installed'
     return 1
   fi
 }
 
-# The name that Compose itself would choose: what people type finds the same containers.
+# The name that Compose itself would choose, so that commands typed by hand find the same containers.
 compose_project() {
   local name=${COMPOSE_PROJECT_NAME:-${ROOT##*/}}
   name=${name,,}
@@ -40,17 +40,17 @@ compose_project() {
   printf '%s' "${BASH_REMATCH[1]}"
 }
 
-# Lines "NAME PROJECT FOLDER", the latter two as Compose has labelled the container.
+# Lines "NAME PROJECT FOLDER", the latter two from the labels that Compose sets.
 containers_list() {
   timeout "$ENGINE_DEADLINE_S" docker container ls --all \
     --format '{{.Names}} {{with .Label "com.docker.compose.project"}}{{.}}{{else}}-{{end}} {{.Label "com.docker.compose.project.working_dir"}}'
 }
 
-# container_is_ours PROJECT FOLDER: whether a container with these labels is of this checkout.
+# container_is_ours PROJECT FOLDER: whether a container with these labels belongs to this checkout.
 container_is_ours() { [[ $1 == "$(compose_project)" && $2 -ef $ROOT ]]; }
 
-# True if there are containers of this checkout, however they were started. Another RUN_DIR means another system, but with a
-# project of its own.
+# True if there are containers of this checkout, however they were started. Another RUN_DIR means another system, unless it
+# has a project of its own.
 project_has_containers() {
   local name project folder
   [[ $RUN_DIR == "$ROOT/.run" || -n ${COMPOSE_PROJECT_NAME:-} ]] && type -P docker >/dev/null || return 1
@@ -62,13 +62,13 @@ project_has_containers() {
 
 image_is_here() { docker image inspect "$1" >/dev/null 2>&1; }
 
-# The images that docker-compose.yml or the Dockerfile names. Ours has no tag, and is left out.
+# The images that docker-compose.yml or the Dockerfile names. The one of the services has no tag, and is left out.
 images_of() {
   sed --quiet --regexp-extended 's/^(FROM|[[:space:]]*image:) ([^[:space:]]+:[^[:space:]]+).*/\2/p' "$ROOT/$1"
 }
 
-# The images that are needed and not here: those of PostgreSQL and NATS and, unless there is one of
-# the services already, those that it is built from.
+# The images that are needed and missing: those of PostgreSQL and NATS and, unless the one of the services
+# exists already, those that it is built from.
 images_missing() {
   local image
   for image in $(images_of docker-compose.yml) $(image_is_here "$SERVICES_IMAGE" || images_of Dockerfile); do
@@ -86,11 +86,11 @@ images_pull() {
     case $status in
       0) ;;
       124)
-        printf 'the images were not pulled within %d s; do it in your own time: docker pull %s' "$PULL_DEADLINE_S" "$image"
+        printf 'the images were not pulled within %d s; pull them first: docker pull %s' "$PULL_DEADLINE_S" "$image"
         return 1
         ;;
       *)
-        printf 'the images (%s) are not here and cannot be pulled (%s)' "$*" "${answer##*$'\n'}"
+        printf 'the images (%s) are missing and cannot be pulled (%s)' "$*" "${answer##*$'\n'}"
         return 1
         ;;
     esac

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The NATS servers as plain processes: what their configuration files take from the environment.
+# The NATS servers as plain processes: sets what their configuration files read from the environment.
 
 nats_server() { type -P "$NATS_SERVER"; }
 
@@ -15,7 +15,7 @@ nats_start() (
   export NATS_CLUSTER_PORT NATS_CLUSTER_ADVERTISE NATS_ROUTE_1 NATS_ROUTE_2
   export NATS_GATEWAY_PORT NATS_GATEWAY_ADVERTISE NATS_GATEWAY_URL
   export GOMAXPROCS=$NATS_GOMAXPROCS
-  export TZ=UTC # it logs in local time, and all other logs are in UTC
+  export TZ=UTC # nats-server logs in local time; all other logs are in UTC
   NATS_NAME=$component
   NATS_HOST=127.0.0.1
   NATS_STORE=$(nats_text "$RUN_DIR/data/$component")
@@ -37,13 +37,13 @@ nats_start() (
   process_start "$component" "$(nats_server)" --config "$ROOT/nats-config/cluster-$zone.conf"
 )
 
-# NATS reads a variable's value as configuration: quotes keep it a text, also if it is a number.
+# NATS parses a variable's value as configuration: quotes make it a string, even if it looks like a number.
 nats_text() { printf '"%s"' "$1"; }
 
 # nats_url USER:PASSWORD COMPONENT PORT_KIND
 nats_url() { printf 'nats://%s@127.0.0.1:%s' "$1" "$(component_port "$2" "$3")"; }
 
-# The port at which the other zone finds a node's gateway: its own, or that of a proxy of the fault suite.
+# The port at which the other zone reaches a node's gateway: its own, or that of a proxy of the fault suite.
 nats_gateway_door() {
   local proxy
   proxy=$(component_variable "$1")_GATEWAY_PROXY
@@ -55,7 +55,7 @@ nats_stop() { process_stop "$1" TERM 30; }
 nats_healthy() {
   local answer
   answer=$(nats_page "$1" '/healthz?js-enabled-only=true') && return 0
-  printf 'its monitoring page does not say ok: %s\n' "$answer"
+  printf 'unhealthy by its monitoring page: %s\n' "$answer"
   return 1
 }
 

@@ -31,7 +31,7 @@ postgres_owner_load() {
   POSTGRES_AS_OWNER=()
   [[ $EUID -eq 0 ]] || return 0
   id postgres >/dev/null 2>&1 \
-    || die "PostgreSQL does not run as root, and there is no user postgres. Create it: adduser --system --group postgres"
+    || die "PostgreSQL refuses to run as root, and there is no user postgres. Create one: adduser --system --group postgres"
   POSTGRES_AS_OWNER=(setpriv --reuid=postgres --regid=postgres --init-groups --)
 }
 
@@ -39,11 +39,11 @@ postgres_start() {
   local component=$1 pgdata=$RUN_DIR/data/$1/pgdata bin
   postgres_owner_load
   bin=$(postgres_bin "$component") \
-    || die "The data of $component is of PostgreSQL $(<"$pgdata/PG_VERSION"), which is not installed. Install it, or give the data up: ./stop-replication.sh --purge $component"
+    || die "The data of $component belongs to PostgreSQL $(<"$pgdata/PG_VERSION"), which is not installed. Install that version, or delete the data: ./stop-replication.sh --purge $component"
   [[ -f $pgdata/PG_VERSION ]] || postgres_create "$component" "$bin"
   pgdata=$(readlink --canonicalize "$pgdata")
   postgres_await_predecessor "$pgdata"
-  # All settings are here, so that a changed one holds from the next start on.
+  # All settings are here, so that a change takes effect at the next start.
   process_start "$component" "${POSTGRES_AS_OWNER[@]}" "$bin/postgres" \
     -D "$pgdata" \
     -p "$(component_port "$component" PORT)" \
@@ -56,8 +56,8 @@ postgres_start() {
     -c 'log_line_prefix=%m [%p] %q%u@%d '
 }
 
-# What a killed server leaves behind for a moment holds its data's lock, and PostgreSQL would refuse
-# to start: the zombie until init reaps it, sessions until their query ends.
+# The remains of a killed server keep its data locked for a moment, and PostgreSQL would refuse to
+# start: the zombie until init reaps it, sessions until their query ends.
 postgres_await_predecessor() {
   local pgdata=$1 pid tries
   [[ -f $pgdata/postmaster.pid ]] || return 0
@@ -70,8 +70,8 @@ postgres_await_predecessor() {
   done
 }
 
-# A new server's data, with the database `transactions`. It gets its name when it is complete: what
-# an interrupted run left behind is never taken for a server's data.
+# Creates a server's data, with the database `transactions`. It gets its name when it is complete, so
+# that the remains of an interrupted run are never taken for a server's data.
 postgres_create() {
   local component=$1 bin=$2 directory log=$RUN_DIR/log/$1.log
   postgres_directory_make "$component"
@@ -79,7 +79,7 @@ postgres_create() {
   rm -rf "$directory/unfinished"
   postgres_initdb "$bin" "$directory/unfinished" >>"$log" 2>&1 || {
     tail -n 15 "$log" >&2
-    die "initdb of $component failed; its whole output is in $log"
+    die "initdb of $component failed; its full output is in $log"
   }
   mv "$directory/unfinished" "$directory/pgdata"
 }
@@ -118,19 +118,19 @@ postgres_elsewhere() {
   printf '/var/lib/postgresql/replication-%s' "$(printf '%s' "$RUN_DIR" | sha256sum | cut --characters=1-12)"
 }
 
-# "Fast": open sessions are ended, so that a forgotten psql does not block the stop.
+# A fast shutdown: it terminates open sessions, so that a forgotten psql does not block it.
 postgres_stop() { process_stop "$1" INT 60; }
 
 postgres_healthy() {
   local answer
   answer=$(postgres_psql "$1" --command='select 1' 2>&1) || {
     answer=${answer%%$'\n'*}
-    printf 'it does not answer: %s\n' "${answer##*: }"
+    printf 'not answering: %s\n' "${answer##*: }"
     return 1
   }
 }
 
-# A server that accepts and then hangs is given up after a while.
+# Bounded, in case a server accepts the connection and then hangs.
 postgres_psql() {
   local component=$1
   shift

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What plain processes need before their first start: packages of the distribution, and our binaries.
+# What plain processes need before their first start: packages of the distribution, and the services' binaries.
 
 prepare_packages() {
   local kinds=$1 packages=()
@@ -9,7 +9,7 @@ prepare_packages() {
   type -P curl >/dev/null || packages+=(curl)
   packages_install "${packages[@]}"
   [[ $kinds != *postgres* ]] || postgres_bin any >/dev/null \
-    || die "PostgreSQL 15 or newer is needed, and this system's package is older. Add the packages of the PostgreSQL project (apt.postgresql.org), install postgresql-15 or newer, then run this again."
+    || die "PostgreSQL 15 or newer is required; this system's package is older. Add the PostgreSQL project's repository (apt.postgresql.org), install postgresql-15 or newer, then run this again."
 }
 
 # Installs packages as root; otherwise prints the command that does, and ends the script.
@@ -27,11 +27,11 @@ prepare_binaries() {
   heading "Building the services (cargo build --release)"
   require_cargo
   (cd "$ROOT" && cargo build --release --locked) \
-    || die "The build failed: the compiler's message is above. Nothing was started."
+    || die "The build failed; see the compiler's message above. Nothing was started."
 }
 
 require_cargo() {
   [[ -x ${CARGO_HOME:-$HOME/.cargo}/bin/cargo ]] && PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
   type -P cargo >/dev/null \
-    || die "cargo is missing. Install a Rust toolchain (rustup, or your distribution's rustc and cargo if new enough for Cargo.toml's rust-version), then run this again."
+    || die "cargo is missing. Install a Rust toolchain (rustup, or your distribution's if it is new enough for rust-version in Cargo.toml), then run this again."
 }

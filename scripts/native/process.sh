@@ -2,10 +2,10 @@
 # Processes that outlive the script that starts them, found again by pid file.
 #
 #   RUN_DIR/<component>.pid        the pid of the process itself
-#   RUN_DIR/<component>.born       boot id and start time of that process: pids are used again, so a
-#                                  pid is trusted and signalled only while these still match
-#   RUN_DIR/<component>.restarts   how often it was started again after dying
-#   RUN_DIR/<component>.deaths     how often in a row it died soon after a start (scripts/native/watcher.sh)
+#   RUN_DIR/<component>.born       boot id and start time of that process: pids are reused, so a pid is
+#                                  trusted and signalled only while these still match
+#   RUN_DIR/<component>.restarts   restarts after it died
+#   RUN_DIR/<component>.deaths     deaths in a row, each soon after a start (scripts/native/watcher.sh)
 #   RUN_DIR/log/<component>.log    its stdout and stderr
 
 # Sets BIRTH to "BOOT_ID START_TIME" of a running process; fails for one that is gone or a zombie.
@@ -87,7 +87,7 @@ process_stop() {
       sleep 0.05
     done
     if process_id "$component" >/dev/null; then
-      warn "$component (pid $pid) did not end within $deadline_s s of SIG$signal: killing it."
+      warn "$component (pid $pid) did not exit within $deadline_s s of SIG$signal; killing it."
       kill -s KILL "$pid" 2>/dev/null || true
     fi
   fi

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# The three services as plain processes. Settings of theirs in the environment or in .env reach them
-# as they are; what depends on the other components is set here.
+# The three services as plain processes. Their settings in the environment or in .env are passed on
+# unchanged; what depends on the other components is set here.
 
 readonly HEALTH_MAX_AGE_S=5
 
@@ -36,17 +36,17 @@ service_stop() { process_stop "$1" TERM 30; }
 service_healthy() {
   local file=$RUN_DIR/$1.health line='' age_s
   [[ -e $file ]] || {
-    printf 'it has not reported its health yet\n'
+    printf 'no health report yet\n'
     return 1
   }
   age_s=$((EPOCHSECONDS - $(stat --format=%Y "$file")))
   IFS= read -r line <"$file" || true
   if ((age_s >= HEALTH_MAX_AGE_S)); then
-    printf 'it has not reported its health for %d s (last: %s)\n' "$age_s" "$line"
+    printf 'no health report for %d s (last: %s)\n' "$age_s" "$line"
     return 1
   fi
   [[ $line == ok ]] && return 0
-  printf '%s\n' "${line:-its health report is empty}"
+  printf '%s\n' "${line:-empty health report}"
   return 1
 }
 

@@ -1,15 +1,14 @@
 #!/usr/bin/env bash
 # Usage: scripts/native/watcher.sh
 #
-# Starts components again that ended without being told to, until it is ended itself. The first time at
-# once, then after pauses that grow to a minute; a component that has lived for a minute has a clean
-# record again. start-replication.sh starts it, with the settings of the components in its environment.
+# Restarts components that died, until it is stopped itself. The first time at once, then after pauses
+# that grow to a minute; a component that has lived for a minute has a clean record again.
+# start-replication.sh starts it, with the settings of the components in its environment.
 #
-# Logs are kept as the containers' are: one that has become large makes place for a new one, and is kept itself until
-# the next has become so.
+# Rotates logs as the containers' are rotated: a log of more than 10 MiB is copied to LOG.1 and emptied.
 #
-# It acts only under the lock of start- and stop-replication.sh, and so never against them. What it
-# does is noted in the component's log.
+# It acts only under the lock of start- and stop-replication.sh, and so never against them. It logs what
+# it does in the component's log.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.." && pwd)
@@ -26,7 +25,7 @@ readonly LOGS_INTERVAL_S=10
 NEXT_LOGS_S=0
 declare -A NEXT_TRY_S=() # of those that died: when to start them again
 
-# Costs no process for a component that is up: this goes on for ever.
+# Starts no process for a component that is up: this runs for ever.
 look_at() {
   local component=$1
   if process_load "$component"; then
@@ -54,23 +53,23 @@ note_death() {
   ((pause_s <= PAUSE_MAX_S)) || pause_s=$PAUSE_MAX_S
   NEXT_TRY_S[$component]=$((EPOCHSECONDS + pause_s))
   deaths_note "$component" "$deaths"
-  log_line "$component" "$component ended without being told to; starting it again in $pause_s s (deaths in a row: $deaths)"
+  log_line "$component" "$component died; restarting it in $pause_s s (deaths in a row: $deaths)"
 }
 
 start_again() {
   local component=$1 deaths lock
   exec {lock}>"$RUN_DIR/lock"
-  # Somebody starts or stops: look again when that is done.
+  # While a start or stop runs, wait for the next round.
   if flock --nonblock "$lock" && [[ -e $RUN_DIR/$component.pid ]] && ! process_load "$component"; then
     deaths=$(deaths_of "$component")
-    (component_start "$component") || log_line "$component" "$component could not be started"
+    (component_start "$component") || log_line "$component" "$component could not be restarted"
     deaths_note "$component" "$deaths"
     unset "NEXT_TRY_S[$component]"
   fi
   exec {lock}>&-
 }
 
-# A component goes on writing to the file that it has open, at its end. A line written between the copy and the cut is lost.
+# A component keeps writing to the end of the file that it has open. A line written between the copy and the cut is lost.
 logs_rotate() {
   local log
   ((EPOCHSECONDS >= NEXT_LOGS_S)) || return 0
