@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Usage: scripts/test-scripts.sh
 #
-# Tests what the scripts say when they are used wrongly, and that settings are documented. Starts no
-# component; a step of test-replication.sh.
+# Tests what the scripts say when they are used wrongly, and that settings are documented; runs
+# scripts/test-documents.sh. Starts no component; a step of test-replication.sh.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
@@ -225,6 +225,7 @@ main() {
   test_standing_still
   test_comparison
   test_comparison_by_value
+  "$ROOT/scripts/test-documents.sh"
 }
 
 main "$@"

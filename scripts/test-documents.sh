@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# Usage: scripts/test-documents.sh
+#
+# Tests that the documents are true where that can be seen from the files: the tests, files and headings that they name
+# exist, the decisions are indexed, and the messages that docs/operations.md quotes are printed by something. Called by
+# scripts/test-scripts.sh.
+# shellcheck disable=SC2016 # the backquotes are Markdown's
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
+source "$ROOT/scripts/console.sh"
+
+FAILURES=0
+
+fault() {
+  error "$@"
+  FAILURES=$((FAILURES + 1))
+}
+
+# Names such as `module::test`, or `module::the_beginning_of_a_…`.
+stories_exist() {
+  local document=$1 name module
+  while read -r name; do
+    name=${name//\`/} module=${name%%::*} name=${name##*::}
+    [[ $name == *… ]] && name=${name%…} || name+='('
+    grep --quiet --recursive --fixed-strings "fn $name" "$ROOT/tests/stories/$module.rs" "$ROOT/tests/stories/$module" 2>/dev/null \
+      || fault "${document#"$ROOT"/} names the test $module::${name%(}, which is not in tests/stories"
+  done < <(grep --only-matching --extended-regexp '`[a-z_]+::[a-z_]+(…)?`' "$document")
+}
+
+mutations_exist() {
+  local document=$1 name
+  while read -r name; do
+    [[ -e $ROOT/tests/mutations/$name ]] || fault "${document#"$ROOT"/} names the mutation $name, which is not in tests/mutations"
+  done < <(tr '\n' ' ' <"$document" | grep --only-matching --extended-regexp 'mutations? (`[a-z_]+`(, | and )?)+' \
+    | grep --only-matching --extended-regexp '`[a-z_]+`' | tr --delete '`')
+}
+
+links_lead_somewhere() {
+  local document=$1 link file anchor
+  while read -r link; do
+    file=${link%%#*} anchor=''
+    [[ $link != *'#'* ]] || anchor=${link#*#}
+    if [[ -z $file ]]; then file=$document; else file=$(dirname "$document")/$file; fi
+    if [[ ! -e $file ]]; then
+      fault "${document#"$ROOT"/} links to $link, which does not exist"
+    elif [[ -n $anchor ]] && ! anchors_of "$file" | grep --quiet --line-regexp --fixed-strings "$anchor"; then
+      fault "${document#"$ROOT"/} links to $link, and there is no such heading"
+    fi
+  done < <(sed 's/`[^`]*`//g' "$document" | grep --only-matching --perl-regexp '\]\(\K(?!https?:)[^)]+')
+}
+
+# A heading's anchor, as GitHub makes it.
+anchors_of() {
+  sed --quiet 's/^##* //p' "$1" | tr '[:upper:]' '[:lower:]' | sed 's/[^a-z0-9 _-]//g; s/ /-/g'
+}
+
+decisions_are_indexed() {
+  local record
+  for record in "$ROOT"/docs/decisions/*.md; do
+    record=${record##*/}
+    [[ $record == README.md ]] || grep --quiet --fixed-strings "($record)" "$ROOT/docs/decisions/README.md" \
+      || fault "docs/decisions/README.md does not list $record"
+  done
+}
+
+# Messages are in italics: *ignoring the target …: this source is bound to …*. What is between two "…" must occur in
+# the programs' text.
+quoted_messages_are_printed() {
+  local document=$1 message part text
+  text=$(find "$ROOT"/{shared,publisher,processor,schema,scripts} -regex '.*\.\(rs\|sql\|sh\)' -exec cat {} + \
+    | tr --squeeze-repeats '\n ' ' ' | sed 's/\\ *//g')
+  while IFS= read -r message; do
+    while IFS= read -r part; do
+      [[ ${#part} -lt 8 || $text == *"$part"* ]] \
+        || fault "${document#"$ROOT"/} quotes \"${message//\*/}\", but nothing prints \"$part\""
+    done < <(printf '%s\n' "$message" | sed 's/\*//g; s/…/\n/g' | sed 's/^[ :]*//; s/[ :]*$//')
+  done < <(sed --quiet '/^## Every message/,$p' "$document" | sed --quiet 's/^| \([^|]*\)|.*/\1/p' | grep --only-matching '\*[^*]*\*')
+}
+
+main() {
+  local document
+  case ${1:-} in
+    '') ;;
+    -h | --help) print_help "$0" && exit ;;
+    *) die_usage "There is no option or argument '$1'." ;;
+  esac
+  for document in "$ROOT"/*.md "$ROOT"/{docs,docs/decisions,schema,bench}/*.md; do
+    stories_exist "$document"
+    mutations_exist "$document"
+    links_lead_somewhere "$document"
+  done
+  decisions_are_indexed
+  quoted_messages_are_printed "$ROOT/docs/operations.md"
+  ((FAILURES == 0)) || die "The documents are not true in $FAILURES places, named above."
+}
+
+main "$@"
