@@ -2,8 +2,8 @@
 # Usage: scripts/test-documents.sh
 #
 # Tests that the documents are true where that can be seen from the files: the tests, files and headings that they name
-# exist, the decisions are indexed, and the messages that docs/operations.md quotes are printed by something. Called by
-# scripts/test-scripts.sh.
+# exist, the decisions are indexed, and something prints the messages that the tables of README.md and
+# docs/operations.md quote. Called by scripts/test-scripts.sh.
 # shellcheck disable=SC2016 # the backquotes are Markdown's
 set -euo pipefail
 
@@ -67,7 +67,7 @@ decisions_are_indexed() {
 # Messages are in italics: *ignoring the target …: this source is bound to …*. What is between two "…" must occur in
 # the programs' text.
 quoted_messages_are_printed() {
-  local document=$1 message part text
+  local document=$1 heading=$2 message part text
   text=$(find "$ROOT"/{shared,publisher,processor,schema,scripts} -regex '.*\.\(rs\|sql\|sh\)' -exec cat {} + \
     | tr --squeeze-repeats '\n ' ' ' | sed 's/\\ *//g')
   while IFS= read -r message; do
@@ -75,7 +75,7 @@ quoted_messages_are_printed() {
       [[ ${#part} -lt 8 || $text == *"$part"* ]] \
         || fault "${document#"$ROOT"/} quotes \"${message//\*/}\", but nothing prints \"$part\""
     done < <(printf '%s\n' "$message" | sed 's/\*//g; s/…/\n/g' | sed 's/^[ :]*//; s/[ :]*$//')
-  done < <(sed --quiet '/^## Every message/,$p' "$document" | sed --quiet 's/^| \([^|]*\)|.*/\1/p' | grep --only-matching '\*[^*]*\*')
+  done < <(sed --quiet "/^## $heading/,\$p" "$document" | sed --quiet 's/^| \([^|]*\)|.*/\1/p' | grep --only-matching '\*[^*]*\*')
 }
 
 main() {
@@ -91,7 +91,8 @@ main() {
     links_lead_somewhere "$document"
   done
   decisions_are_indexed
-  quoted_messages_are_printed "$ROOT/docs/operations.md"
+  quoted_messages_are_printed "$ROOT/README.md" Troubleshooting
+  quoted_messages_are_printed "$ROOT/docs/operations.md" "Every message"
   ((FAILURES == 0)) || die "The documents are not true in $FAILURES places, named above."
 }
 
