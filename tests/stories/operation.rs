@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 #[test]
 fn a_bad_setting_stops_the_service_at_start_with_what_is_allowed() {
+    let replication = Replication::prepare("bad_setting", &[]);
     for (name, value, allowed) in [
         ("BATCH_SIZE", "0", "it takes a whole number from 1 to 10000"),
         ("BATCH_SIZE", "3000", "it takes at most BATCH_SIZE_MAX, which is 2000"),
@@ -23,17 +24,17 @@ fn a_bad_setting_stops_the_service_at_start_with_what_is_allowed() {
         ("NATS_URL", "http://127.0.0.1", "it takes nats://host:port"),
         ("DATABASE_URL", "127.0.0.1", "DATABASE_URL cannot be read"),
     ] {
-        let mut replication = Replication::prepare("bad_setting", &[(name, value)]);
-        let service = match name {
-            "GENERATION_INTERVAL" => &mut replication.generator,
-            _ => &mut replication.publisher,
+        let mut service = match name {
+            "GENERATION_INTERVAL" => replication.generator.twin(),
+            _ => replication.publisher.twin(),
         };
+        service.set(name, value);
         service.start();
         assert_eq!(service.wait_for_end().code(), Some(2), "{name}={value}");
         let log = service.log();
         assert!(log.contains("cannot start") && log.contains(name) && log.contains(allowed), "{log}");
-        replication.without_stream();
     }
+    replication.without_stream();
 }
 
 #[test]

@@ -133,7 +133,7 @@ fn a_database_that_has_the_changed_file_already_is_left_as_it_is() {
                                                pg_get_expr(d.adbin, d.adrelid)), ', ' order by a.attnum)
                    from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
                    where a.attrelid = 'replication.shape'::regclass and a.attnum > 0";
-    let mut columns_of = |client: &mut Client| client.query_one(columns, &[]).unwrap().get::<_, String>(0);
+    let columns_of = |client: &mut Client| client.query_one(columns, &[]).unwrap().get::<_, String>(0);
     let new = columns_of(&mut source);
     source.batch_execute("select replication.remove()").unwrap();
     source.batch_execute(include_str!("first_source.sql")).unwrap();
