@@ -27,5 +27,6 @@ mod space;
 mod standby;
 mod tables;
 mod transactions;
+mod trust;
 mod upgrade;
 mod values;

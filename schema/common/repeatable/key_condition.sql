@@ -1,16 +1,14 @@
 -- Rows are found by their primary key, and keys are equal as the key's index says: by the operators of
 -- its operator classes, whatever schema they are in and whatever the search path says.
 
--- "l.a operator(pg_catalog.=) r.a and …" for the columns of the relation's primary key (or of the unique
--- index that has just these columns); null where there is no such index.
-create or replace function replication.key_condition(relation regclass, key_columns text[], left_alias text, right_alias text)
-returns text
+-- For each column of the relation's primary key (or of the unique index that has just these columns), the operator by
+-- which it is compared; no rows where there is no such index.
+create or replace function replication.key_operators(relation regclass, key_columns text[])
+returns table (column_name text, operator_schema text, operator_name text)
 language sql stable
 set search_path = pg_catalog, pg_temp
-return (
-    select string_agg(
-               format('%s.%I operator(%I.%s) %s.%I', left_alias, a.attname, n.nspname, o.oprname, right_alias, a.attname),
-               ' and ' order by array_position(key_columns, a.attname::text))
+begin atomic
+    select a.attname, n.nspname, o.oprname
     from (select i.indexrelid, i.indkey, i.indclass
           from pg_index i
           where i.indrelid = relation and i.indisunique and i.indpred is null and i.indexprs is null and i.indisvalid
@@ -26,5 +24,17 @@ return (
     join pg_amop m on m.amopfamily = c.opcfamily and m.amopstrategy = 3
                   and m.amoplefttype = c.opcintype and m.amoprighttype = c.opcintype
     join pg_operator o on o.oid = m.amopopr
-    join pg_namespace n on n.oid = o.oprnamespace
+    join pg_namespace n on n.oid = o.oprnamespace;
+end;
+
+-- "l.a operator(pg_catalog.=) r.a and …" for the columns of the key; null where there is no index on it.
+create or replace function replication.key_condition(relation regclass, key_columns text[], left_alias text, right_alias text)
+returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+return (
+    select string_agg(
+               format('%s.%I operator(%I.%s) %s.%I', left_alias, k.column_name, k.operator_schema, k.operator_name, right_alias, k.column_name),
+               ' and ' order by array_position(key_columns, k.column_name))
+    from replication.key_operators(relation, key_columns) k
 );

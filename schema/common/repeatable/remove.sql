@@ -52,6 +52,10 @@ begin
     end if;
     set local client_min_messages = warning;
     drop schema replication cascade;
+    -- What it may read here. The role itself belongs to the server; other databases may need it.
+    if (select r.rolsuper from pg_roles r where r.rolname = current_user) and to_regrole('replication_capture') is not null then
+        drop owned by replication_capture;
+    end if;
 end
 $remove$;
 comment on function replication.remove() is

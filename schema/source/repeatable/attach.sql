@@ -47,6 +47,7 @@ begin
     where a.shape_id <> excluded.shape_id;
 
     execute replication.capture_functions(relation, shape.id);
+    perform replication.give_to_capture_role(relation);
     foreach event in array array['insert', 'update', 'delete', 'truncate'] loop
         execute replication.capture_trigger(relation, event);
         -- Also in sessions with session_replication_role = replica.
@@ -63,14 +64,18 @@ create or replace function replication.detach(relation regclass) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $detach$
+declare
+    function text;
 begin
     delete from replication.attached a where a.relation = detach.relation;
     if not found then
         raise warning '% was not attached', relation;
     end if;
     -- The triggers depend on them.
-    execute format('drop function if exists replication.%I(), replication.%I() cascade',
-                   'capture_insert_' || relation::oid, 'capture_' || relation::oid);
+    for function in select f from replication.capture_function_names(relation) f loop
+        execute format('drop function if exists %s() cascade', function);
+    end loop;
+    perform replication.take_from_capture_role(relation);
 end
 $detach$;
 comment on function replication.detach(regclass) is

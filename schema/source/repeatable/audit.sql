@@ -69,6 +69,21 @@ join pg_proc p on p.oid = to_regproc('replication.capture_' || a.relation::oid)
 join pg_roles o on o.oid = p.proowner
 where not o.rolsuper and not o.rolbypassrls and (c.relforcerowsecurity or not pg_has_role(o.oid, c.relowner, 'usage'))
 union all
+select distinct a.table_name, 'its capture runs with the rights of ' || quote_ident(o.rolname) || ', a superuser, which the table''s '
+       || 'owner could take; run as a superuser: select replication.attach(' || a.literal || ')'
+from attached a
+cross join lateral replication.capture_function_names(a.relation) f
+join pg_proc p on p.oid = to_regproc(f)
+join pg_roles o on o.oid = p.proowner
+where o.rolsuper
+union all
+select a.table_name, 'its capture may not read it, so that changes of it fail; run as a superuser: select replication.attach(' || a.literal || ')'
+from attached a
+join pg_proc p on p.oid = to_regproc('replication.capture_' || a.relation::oid)
+where a.is_there
+  and not (has_table_privilege(p.proowner, a.relation, 'select')
+           and (select bool_and(has_schema_privilege(p.proowner, s, 'usage')) from replication.capture_schemas(a.relation) s))
+union all
 -- With a cache, ids of one session would run ahead of another's, and order would be lost.
 select 'replication.outbox_event', 'its id sequence must have CACHE 1'
 from pg_sequences s

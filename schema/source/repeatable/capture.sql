@@ -26,7 +26,8 @@ return (
 );
 
 -- Older versions had other forms.
-drop function if exists replication.capture_functions(regclass, replication.shape), replication.text_settings(regclass, text[]);
+drop function if exists replication.capture_functions(regclass, replication.shape), replication.capture_functions(regclass, int),
+    replication.text_settings(regclass, text[]);
 
 -- The settings that decide how values of the table's types are written as text, and the clauses that make them what they
 -- must be; all of them for a type that is not known here.
@@ -184,10 +185,17 @@ begin atomic
         %4$s
         as %5$L;
 
+        create or replace function replication.capture_rows_%1$s() returns bigint
+        language plpgsql security definer
+        set search_path = pg_catalog, pg_temp
+        set row_security = off
+        %4$s
+        as %6$L;
+
         -- Or anybody's trigger could call them, with rows of its own making.
-        revoke execute on function replication.capture_insert_%1$s(), replication.capture_%1$s() from public
+        revoke execute on function replication.capture_insert_%1$s(), replication.capture_%1$s(), replication.capture_rows_%1$s() from public
         $format$,
-        number, rare_text_settings, inserting, text_settings, changing)
+        number, rare_text_settings, inserting, text_settings, changing, all_rows)
     from reading
     cross join lateral (
         select format(
@@ -246,11 +254,32 @@ begin atomic
                 return new;
             end
             $changing$,
-            id, changed, into_outbox, key_text, plainly, above_read_committed, key_columns, wake, refuse_renamed) as changing
+            id, changed, into_outbox, key_text, plainly, above_read_committed, key_columns, wake, refuse_renamed) as changing,
+        format(
+            $rows$
+            declare
+                sent pg_catalog.int8;
+            begin
+                insert into replication.outbox_event (shape_id, operation) values (%1$s, 'T');
+                %2$s select %1$s, 'I', %3$s, %4$s from %5$s k;
+                get diagnostics sent = row_count;
+                return sent;
+            end
+            $rows$,
+            id, into_outbox, key_text, replication.row_text(relation, 'k'), source) as all_rows
     ) body;
 end;
 
 drop function if exists replication.capture_function(regclass, replication.shape);
+
+-- The functions that a table's capture consists of; they need not exist.
+create or replace function replication.capture_function_names(relation regclass) returns setof text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select 'replication.' || kind || relation::oid
+    from unnest(array['capture_insert_', 'capture_', 'capture_rows_']) as kind;
+end;
 
 -- The statement that creates one of a table's four capture triggers.
 create or replace function replication.capture_trigger(relation regclass, event text) returns text

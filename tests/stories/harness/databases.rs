@@ -23,7 +23,7 @@ pub(super) fn create_database(maintenance_url: &str, name: &str) -> String {
 }
 
 /// The URL of another database at the same server.
-pub(super) fn beside(url: &str, name: &str) -> String {
+pub(crate) fn beside(url: &str, name: &str) -> String {
     let (server, _) = url.rsplit_once('/').unwrap();
     format!("{server}/{name}")
 }

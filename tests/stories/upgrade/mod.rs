@@ -180,3 +180,31 @@ fn no_function_with_an_sql_standard_body_takes_the_row_type_of_a_table() {
     }
     replication.without_stream();
 }
+
+#[test]
+fn capture_functions_of_a_superuser_become_the_capture_roles_and_lose_nothing() {
+    let mut replication = Replication::prepare("upgrade_rights", &[]);
+    let mut source = replication.source();
+    // As an older version leaves it.
+    source
+        .batch_execute(
+            "do $$declare f regprocedure; begin
+                 for f in select p.oid from pg_proc p where p.proname ~ '^capture_rows_[0-9]+$' loop
+                     execute format('drop function %s', f); end loop;
+                 for f in select p.oid from pg_proc p where p.proname ~ '^capture_.*[0-9]$' loop
+                     execute format('alter function %s owner to current_user', f); end loop; end$$;
+             drop owned by replication_capture; update replication.repeatable set checksum = 'older';
+             insert into users (name, email) values ('Old', 'old@x')",
+        )
+        .unwrap();
+    let told = "select count(*) from replication.capture_problem where problem like '%which the table''s owner could take%'";
+    assert_eq!(count(&mut source, told), 2);
+    replication.start_services();
+    source.execute("insert into users (name, email) values ('New', 'new@x')", &[]).unwrap();
+    source.execute("select replication.resend('users')", &[]).unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (2, 0));
+    assert_eq!(count(&mut source, "select count(*) from replication.capture_problem"), 0);
+    let owned = "select count(*) from pg_proc where proname ~ '^capture_.*[0-9]$' and proowner = 'replication_capture'::regrole";
+    assert_eq!(count(&mut source, owned), 6);
+}
