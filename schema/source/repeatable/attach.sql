@@ -1,20 +1,54 @@
 -- Attaching and detaching tables.
 
+-- Writes a table's capture functions, where they are not what they should be. Locks no table.
+create or replace function replication.renew_capture_functions(relation regclass, shape_id int) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set check_function_bodies = on
+as $renew$
+declare
+    generated text := replication.capture_functions(relation, shape_id);
+    mark text := 'Written by replication.attach: ' || md5(generated);
+begin
+    if obj_description(to_regproc('replication.capture_' || relation::oid), 'pg_proc') is distinct from mark
+       or exists (select from replication.capture_function_names(relation) f where to_regproc(f) is null) then
+        execute generated;
+        execute format('comment on function replication.%I() is %L', 'capture_' || relation::oid, mark);
+    end if;
+    perform replication.give_to_capture_role(relation);
+end
+$renew$;
+
+-- Makes those of a table's triggers that are not what they should be: only that locks the table, waiting for
+-- transactions that are writing to it.
+create or replace function replication.renew_capture_triggers(relation regclass) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $renew$
+declare
+    event text;
+begin
+    for event in select e from replication.stale_capture_triggers(relation) e loop
+        execute replication.capture_trigger(relation, event);
+        -- Also in sessions with session_replication_role = replica.
+        execute format('alter table %s enable always trigger %I', relation, 'replication_' || event);
+    end loop;
+end
+$renew$;
+
 -- Attaches a table, or refreshes what is known of it (after ALTER TABLE).
 --
 -- Writes capture functions for the table: their statements are then planned once per session, which
 -- a common one with dynamic SQL cannot have (measured: 17 against 75 µs per statement).
 -- Touches replication.shape, replication.attached, and the triggers of the table. Waits for
--- transactions that are writing to it.
+-- transactions that are writing to it, unless its triggers are there already.
 create or replace function replication.attach(relation regclass) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
-set check_function_bodies = on
 as $attach$
 declare
     shape replication.shape;
     known_shape_id int;
-    event text;
 begin
     shape := replication.describe(relation);
     -- One that is attached already is only refreshed, whatever was done to it since: the audit reports that.
@@ -46,13 +80,8 @@ begin
     on conflict on constraint attached_pkey do update set shape_id = excluded.shape_id
     where a.shape_id <> excluded.shape_id;
 
-    execute replication.capture_functions(relation, shape.id);
-    perform replication.give_to_capture_role(relation);
-    foreach event in array array['insert', 'update', 'delete', 'truncate'] loop
-        execute replication.capture_trigger(relation, event);
-        -- Also in sessions with session_replication_role = replica.
-        execute format('alter table %s enable always trigger %I', relation, 'replication_' || event);
-    end loop;
+    perform replication.renew_capture_functions(relation, shape.id);
+    perform replication.renew_capture_triggers(relation);
 end
 $attach$;
 comment on function replication.attach(regclass) is
@@ -81,7 +110,8 @@ $detach$;
 comment on function replication.detach(regclass) is
     'Changes of the table are no longer captured from now on.';
 
--- Tables that an older version attached get what this one writes.
+-- Tables that an older version attached get what this one writes, as far as that locks none of them. Those that need other
+-- triggers are reported by replication.capture_problem; outbox-publisher migrate makes these.
 do $do$
 declare
     attached regclass;
@@ -89,6 +119,8 @@ begin
     for attached in
         select a.relation from replication.attached a
         where (select r.reason from replication.refusal(a.relation) r) is null
+          and not exists (select from replication.stale_capture_triggers(a.relation))
+        order by a.relation
     loop
         perform replication.attach(attached);
     end loop;

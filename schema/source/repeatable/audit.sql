@@ -24,6 +24,12 @@ cross join unnest(array['insert', 'update', 'delete', 'truncate']) as e (event)
 left join pg_trigger t on t.tgrelid = a.relation and t.tgname = 'replication_' || e.event
 where a.is_there and t.tgenabled is distinct from 'A'
 union all
+select distinct a.table_name, 'its capture triggers are of an older version; run, as with each new version: outbox-publisher migrate'
+from attached a
+cross join lateral replication.stale_capture_triggers(a.relation) e
+join pg_trigger t on t.tgrelid = a.relation and t.tgname = 'replication_' || e and t.tgenabled = 'A'
+where a.is_there
+union all
 select a.table_name,
        'its columns were changed and the capture does not know; run: select replication.attach('
        || a.literal || ')'

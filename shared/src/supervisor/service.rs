@@ -4,7 +4,7 @@ use super::health::report_health;
 use super::threads::Supervisor;
 use crate::config::Environment;
 use crate::database::Database;
-use crate::schema::{Side, migrate};
+use crate::schema::{Side, upgrade};
 use anyhow::Result;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -59,7 +59,7 @@ fn run(
 fn run_migration(environment: &Environment, service: &str, side: Side) -> ExitCode {
     crate::logging::start();
     let migrated = Database::from_env(environment, service, MIGRATION_TIMEOUT, 1).and_then(|database| {
-        migrate(&mut database.session()?, side)?;
+        upgrade(&mut database.session()?, side)?;
         Ok(database)
     });
     match migrated {

@@ -123,6 +123,11 @@ impl Replication {
         self.processor.migrate(&self.target_url);
     }
 
+    /// Brings the source's schema up to date, as its owner does with `outbox-publisher migrate`.
+    pub(crate) fn migrate_source(&self) {
+        self.publisher.migrate(&self.source_url);
+    }
+
     pub(crate) fn source(&self) -> Client {
         Client::connect(&self.source_url, NoTls).unwrap()
     }

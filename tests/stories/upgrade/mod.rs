@@ -1,5 +1,7 @@
 //! Databases that an older version has made are taken over as they are.
 
+mod writers;
+
 use crate::harness::{Demo, Replication, assert_equal, count, jetstream, wait_until_published};
 use postgres::Client;
 use serde_json::json;
@@ -21,6 +23,7 @@ fn databases_of_the_first_version_go_on_with_their_data() {
     source.batch_execute(DEMO_ATTACH).unwrap();
     // Captured by the old triggers.
     source.execute("insert into users (name, email) values ('Old', 'old@x')", &[]).unwrap();
+    replication.migrate_source();
     replication.start_services();
     source.execute("insert into users (name, email) values ('New', 'new@x')", &[]).unwrap();
     replication.wait_until_caught_up();

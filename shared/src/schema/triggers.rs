@@ -1,0 +1,57 @@
+//! The capture triggers of attached tables. To make one locks its table against writers, so it is done by a command
+//! that an operator runs, and never by a service that starts.
+
+use super::locks::{self, Attempts};
+use anyhow::{Context, Result};
+use postgres::Client;
+
+/// Makes the triggers that an older version made otherwise: one transaction for each table, which waits for its writers
+/// only briefly, so that nobody queues behind it for long; again and again, until none is left. Blocks for minutes
+/// where transactions that write stay open.
+///
+/// # Errors
+///
+/// Where a table's writers did not end in time; names the table. What was made until then stays.
+pub(super) fn renew(client: &mut Client, attempts: Attempts) -> Result<()> {
+    attempts.until_unlocked(|| renew_stale(client))
+}
+
+/// Each table once. The error of one whose writers have not ended comes after the others had their turn.
+fn renew_stale(client: &mut Client) -> Result<()> {
+    let mut blocked = Ok(());
+    for (relation, table) in stale_tables(client)? {
+        let renewed = renew_one(client, relation).with_context(|| {
+            format!("make the capture triggers of {table}, whose writers have not ended; run this again")
+        });
+        match renewed {
+            Ok(()) => log::info!("made the capture triggers of {table}"),
+            Err(error) if locks::is_timeout(&error) => blocked = blocked.and(Err(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    blocked
+}
+
+fn stale_tables(client: &mut Client) -> Result<Vec<(u32, String)>> {
+    let rows = client
+        .query(
+            "select a.relation::oid as relation, a.relation::text as name
+             from replication.attached a
+             join pg_catalog.pg_class c on c.oid = a.relation
+             where (select r.reason from replication.refusal(a.relation) r) is null
+               and exists (select from replication.stale_capture_triggers(a.relation))
+             order by a.relation",
+            &[],
+        )
+        .context("look for capture triggers of an older version")?;
+    Ok(rows.iter().map(|row| (row.get("relation"), row.get("name"))).collect())
+}
+
+fn renew_one(client: &mut Client, relation: u32) -> Result<()> {
+    let mut transaction = client.transaction().context("begin to attach a table")?;
+    transaction.batch_execute(locks::SET_TIMEOUT).context("limit the wait for locks")?;
+    transaction
+        .execute("select replication.attach($1::oid::regclass)", &[&relation])
+        .context("attach it again")?;
+    transaction.commit().context("commit the attachment")
+}
