@@ -6,7 +6,9 @@ use crate::fault::Fault;
 use crate::stopping::receive_until;
 use anyhow::{Context, Result, anyhow, bail};
 use crossbeam_channel::bounded;
-use postgres::{Client, NoTls, SimpleQueryMessage};
+use postgres::{Client, SimpleQueryMessage};
+use r2d2::ManageConnection;
+use r2d2_postgres::PostgresConnectionManager;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::Builder;
@@ -29,8 +31,30 @@ const SETTINGS: &str = "set tcp_keepalives_idle = 2; set tcp_keepalives_interval
 
 static ATTEMPTS: AtomicUsize = AtomicUsize::new(0);
 
+/// One server of a database: how to connect to it and to check a connection. Its stream is watched.
+type Server = PostgresConnectionManager<Watch>;
+
+/// A connection to one server.
+pub(super) struct Connected {
+    pub(super) client: Client,
+    pub(super) made_at: Instant,
+    server: Server,
+}
+
+impl Connected {
+    /// Asks the server; fails within the watch's deadlines where it does not answer.
+    pub(super) fn check(&mut self) -> Result<(), postgres::Error> {
+        self.server.is_valid(&mut self.client)
+    }
+
+    /// Whether it is known to have ended. Does not block.
+    pub(super) fn has_ended(&mut self) -> bool {
+        self.server.has_broken(&mut self.client)
+    }
+}
+
 /// Connects to one database.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Connector {
     address: Arc<str>,
     config: Arc<Config>,
@@ -58,22 +82,22 @@ impl Connector {
         &self.address
     }
 
-    /// A new connection. Waits at most [`CONNECT_DEADLINE`], and not while the process stops.
-    pub(super) fn connect(&self) -> Result<Client> {
-        let connected = self.attempt().and_then(|client| self.prepare(client));
-        connected.with_context(|| format!("connect to PostgreSQL at {}", self.address))
+    /// What an error of a connection that is being made is about.
+    pub(super) fn connecting(&self) -> String {
+        format!("connect to PostgreSQL at {}", self.address)
     }
 
-    /// Not in the startup message: poolers refuse what they do not know there.
-    fn prepare(&self, mut client: Client) -> Result<Client> {
+    /// Sets what a session needs. Not in the startup message: poolers refuse what they do not know there.
+    pub(super) fn prepare(&self, client: &mut Client) -> Result<()> {
         let statement_timeout_ms = self.statement_timeout.as_millis();
         client
             .batch_execute(&format!("{SETTINGS}; set statement_timeout = {statement_timeout_ms}"))
-            .context("set up the connection")?;
-        Ok(client)
+            .context("set up the connection")
     }
 
-    fn attempt(&self) -> Result<Client> {
+    /// A new connection, not yet [prepared](Connector::prepare). Waits at most [`CONNECT_DEADLINE`], and not
+    /// while the process stops.
+    pub(super) fn connect(&self) -> Result<Connected> {
         let deadline = Instant::now() + CONNECT_DEADLINE;
         let (connected, result) = bounded(1);
         let connector = self.clone();
@@ -94,7 +118,7 @@ impl Connector {
     }
 
     /// Tries the servers in turn.
-    fn connect_by(&self, ready_by: Instant) -> Result<Client> {
+    fn connect_by(&self, ready_by: Instant) -> Result<Connected> {
         let mut last_error = anyhow!("the name of the host stands for no address");
         for endpoint in endpoints(&self.config) {
             for endpoint in endpoint.resolve()? {
@@ -103,7 +127,7 @@ impl Connector {
                     return Err(last_error);
                 }
                 match self.connect_to(&endpoint, left) {
-                    Ok(client) => return Ok(client),
+                    Ok(connected) => return Ok(connected),
                     Err(error) => last_error = error.into(),
                 }
             }
@@ -111,27 +135,34 @@ impl Connector {
         Err(last_error)
     }
 
-    fn connect_to(&self, endpoint: &Endpoint, within: Duration) -> Result<Client, postgres::Error> {
+    fn connect_to(&self, endpoint: &Endpoint, within: Duration) -> Result<Connected, postgres::Error> {
+        let server = self.server(endpoint, within);
+        let client = server.connect()?;
+        Ok(Connected { client, made_at: Instant::now(), server })
+    }
+
+    /// One server only: the watch cannot learn which of several a connection went to, and its probes must go
+    /// to the same one.
+    fn server(&self, endpoint: &Endpoint, within: Duration) -> Server {
         let config = endpoint.config(&self.config, within);
-        if let Endpoint::Unix { .. } = endpoint {
-            return postgres::Config::from(config).connect(NoTls);
-        }
         let mut probe = config.clone();
         probe.ssl_mode(SslMode::Disable).ssl_negotiation(SslNegotiation::Postgres);
-        postgres::Config::from(config).connect(Watch {
+        let watch = Watch {
             address: self.address.clone(),
             probe: Arc::new(probe),
             statement_timeout: self.statement_timeout,
             ready_by: Instant::now() + within,
-        })
+        };
+        PostgresConnectionManager::new(config.into(), watch)
     }
 
     /// A session of its own, and really one.
     pub(super) fn session(&self) -> Result<Client> {
         // Before anything is set on a server that may be somebody else's a moment later.
-        let own = self.attempt().and_then(|mut session| {
-            self.require_own_server(&mut session)?;
-            self.prepare(session)
+        let own = self.connect().and_then(|Connected { mut client, .. }| {
+            self.require_own_server(&mut client)?;
+            self.prepare(&mut client)?;
+            Ok(client)
         });
         own.with_context(|| format!("open a session with PostgreSQL at {}", self.address))
     }
@@ -143,7 +174,7 @@ impl Connector {
     /// In the simple protocol, since such a pooler may not know prepared statements.
     fn require_own_server(&self, session: &mut Client) -> Result<()> {
         let own = backend(session, "select pg_backend_pid()")?;
-        let other = backend(&mut self.attempt()?, "begin; select pg_backend_pid()")?;
+        let other = backend(&mut self.connect()?.client, "begin; select pg_backend_pid()")?;
         if other != own && backend(session, "select pg_backend_pid()")? == own {
             return Ok(());
         }
@@ -191,5 +222,27 @@ fn address(first: Option<&Endpoint>, config: &Config) -> String {
         Some(Endpoint::Tcp { host, port, .. }) => format!("{host}:{port}/{name}"),
         Some(Endpoint::Unix { directory, port }) => format!("{}:{port}/{name}", directory.display()),
         None => name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake_server::{FakeServer, STATEMENT_TIMEOUT, database};
+    use super::*;
+
+    /// The other one was starting up when this connection was made. It answers by the time of the probe, and
+    /// must not vouch for the one that hangs.
+    #[test]
+    fn a_probe_goes_to_the_server_of_its_connection() {
+        let (other, own) = (FakeServer::start(), FakeServer::start());
+        other.refuse(true);
+        let database = database(&[other.port(), own.port()], 1);
+        let mut client = database.connection().unwrap();
+        other.refuse(false);
+        own.fall_silent();
+        let begun = Instant::now();
+        let error = client.batch_execute("select 1").unwrap_err();
+        let (took, limit) = (begun.elapsed(), Duration::from_secs(20));
+        assert!(took < limit && limit < STATEMENT_TIMEOUT, "{took:?}: {error}");
     }
 }

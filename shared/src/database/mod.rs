@@ -8,6 +8,8 @@
 
 mod connecting;
 mod endpoints;
+#[cfg(test)]
+mod fake_server;
 mod frames;
 mod pool;
 mod watched;

@@ -1,100 +1,235 @@
-//! A bounded pool of connections for short work. No thread of its own: who takes a connection makes
-//! it where none is idle, and gets the error at once.
+//! A bounded pool of connections for short work: that of `r2d2`, over our own way to connect.
+//!
+//! `r2d2` connects in threads of its own, retries there without end, and tells a checkout why it failed only
+//! when its time is up, as text. Here a checkout is told at once, with the error itself, and gives up when the
+//! process stops.
 
-use super::connecting::Connector;
-use anyhow::{Context, Result};
-use crossbeam_channel::{Receiver, Sender, bounded};
+use super::connecting::{Connected, Connector};
+use crate::stopping::stopping_for;
+use anyhow::{Result, anyhow, bail};
 use parking_lot::Mutex;
 use postgres::Client;
+use r2d2::{CustomizeConnection, ManageConnection, NopErrorHandler, PooledConnection};
+use scheduled_thread_pool::{OnPoolDropBehavior, ScheduledThreadPool};
+use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How long to wait for a connection that another thread has.
-const FREE_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a checkout waits, for a connection that another thread has or for one that is being made.
+const CHECKOUT_DEADLINE: Duration = Duration::from_secs(10);
+/// A checkout looks this often whether connecting has failed or the process is stopping.
+const CHECKOUT_SLICE: Duration = Duration::from_millis(200);
+/// The pool retries a failed connection after 0.2 s, then ever later, up to half of this.
+const RETRY_PAUSE_MAX_TWICE: Duration = Duration::from_secs(5);
+/// Threads that connect. Each attempt is bounded, so none of them hangs for longer than that.
+const THREADS: usize = 2;
+
+/// Not the supervisor's: they are those of `r2d2`, which never joins them.
+fn threads() -> ScheduledThreadPool {
+    ScheduledThreadPool::builder()
+        .num_threads(THREADS)
+        .thread_name_pattern("postgres-pool-{}")
+        .on_drop_behavior(OnPoolDropBehavior::DiscardPendingScheduled)
+        .build()
+}
 
 #[derive(Clone)]
 pub(super) struct Pool {
     connector: Connector,
-    idle: Arc<Mutex<Vec<Client>>>,
-    /// As many as there may be connections.
-    permits: Receiver<Permit>,
-    returned: Sender<Permit>,
+    failures: Failures,
+    connections: r2d2::Pool<Manager>,
 }
 
-struct Permit;
-
 impl Pool {
-    pub(super) fn new(connector: Connector, connections: u32) -> Pool {
-        let (returned, permits) = bounded(connections as usize);
-        for _ in 0..connections {
-            // There is room for all.
-            let _ = returned.try_send(Permit);
-        }
-        Pool { connector, idle: Arc::default(), permits, returned }
+    /// Nothing is connected yet.
+    pub(super) fn new(connector: Connector, size: u32) -> Pool {
+        let failures = Failures::default();
+        let settings = SessionSettings { connector: connector.clone(), failures: failures.clone() };
+        let manager = Manager {
+            connector: connector.clone(),
+            failures: failures.clone(),
+            suspect_before: Mutex::new(Instant::now()),
+        };
+        let connections = r2d2::Pool::builder()
+            .max_size(size)
+            .min_idle(Some(0))
+            .test_on_check_out(true)
+            .thread_pool(Arc::new(threads()))
+            .connection_timeout(RETRY_PAUSE_MAX_TWICE)
+            // Who waits for the connection gets the error.
+            .error_handler(Box::new(NopErrorHandler))
+            .connection_customizer(Box::new(settings))
+            .build_unchecked(manager);
+        Pool { connector, failures, connections }
     }
 
     pub(super) fn take(&self) -> Result<Pooled> {
-        let permit = self
-            .permits
-            .recv_timeout(FREE_DEADLINE)
-            .with_context(|| format!("all connections to {} are in use", self.connector.address()))?;
-        // From here on a failure gives the permit back.
-        let mut pooled = Pooled { client: None, permit: Some(permit), pool: self.clone() };
-        pooled.client = Some(match self.take_idle() {
-            Some(client) => client,
-            None => self.connector.connect()?,
-        });
-        Ok(pooled)
+        let begun = Instant::now();
+        loop {
+            if let Ok(connection) = self.connections.get_timeout(CHECKOUT_SLICE) {
+                return Ok(Pooled(connection));
+            }
+            if let Some(error) = self.failures.take_since(begun) {
+                return Err(error.context(self.connector.connecting()));
+            }
+            if stopping_for().is_some() {
+                bail!("a stop is requested");
+            }
+            if begun.elapsed() > CHECKOUT_DEADLINE {
+                return Err(self.none_free());
+            }
+        }
     }
 
-    fn take_idle(&self) -> Option<Client> {
-        let mut client = self.idle.lock().pop()?;
-        if client.batch_execute("").is_ok() {
-            return Some(client);
+    fn none_free(&self) -> anyhow::Error {
+        let (address, waited) = (self.connector.address(), CHECKOUT_DEADLINE.as_secs());
+        if self.connections.state().connections == self.connections.max_size() {
+            anyhow!("all connections to {address} have been in use for {waited} s")
+        } else {
+            anyhow!("no connection to {address} within {waited} s")
         }
-        // What ended this one most likely ended all.
-        let gone = std::mem::take(&mut *self.idle.lock());
-        drop(gone);
-        None
     }
 }
 
 /// A connection taken from the pool; it goes back when dropped.
-pub struct Pooled {
-    client: Option<Client>,
-    permit: Option<Permit>,
-    pool: Pool,
-}
+pub struct Pooled(PooledConnection<Manager>);
 
 impl Deref for Pooled {
     type Target = Client;
 
     fn deref(&self) -> &Client {
-        match &self.client {
-            Some(client) => client,
-            None => unreachable!("a connection that was handed out is there until it is dropped"),
-        }
+        &self.0.client
     }
 }
 
 impl DerefMut for Pooled {
     fn deref_mut(&mut self) -> &mut Client {
-        match &mut self.client {
-            Some(client) => client,
-            None => unreachable!("a connection that was handed out is there until it is dropped"),
-        }
+        &mut self.0.client
     }
 }
 
-impl Drop for Pooled {
-    fn drop(&mut self) {
-        if let Some(client) = self.client.take().filter(|client| !client.is_closed()) {
-            self.pool.idle.lock().push(client);
+/// What `r2d2` asks of its connections. Called by its threads, except for the check at checkout.
+struct Manager {
+    connector: Connector,
+    failures: Failures,
+    /// Connections made before are not used again.
+    suspect_before: Mutex<Instant>,
+}
+
+impl ManageConnection for Manager {
+    type Connection = Connected;
+    type Error = Failure;
+
+    fn connect(&self) -> Result<Connected, Failure> {
+        self.connector.connect().map_err(|error| self.failures.add(error))
+    }
+
+    fn is_valid(&self, connection: &mut Connected) -> Result<(), Failure> {
+        if connection.made_at < *self.suspect_before.lock() {
+            return Err(Failure("it is older than one that failed".to_owned()));
         }
-        if let Some(permit) = self.permit.take() {
-            // There is room for all.
-            let _ = self.pool.returned.try_send(permit);
+        connection.check().map_err(|error| {
+            // What ended this one most likely ended all, and each would take seconds to say so.
+            *self.suspect_before.lock() = Instant::now();
+            Failure(error.to_string())
+        })
+    }
+
+    fn has_broken(&self, connection: &mut Connected) -> bool {
+        connection.has_ended()
+    }
+}
+
+/// Prepares a connection that `r2d2` has made.
+#[derive(Debug)]
+struct SessionSettings {
+    connector: Connector,
+    failures: Failures,
+}
+
+impl CustomizeConnection<Connected, Failure> for SessionSettings {
+    fn on_acquire(&self, connection: &mut Connected) -> Result<(), Failure> {
+        self.connector.prepare(&mut connection.client).map_err(|error| self.failures.add(error))
+    }
+}
+
+/// Why the last connection could not be made.
+#[derive(Clone, Debug, Default)]
+struct Failures(Arc<Mutex<Option<(Instant, anyhow::Error)>>>);
+
+impl Failures {
+    fn add(&self, error: anyhow::Error) -> Failure {
+        let failure = Failure(error.to_string());
+        *self.0.lock() = Some((Instant::now(), error));
+        failure
+    }
+
+    fn take_since(&self, begun: Instant) -> Option<anyhow::Error> {
+        self.0.lock().take_if(|(at, _)| *at >= begun).map(|(_, error)| error)
+    }
+}
+
+/// The failure as `r2d2` takes it.
+#[derive(Debug)]
+struct Failure(String);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake_server::{FakeServer, database, nobody_listens};
+    use super::*;
+    use std::thread::scope;
+
+    #[test]
+    fn a_connection_is_used_again() {
+        let server = FakeServer::start();
+        let database = database(&[server.port()], 2);
+        for _ in 0..3 {
+            database.connection().unwrap().batch_execute("select 1").unwrap();
         }
+        assert_eq!(server.accepted(), 1);
+    }
+
+    #[test]
+    fn there_are_never_more_connections_than_allowed() {
+        let server = FakeServer::start();
+        let database = database(&[server.port()], 2);
+        scope(|threads| {
+            for _ in 0..8 {
+                threads.spawn(|| database.connection().unwrap().batch_execute("select 1").unwrap());
+            }
+        });
+        assert!(server.accepted() <= 2, "{}", server.accepted());
+    }
+
+    #[test]
+    fn a_connection_that_is_refused_is_reported_at_once_with_its_error() {
+        let database = database(&[nobody_listens()], 2);
+        let begun = Instant::now();
+        let error = database.connection().err().unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        assert!(format!("{error:#}").contains("Connection refused"), "{error:#}");
+        let cause: Option<&postgres::Error> = error.chain().find_map(|cause| cause.downcast_ref());
+        assert!(cause.is_some(), "{error:?}");
+    }
+
+    #[test]
+    fn once_a_connection_has_ended_no_other_idle_one_is_asked() {
+        let server = FakeServer::start();
+        let database = database(&[server.port()], 3);
+        let taken = [database.connection().unwrap(), database.connection().unwrap()];
+        drop(taken);
+        assert_eq!(server.accepted(), 2);
+        server.close(1);
+        database.connection().unwrap().batch_execute("select 1").unwrap();
+        assert_eq!(server.accepted(), 3);
     }
 }
