@@ -1,7 +1,7 @@
 //! Making connections, within a deadline that covers all of it: name, TCP, login.
 
 use super::endpoints::{Endpoint, endpoints};
-use super::watched::Watch;
+use super::silence::Watch;
 use crate::fault::Fault;
 use crate::stopping::receive_until;
 use anyhow::{Context, Result, anyhow, bail};

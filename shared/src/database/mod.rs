@@ -7,11 +7,13 @@
 //! settings that each connection brings along.
 
 mod connecting;
+mod conversation;
 mod endpoints;
 #[cfg(test)]
 mod fake_server;
 mod frames;
 mod pool;
+mod silence;
 mod watched;
 
 pub use pool::Pooled;
@@ -24,7 +26,7 @@ use postgres::Client;
 use std::time::Duration;
 use tokio_postgres::config::{Config, SslMode};
 
-/// After this long without an answer from the peer's machine, a connection is given up by ours.
+/// A connection whose peer's machine has not answered for so long is closed by ours.
 const PEER_GONE_AFTER: Duration = Duration::from_secs(8);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(3);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
@@ -80,8 +82,8 @@ impl Database {
         Database { pool: Pool::new(self.connector.clone(), self.connections), ..self.clone() }
     }
 
-    /// Takes a connection from the pool, connecting where none is free. Waits at most 5 s for a free
-    /// one; a server that does not answer is given up as in any other call.
+    /// Takes a connection from the pool, connecting where none is free. Waits at most 10 s, and as long as a
+    /// check of an idle connection may take; not while the process stops.
     pub fn connection(&self) -> Result<Pooled> {
         self.pool.take()
     }
