@@ -1,14 +1,19 @@
 # shellcheck shell=bash
 # Findings, collected while the sections are printed, and the verdict.
 
-FINDINGS=()
+FINDINGS=() # the critical ones first
+CRITICAL_FINDINGS=0
 EXIT_STATUS=0
 
 # finding LEVEL WHAT NEXT: LEVEL is 1 for a warning, 2 for critical.
 finding() {
-  local level=$1 what=$2 next=$3 label="${YELLOW}warning${PLAIN} "
-  ((level < 2)) || label="${RED}critical${PLAIN}"
-  FINDINGS+=("$label  $what"$'\n'"            -> $next")
+  local level=$1 what=$2 next=$'\n'"            -> $3"
+  if ((level < 2)); then
+    FINDINGS+=("${YELLOW}warning${PLAIN}   $what$next")
+  else
+    FINDINGS=("${FINDINGS[@]:0:CRITICAL_FINDINGS}" "${RED}critical${PLAIN}  $what$next" "${FINDINGS[@]:CRITICAL_FINDINGS}")
+    CRITICAL_FINDINGS=$((CRITICAL_FINDINGS + 1))
+  fi
   ((level <= EXIT_STATUS)) || EXIT_STATUS=$level
 }
 
