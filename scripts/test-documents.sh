@@ -55,6 +55,14 @@ anchors_of() {
   sed --quiet 's/^##* //p' "$1" | tr '[:upper:]' '[:lower:]' | sed 's/[^a-z0-9 _-]//g; s/ /-/g'
 }
 
+# Paths such as `shared/src/wire.rs` or `tests/stories/*.rs`.
+paths_exist() {
+  local document=$1 path
+  while read -r path; do
+    [[ -n $(compgen -G "$ROOT/$path") ]] || fault "${document#"$ROOT"/} names $path, which does not exist"
+  done < <(grep --only-matching --perl-regexp '`(\./)?\K(schema|shared|publisher|processor|generator|bench|tests|scripts|docs|nats-config|examples)/[\w./*-]*(?=`)' "$document")
+}
+
 decisions_are_indexed() {
   local record
   for record in "$ROOT"/docs/decisions/*.md; do
@@ -89,6 +97,7 @@ main() {
     stories_exist "$document"
     mutations_exist "$document"
     links_lead_somewhere "$document"
+    paths_exist "$document"
   done
   decisions_are_indexed
   quoted_messages_are_printed "$ROOT/README.md" Troubleshooting
