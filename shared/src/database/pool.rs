@@ -1,7 +1,7 @@
 //! A bounded pool of connections for short work: that of `r2d2`, over our own way to connect.
 //!
-//! `r2d2` connects in threads of its own, retries there without end, and tells a checkout why it failed only
-//! when its time is up, as text. Here a checkout is told at once, with the error itself, and gives up when the
+//! `r2d2` connects in threads of its own, retries there without end, and tells a checkout only when its time
+//! is up why connecting failed, as text. Here a checkout gets the error itself, at once, and ends when the
 //! process stops.
 
 use super::connecting::{Connected, Connector};

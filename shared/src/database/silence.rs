@@ -61,8 +61,8 @@ impl Silence {
         }
     }
 
-    /// To be called when nothing moves although an answer is awaited; wakes the task for the next check. Fails
-    /// when the silence means that the server is gone.
+    /// To be called when nothing moves although an answer is awaited; wakes the task for the next check.
+    /// Fails when the silence means that the server is gone.
     pub(super) fn poll(&mut self, phase: Phase, context: &mut Context<'_>) -> Result<(), String> {
         let since = *self.since.get_or_insert_with(Instant::now);
         loop {

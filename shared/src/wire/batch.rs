@@ -1,83 +1,10 @@
-//! The wire contract: what travels from the source to the target (a [`Batch`]) and back (a
-//! [`Confirm`]), and the positions that both sides compare.
-//!
-//! Messages are JSON with a format version; larger ones are compressed (LZ4), which is what they cost the
-//! broker three times over. Values of the application travel in the text form that PostgreSQL gave them
-//! and are never interpreted on the way.
+//! A batch: consecutive events of one tick.
 
+use super::encoding::{Formatted, pack, read, unpack};
+use super::position::{Position, TickRef};
 use anyhow::{Context, Result, bail};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
-use std::fmt;
 use uuid::Uuid;
-
-/// The version of the message format. A reader refuses every other.
-pub const FORMAT: u32 = 1;
-
-/// Smaller messages are not compressed: people can read them on the wire.
-const PACKED_FROM: usize = 2048;
-/// What a compressed message begins with; no JSON does.
-const PACKED: &[u8] = b"LZ4\0";
-/// A message that would be larger once it is unpacked is not one of ours.
-const UNPACKED_MAX: usize = 512 * 1024 * 1024;
-
-/// The subject below `prefix` that carries batches from the source to the target.
-pub fn events_subject(prefix: &str) -> String {
-    format!("{prefix}.events")
-}
-
-/// The subject below `prefix` that carries confirms from the target to the source.
-pub fn confirm_subject(prefix: &str) -> String {
-    format!("{prefix}.confirm")
-}
-
-/// The subject below `prefix` on which a source tells a target that it cannot go on with it.
-pub fn refusal_subject(prefix: &str) -> String {
-    format!("{prefix}.refusal")
-}
-
-/// A tick by its number *and* its random id.
-///
-/// The number alone never identifies a tick: after a failover to a standby that had lost ticks, the
-/// same numbers come again with other ids.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TickRef {
-    /// Consecutive; 0 is the moment at which the source's schema was installed.
-    pub number: i64,
-    /// Random id of that tick.
-    pub id: Uuid,
-}
-
-impl fmt::Display for TickRef {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} ({})", self.number, self.id)
-    }
-}
-
-/// How far a source's events go: the event `ordinal` of a tick; it plays the part of an LSN.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Position {
-    /// The tick.
-    pub tick: TickRef,
-    /// The number of its last event that is included, counted from 1.
-    pub ordinal: i64,
-    /// How many events the tick has in all.
-    pub total: i64,
-}
-
-impl Position {
-    /// Whether every event of the tick is included.
-    pub fn is_complete(&self) -> bool {
-        self.ordinal == self.total
-    }
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}/{} of tick {}", self.ordinal, self.total, self.tick)
-    }
-}
 
 /// Who the source is: the database, and the timeline that it writes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,7 +82,7 @@ pub struct Event {
 /// Consecutive events of one tick: the content of one message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
-    /// [`FORMAT`].
+    /// [`FORMAT`](super::FORMAT).
     pub format: u32,
     /// Where it comes from.
     pub source: Source,
@@ -210,7 +137,7 @@ impl Batch {
     pub fn from_json(json: &str) -> Result<Batch> {
         let batch: Batch = read(json.as_bytes()).context("read a batch")?;
         if batch.events.is_empty() || batch.first < 1 || batch.last() > batch.total {
-            bail!("a batch of events {} to {} of {} cannot be", batch.first, batch.last(), batch.total);
+            bail!("a batch cannot have events {} to {} of {}", batch.first, batch.last(), batch.total);
         }
         for event in &batch.events {
             batch.shape_of(event)?;
@@ -226,134 +153,15 @@ impl Batch {
     }
 }
 
-fn pack(json: Vec<u8>) -> Vec<u8> {
-    if json.len() < PACKED_FROM {
-        return json;
-    }
-    let compressed = lz4_flex::block::compress_prepend_size(&json);
-    [PACKED, &compressed].concat()
-}
-
-/// The text of a message, whether it was compressed or not.
-pub fn unpack(payload: &[u8]) -> Result<Cow<'_, str>> {
-    let Some(packed) = payload.strip_prefix(PACKED) else {
-        return std::str::from_utf8(payload).map(Cow::Borrowed).context("read a message as text");
-    };
-    let (size, compressed) =
-        lz4_flex::block::uncompressed_size(packed).context("read the size of a compressed message")?;
-    if size > UNPACKED_MAX {
-        bail!("a compressed message of {size} bytes cannot be: at most {UNPACKED_MAX} are taken");
-    }
-    let json = lz4_flex::block::decompress(compressed, size).context("decompress a message")?;
-    String::from_utf8(json).map(Cow::Owned).context("read a message as text")
-}
-
-/// Reads a message of this [`FORMAT`]; of another, it says so rather than what it stumbled over.
-fn read<T: DeserializeOwned + Formatted>(payload: &[u8]) -> Result<T> {
-    #[derive(Deserialize)]
-    struct Format {
-        format: u32,
-    }
-    let message = serde_json::from_slice::<T>(payload);
-    let format = match &message {
-        Ok(message) => message.format(),
-        Err(_) => serde_json::from_slice(payload).map_or(FORMAT, |Format { format }| format),
-    };
-    if format != FORMAT {
-        bail!("the message has format {format}, this program reads format {FORMAT}");
-    }
-    Ok(message?)
-}
-
-/// A message that says which version of the format it has.
-trait Formatted {
-    fn format(&self) -> u32;
-}
-
 impl Formatted for Batch {
     fn format(&self) -> u32 {
         self.format
     }
 }
 
-impl Formatted for Confirm {
-    fn format(&self) -> u32 {
-        self.format
-    }
-}
-
-impl Formatted for Refusal {
-    fn format(&self) -> u32 {
-        self.format
-    }
-}
-
-/// What the target says back after each commit and once a second.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Confirm {
-    /// [`FORMAT`].
-    pub format: u32,
-    /// The database that speaks: system identifier and name.
-    pub target: String,
-    /// The process that speaks; a new one with each start.
-    pub incarnation: Uuid,
-    /// Higher with each processor that takes over in one database.
-    #[serde(default)]
-    pub term: i64,
-    /// Grows with each confirm of one incarnation; a lower one is stale.
-    pub counter: u64,
-    /// The [`Source::id`] that the positions belong to; absent while the target is still empty.
-    pub source: Option<String>,
-    /// How far batches are stored in the target; absent while nothing was received.
-    pub received: Option<Position>,
-    /// The last tick that is committed in the target; absent while none is.
-    pub applied: Option<TickRef>,
-    /// A batch arrived that does not follow `received`: something before it is missing.
-    pub gap: bool,
-    /// The stream had nothing more to give for at least a second, and nothing is in work.
-    pub idle: bool,
-}
-
-impl Confirm {
-    /// The message's bytes.
-    pub fn encode(&self) -> Result<Vec<u8>> {
-        serde_json::to_vec(self).context("encode a confirm")
-    }
-
-    /// Reads a message's bytes.
-    pub fn decode(payload: &[u8]) -> Result<Confirm> {
-        read(payload).context("read a confirm")
-    }
-}
-
-/// What a source says to its target when it cannot go on from where that one stands: for the people who look
-/// at the target. A request; the target answers it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refusal {
-    /// [`FORMAT`].
-    pub format: u32,
-    /// The [`Source::id`] that speaks.
-    pub source: String,
-    /// The [`Confirm::target`] that is meant.
-    pub target: String,
-    /// Why, and what to do.
-    pub reason: String,
-}
-
-impl Refusal {
-    /// The message's bytes.
-    pub fn encode(&self) -> Result<Vec<u8>> {
-        serde_json::to_vec(self).context("encode a refusal")
-    }
-
-    /// Reads a message's bytes.
-    pub fn decode(payload: &[u8]) -> Result<Refusal> {
-        read(payload).context("read a refusal")
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::encoding::{FORMAT, PACKED};
     use super::*;
 
     fn batch() -> Batch {

@@ -1,0 +1,33 @@
+//! The wire contract: what travels from the source to the target (a [`Batch`]) and back (a
+//! [`Confirm`] or a [`Refusal`] of the target), and the positions that both sides compare.
+//!
+//! Messages are JSON with a format version. Larger ones are compressed (LZ4): the broker keeps three copies.
+//! Values of the application travel in the text form that PostgreSQL gave them and are never interpreted
+//! on the way.
+
+mod batch;
+mod confirm;
+mod encoding;
+mod position;
+mod refusal;
+
+pub use batch::{Batch, Event, Operation, Shape, Source};
+pub use confirm::Confirm;
+pub use encoding::{FORMAT, unpack};
+pub use position::{Position, TickRef};
+pub use refusal::Refusal;
+
+/// The subject below `prefix` that carries batches from the source to the target.
+pub fn events_subject(prefix: &str) -> String {
+    format!("{prefix}.events")
+}
+
+/// The subject below `prefix` that carries confirms from the target to the source.
+pub fn confirm_subject(prefix: &str) -> String {
+    format!("{prefix}.confirm")
+}
+
+/// The subject below `prefix` on which a source tells a target that it cannot serve it.
+pub fn refusal_subject(prefix: &str) -> String {
+    format!("{prefix}.refusal")
+}

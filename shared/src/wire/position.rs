@@ -1,0 +1,47 @@
+//! Ticks, and positions in the events of a source.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use uuid::Uuid;
+
+/// A tick by its number *and* its random id.
+///
+/// The number alone never identifies a tick: after a failover to a standby that had lost ticks, the
+/// same numbers come again with other ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TickRef {
+    /// Consecutive; 0 is the moment at which the source's schema was installed.
+    pub number: i64,
+    /// Random id of that tick.
+    pub id: Uuid,
+}
+
+impl fmt::Display for TickRef {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} ({})", self.number, self.id)
+    }
+}
+
+/// A position in a source's events, as an LSN is one in its WAL: the event `ordinal` of a tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// The tick.
+    pub tick: TickRef,
+    /// The number of its last event that is included, counted from 1.
+    pub ordinal: i64,
+    /// How many events the tick has in all.
+    pub total: i64,
+}
+
+impl Position {
+    /// Whether every event of the tick is included.
+    pub fn is_complete(&self) -> bool {
+        self.ordinal == self.total
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{} of tick {}", self.ordinal, self.total, self.tick)
+    }
+}
