@@ -1,7 +1,7 @@
 //! Configuration: the environment, read once, and checked value by value.
 //!
-//! A bad value is refused with the variable, the value and what is allowed; none is replaced by a
-//! default in silence. Secrets are kept in [`Secret`], which never prints itself.
+//! A bad value is refused with the variable, the value and what is allowed; it is never silently replaced by
+//! a default. Secrets are kept in [`Secret`], which never prints itself.
 
 use anyhow::{Result, anyhow, bail};
 use std::collections::BTreeMap;

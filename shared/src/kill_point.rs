@@ -2,7 +2,7 @@
 //! `kill-points`; a build without it contains nothing of this.
 
 /// Ends the process at once, as kill -9 would, if the file that `KILL_POINT` names says `point`. The file is
-/// removed first, so that the next start goes on.
+/// removed first, so that the next start continues.
 #[cfg(feature = "kill-points")]
 pub fn reached(point: &str) {
     use crate::config::Environment;
@@ -17,7 +17,7 @@ pub fn reached(point: &str) {
     }
 }
 
-/// Nothing: this build cannot be made to die.
+/// Does nothing: this build has no kill points.
 #[cfg(not(feature = "kill-points"))]
 #[inline]
 pub fn reached(_point: &str) {}

@@ -1,4 +1,4 @@
-//! One at a time: a session advisory lock that a service holds for as long as its session lives. A
+//! One leader at a time: a session advisory lock that a service holds for as long as its session lives. A
 //! second instance stands by and takes over when the first one's session ends.
 
 use crate::supervisor::ThreadContext;
@@ -9,7 +9,7 @@ use std::time::Duration;
 /// How often a standby tries to take over.
 const STANDBY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What there can be only one of in a database.
+/// What only one session at a time can be in a database.
 #[derive(Clone, Copy, Debug)]
 pub enum Role {
     /// The publisher of a source.
@@ -29,7 +29,7 @@ impl Role {
         }
     }
 
-    /// Any numbers that no other program is likely to lock.
+    /// Numbers that no other program is likely to lock.
     fn lock(self) -> i64 {
         match self {
             Role::Publisher => 0x7265_706c_0002,
@@ -48,8 +48,7 @@ pub fn begin_term(client: &mut Client) -> Result<i64> {
 
 /// Waits until this session holds the role; false when a stop is requested instead.
 ///
-/// The session must be one of its own, not of a pool and not through a transaction pooler: the role
-/// ends with it.
+/// The session must not be a pooled one, nor go through a transaction pooler: the role ends with it.
 pub fn wait_for_role(client: &mut Client, role: Role, context: &ThreadContext) -> Result<bool> {
     let mut waiting = false;
     loop {

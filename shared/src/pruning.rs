@@ -4,15 +4,15 @@ use crate::supervisor::ThreadContext;
 use anyhow::Result;
 use std::time::Duration;
 
-/// Rows deleted by one statement: short enough to be in nobody's way.
+/// Rows deleted by one statement: few enough not to disturb other sessions.
 pub const ROWS_PER_STATEMENT: i32 = 20_000;
-/// The longest pause between two looks; with a short retention it is shorter.
+/// The longest pause between two prunings; with a short retention it is shorter.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// Between two statements while there is more to delete.
 const PAUSE_BETWEEN: Duration = Duration::from_millis(50);
 
-/// Calls `prune` again and again until a stop is requested; it returns how many rows went. Looks
-/// four times within `retention`, and at least every 10 s, and then goes on until nothing goes any more.
+/// Calls `prune` until a stop is requested: four times within `retention`, at least every 10 s, and each time
+/// until it deletes no more. `prune` returns the number of rows that it deleted.
 pub fn run(
     context: &ThreadContext,
     retention: Duration,

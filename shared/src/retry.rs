@@ -1,9 +1,9 @@
-//! Trying again: how long to pause, and how often to say so.
+//! Retries: how long to pause, and how often to log.
 
 use std::time::{Duration, Instant};
 
 /// Pauses between tries: doubling from 0.1 s to 5 s, each shortened at random by up to a half, so
-/// that many clients of one server do not come back at the same moment.
+/// that many clients of one server do not reconnect at the same moment.
 #[derive(Default)]
 pub struct Backoff {
     failures: u32,

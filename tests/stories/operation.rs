@@ -22,7 +22,7 @@ fn a_bad_setting_stops_the_service_at_start_with_what_is_allowed() {
         ("POLL_INTERVAL", "soon", "it takes seconds from 0.01 to 60, fractions included"),
         ("SOURCE_STATEMENT_TIMEOUT", "0.5", "it takes a whole number from 1 to 3600"),
         ("NATS_URL", "http://127.0.0.1", "it takes nats://host:port"),
-        ("DATABASE_URL", "127.0.0.1", "DATABASE_URL cannot be read"),
+        ("DATABASE_URL", "127.0.0.1", "DATABASE_URL is not valid"),
     ] {
         let mut service = match name {
             "GENERATION_INTERVAL" => replication.generator.twin(),

@@ -1,15 +1,18 @@
-//! The thread that owns a connection of the `nats` crate, and its watchdog.
+//! The thread that owns a connection of the `nats` crate.
 
-use super::{Broker, Incoming, LINK_DEADLINE};
+use super::message::Incoming;
+use super::pulse::Pulse;
+use crate::config::Secret;
 use crate::stopping::receive_until;
 use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
+/// A call or a round trip that takes longer than this means that the server hangs.
+pub(super) const LINK_DEADLINE: Duration = Duration::from_secs(4);
 /// An idle link proves this often that the server still answers.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// Messages written between two round trips.
@@ -17,6 +20,13 @@ const MESSAGES_PER_FLUSH: usize = 64;
 /// Messages of one subscription that wait to be taken; more are dropped. What the services wait for
 /// is bounded by what they asked for, far below this; the bound is for a flood from elsewhere.
 const UNREAD_MESSAGES_MAX: usize = 65_536;
+
+/// Who connects.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    pub(super) client_name: String,
+    pub(super) login: Option<(String, Secret)>,
+}
 
 /// What callers ask of a link.
 pub(super) enum Command {
@@ -36,60 +46,19 @@ pub(super) enum Command {
     },
 }
 
-/// Signs of life of one link.
-pub(super) struct Pulse {
-    started: Instant,
-    lost: AtomicBool,
-    /// Milliseconds after `started` at which the call in work began, plus one; 0 while none is.
-    busy_since_ms: AtomicU64,
-}
-
-impl Pulse {
-    pub(super) fn new() -> Pulse {
-        Pulse { started: Instant::now(), lost: AtomicBool::new(false), busy_since_ms: AtomicU64::new(0) }
-    }
-
-    /// Why the link cannot be used, if it cannot.
-    pub(super) fn trouble(&self, deadline: Duration) -> Option<String> {
-        if self.lost.load(Ordering::Acquire) {
-            return Some("was lost".to_owned());
-        }
-        let since = self.busy_since_ms.load(Ordering::Acquire);
-        let busy_ms = self.now_ms().saturating_sub(since);
-        (since > 0 && u128::from(busy_ms) > deadline.as_millis())
-            .then(|| format!("has not answered for {busy_ms} ms"))
-    }
-
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1
-    }
-
-    fn begin(&self) {
-        self.busy_since_ms.store(self.now_ms(), Ordering::Release);
-    }
-
-    fn end(&self) {
-        self.busy_since_ms.store(0, Ordering::Release);
-    }
-
-    fn lose(&self) {
-        self.lost.store(true, Ordering::Release);
-    }
-}
-
 /// Dials `server` on a thread of its own, which then serves `commands` until their sender is
 /// dropped. Returns the largest payload that the server takes.
 pub(super) fn open(
-    broker: &Broker,
+    identity: &Identity,
     server: &str,
     commands: Receiver<Command>,
     pulse: &Arc<Pulse>,
 ) -> Result<usize> {
     let (opened, answer) = bounded(1);
-    let options = options(broker, pulse);
+    let options = options(identity, pulse);
     let server = server.to_owned();
     let pulse = pulse.clone();
-    // Not the supervisor's: a link that hangs cannot be joined, it is left behind.
+    // Not the supervisor's: a link that hangs cannot be joined; it is abandoned.
     Builder::new()
         .name("nats-link".to_owned())
         .spawn(move || {
@@ -109,15 +78,15 @@ pub(super) fn open(
         .map_err(|error| anyhow!(error))
 }
 
-fn options(broker: &Broker, pulse: &Arc<Pulse>) -> nats::Options {
-    let options = match &broker.login {
+fn options(identity: &Identity, pulse: &Arc<Pulse>) -> nats::Options {
+    let options = match &identity.login {
         Some((user, password)) => nats::Options::with_user_pass(user, password.reveal()),
         None => nats::Options::new(),
     };
     let on_disconnect = pulse.clone();
     let on_close = pulse.clone();
     options
-        .with_name(&broker.client_name)
+        .with_name(&identity.client_name)
         // One connection, one life: the crate gives up after one round of dialling again, and
         // keeps nothing that was published in between.
         .max_reconnects(1)

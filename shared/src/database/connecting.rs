@@ -15,17 +15,17 @@ use std::thread::Builder;
 use std::time::{Duration, Instant};
 use tokio_postgres::config::{Config, SslMode, SslNegotiation};
 
-/// A connection that is not ready within this time is not waited for.
+/// A connection must be ready within this time.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
-/// Attempts that were given up and have not yet ended by themselves (each does, with its own
-/// timeouts for TCP and login, and the resolver's); beyond this no new one is made.
+/// Attempts that were abandoned and have not yet ended (each ends by its own timeouts for TCP and login, and
+/// the resolver's); beyond this number no new one is made.
 const ABANDONED_MAX: usize = 16;
-/// The attempt gives up by itself, and says why, just before it is given up.
+/// An attempt fails by itself, and with its reason, just before it is abandoned.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// By these the server finds within 4 s that a client's machine is gone, and within 1 s, also in the
-/// midst of a statement, that a client's process is: then its session ends, and with it its lock.
-/// Notices are for people who type SQL.
+/// With these the server notices within 4 s that a client's machine is gone, and within 1 s, even during a
+/// statement, that a client's process is: its session ends, and with it its lock. Notices are for people
+/// who type SQL.
 const SETTINGS: &str = "set tcp_keepalives_idle = 2; set tcp_keepalives_interval = 1; set tcp_keepalives_count = 2;
      set tcp_user_timeout = 4000; set client_connection_check_interval = 1000; set client_min_messages = warning";
 
@@ -66,7 +66,7 @@ impl Connector {
         let endpoints = endpoints(&config);
         if endpoints.iter().any(|endpoint| matches!(endpoint, Endpoint::Unix { .. })) {
             log::warn!(
-                "DATABASE_URL leads through a Unix socket: a server that hangs is noticed only when it goes on"
+                "DATABASE_URL uses a Unix socket: a server that hangs is not noticed until it continues"
             );
         }
         let address = address(endpoints.first(), &config).into();
@@ -107,7 +107,7 @@ impl Connector {
             .name("postgres-connect".to_owned())
             .spawn(move || {
                 let _attempt = attempt;
-                // Where nobody waits any more, the connection ends here.
+                // Where nobody waits any longer, the connection ends here.
                 let _ = connected.send(connector.connect_by(deadline));
             })
             .context("start a thread")?;
@@ -119,7 +119,7 @@ impl Connector {
 
     /// Tries the servers in turn.
     fn connect_by(&self, ready_by: Instant) -> Result<Connected> {
-        let mut last_error = anyhow!("the name of the host stands for no address");
+        let mut last_error = anyhow!("the host has no address");
         for endpoint in endpoints(&self.config) {
             for endpoint in endpoint.resolve()? {
                 let left = ready_by.saturating_duration_since(Instant::now());
@@ -156,7 +156,7 @@ impl Connector {
         PostgresConnectionManager::new(config.into(), watch)
     }
 
-    /// A session of its own, and really one.
+    /// A session outside the pool, of which no pooler gives the server to others.
     pub(super) fn session(&self) -> Result<Client> {
         // Before anything is set on a server that may be somebody else's a moment later.
         let own = self.connect().and_then(|Connected { mut client, .. }| {

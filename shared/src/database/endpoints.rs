@@ -1,5 +1,5 @@
 //! The servers that a database URL names, one by one: a connection and the probes that watch it must go
-//! to the same one, whatever a name stands for by then.
+//! to the same one, whatever address a name has by then.
 
 use anyhow::{Context, Result};
 use std::net::{IpAddr, ToSocketAddrs};
@@ -14,7 +14,7 @@ pub(super) enum Endpoint {
     Unix { directory: PathBuf, port: u16 },
 }
 
-/// All servers of `config`, in the order in which they are to be tried.
+/// All servers of `config`, in the order in which they are tried.
 pub(super) fn endpoints(config: &Config) -> Vec<Endpoint> {
     let (hosts, addresses, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
     let mut endpoints: Vec<Endpoint> = (0..hosts.len().max(addresses.len()))
@@ -38,7 +38,7 @@ pub(super) fn endpoints(config: &Config) -> Vec<Endpoint> {
 }
 
 impl Endpoint {
-    /// The endpoint with each address that its name stands for now. May block for as long as the
+    /// The endpoint with each address that its name has now. May block for as long as the
     /// resolver of the system does.
     pub(super) fn resolve(&self) -> Result<Vec<Endpoint>> {
         let Endpoint::Tcp { host, address: None, port } = self else { return Ok(vec![self.clone()]) };
@@ -49,8 +49,8 @@ impl Endpoint {
             .collect())
     }
 
-    /// What `config` says of everything but the server, for this one, to be handed over to a watch as it
-    /// is (see [`super::watched`]). The crate hands over no Unix socket.
+    /// The settings of `config` for this server only, so that its socket is handed to the watch (see
+    /// [`super::watched`]). A Unix socket is not handed over.
     pub(super) fn config(&self, config: &Config, connect_timeout: Duration) -> Config {
         let mut own = without_servers(config);
         own.connect_timeout(connect_timeout);

@@ -52,11 +52,11 @@ impl Database {
         let example = "postgres://user:password@host:5432/database";
         let url = Secret::new(environment.required("DATABASE_URL", example)?);
         let mut config: Config = url.reveal().parse().with_context(|| {
-            format!("DATABASE_URL cannot be read (its value is not shown, it may hold a password); for example {example}")
+            format!("DATABASE_URL is not valid (its value is not shown, it may hold a password); for example {example}")
         })?;
         if config.get_ssl_mode() == SslMode::Require {
             bail!(
-                "DATABASE_URL asks for sslmode=require, which this build does not support; use a local or tunnelled connection"
+                "DATABASE_URL requires TLS (sslmode=require), which this version does not support; use a local or tunnelled connection"
             );
         }
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
@@ -106,7 +106,7 @@ impl Database {
     }
 }
 
-/// Who a database is: the system identifier of its PostgreSQL cluster and its name.
+/// The identity of a database: the system identifier of its PostgreSQL cluster and its name.
 pub fn identity(client: &mut impl postgres::GenericClient) -> Result<String> {
     let row = client
         .query_one("select system_identifier || '/' || current_database() from pg_control_system()", &[])
