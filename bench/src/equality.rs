@@ -5,8 +5,8 @@ use crate::system::System;
 use anyhow::{Context, Result};
 use postgres::Client;
 
-/// The difference between A and B, in words; none if every row of every table is the same. To be asked
-/// when the system has caught up.
+/// The difference between A and B, in words; none if every row of every table is the same. Call it when
+/// the system has caught up.
 pub(crate) fn difference(place: &Place, system: &dyn System) -> Result<Option<String>> {
     let mut source = place.session(Zone::A, system.database())?;
     let mut target = place.session(Zone::B, system.database())?;

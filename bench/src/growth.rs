@@ -1,10 +1,11 @@
-//! `--growth`: whether this system stays as fast and as small when there is more of something: a larger
-//! backlog (beside native behind the same), a large retained outbox, 20 tables, one very large transaction.
+//! `--growth`: whether this system stays as fast and as small with more data: larger backlogs (native with the
+//! same ones for comparison), a large retained outbox, 20 tables, one very large transaction.
+
+mod outcome;
 
 use crate::equality;
 use crate::kind::Kind;
 use crate::load::{Amount, Load};
-use crate::machine::Machine;
 use crate::measure::EVENTS_PER_TRANSACTION;
 use crate::measure::catch_up::catch_up;
 use crate::options::Options;
@@ -14,27 +15,18 @@ use crate::place::{Place, Zone};
 use crate::processes::memory_mib;
 use crate::system::{System, wait_until_caught_up};
 use anyhow::{Context, Result, bail};
+use outcome::{Outcome, report};
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 const BACKLOGS: [u64; 5] = [10_000, 100_000, 1_000_000, 5_000_000, 10_000_000];
-/// Behind which the other things are measured.
+/// The backlog of the other measures, in events.
 const BACKLOG: u64 = 100_000;
-/// The retained outbox has so many times the events of the largest backlog.
+/// Events of the retained outbox, as a multiple of the largest backlog.
 const RETAINED_PER_BACKLOG: u64 = 2;
 const TABLES: usize = 20;
-/// Of those, written by one transaction.
+/// Tables that one transaction writes.
 const TABLES_PER_TRANSACTION: usize = 5;
-
-struct Outcome {
-    what: String,
-    events: u64,
-    took: Duration,
-    /// Events per second of native behind the same backlog.
-    native: Option<f64>,
-    publisher_mib: f64,
-    processor_mib: f64,
-}
 
 pub(crate) fn run(place: &Place, options: &Options) -> Result<()> {
     let backlogs: Vec<u64> = BACKLOGS.into_iter().filter(|events| *events <= options.events_max).collect();
@@ -189,7 +181,7 @@ fn follow(place: &Place, system: &mut dyn System, what: String, load: &Load) -> 
     finish(place, system, what, done.events, done.took)
 }
 
-/// Looks at the memory of the services, compares A and B, and removes all.
+/// Reads the memory of the services, compares A and B, and removes the system.
 fn finish(
     place: &Place,
     system: &mut dyn System,
@@ -207,44 +199,6 @@ fn finish(
     }
     system.remove()?;
     Ok(Outcome { what, events, took, native: None, publisher_mib: most[0], processor_mib: most[1] })
-}
-
-impl Outcome {
-    fn events_per_s(&self) -> f64 {
-        self.events as f64 / self.took.as_secs_f64()
-    }
-
-    fn line(&self) -> String {
-        let rate = self.events_per_s();
-        let beside = self.native.map_or_else(
-            || " | ".to_owned(),
-            |native| format!("{} | {:.2}", thousands(native), rate / native),
-        );
-        format!(
-            "{} | {:.2} | {} | {beside} | {:.1} | {:.1}",
-            self.what,
-            self.took.as_secs_f64(),
-            thousands(rate),
-            self.publisher_mib,
-            self.processor_mib
-        )
-    }
-}
-
-fn report(place: &Place, outcomes: &[Outcome]) -> Result<String> {
-    let machine = Machine::describe(place)?;
-    let mut text = format!(
-        "# Results of bench-replication.sh --growth\n\n\
-         Revision {}; {} cores, {:.1} GiB; PostgreSQL {}, nats-server {}. Each row in fresh databases; publisher and \
-         processor begin together behind the backlog. **A equalled B** after each.\n\n\
-         | events | seconds | events/s | native's events/s | against native | outbox-publisher, most MiB | inbox-processor, most MiB |\n\
-         |---|---|---|---|---|---|---|\n",
-        machine.revision, machine.cores, machine.memory_gib, machine.postgres, machine.nats
-    );
-    for outcome in outcomes {
-        let _ = writeln!(text, "| {} |", outcome.line());
-    }
-    Ok(text)
 }
 
 #[cfg(test)]

@@ -11,14 +11,14 @@ const CLIENTS: u64 = 4;
 /// The settled payment of a client's first transaction: none.
 const NO_PAYMENT: &str = "payment_id=00000000-0000-0000-0000-000000000000";
 
-/// How much is to be done.
+/// The amount of a load.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Amount {
     Transactions(u64),
     For(Duration),
 }
 
-/// What pgbench says it did.
+/// What pgbench reports.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Done {
     pub(crate) transactions: u64,
@@ -32,12 +32,12 @@ pub(crate) struct Load<'a> {
     pub(crate) database: &'a str,
     pub(crate) script: &'a str,
     pub(crate) amount: Amount,
-    /// Transactions per second, begun at their time whatever became of those before (open loop); none:
-    /// each client begins the next one when the last has ended.
+    /// Transactions per second, each begun on schedule, independent of earlier ones (open loop); none: each
+    /// client begins the next one when the last has ended.
     pub(crate) rate: Option<f64>,
     /// Two runs with the same number take the same decisions.
     pub(crate) seed: usize,
-    /// Whether the clients wait for their commits to be flushed; a backlog may be made without.
+    /// Whether the clients wait for their commits to be flushed; a backlog may be created without.
     pub(crate) flushed: bool,
 }
 
@@ -101,18 +101,18 @@ impl Running {
         if !output.status.success() {
             bail!("pgbench failed: {}{}", said, String::from_utf8_lossy(&output.stderr));
         }
-        understand(&said).with_context(|| format!("pgbench says something unknown: {said}"))
+        understand(&said).with_context(|| format!("pgbench printed something unknown: {said}"))
     }
 }
 
 fn understand(said: &str) -> Result<Done> {
     let after = |label: &str| {
         let line = said.lines().find_map(|line| line.strip_prefix(label));
-        line.with_context(|| format!("it does not say '{label}'"))
+        line.with_context(|| format!("there is no '{label}'"))
     };
     let number = |text: &str| -> Result<f64> {
         let digits = text.trim_start().split(|c: char| c != '.' && !c.is_ascii_digit()).next();
-        digits.unwrap_or_default().parse().with_context(|| format!("'{text}' is no number"))
+        digits.unwrap_or_default().parse().with_context(|| format!("'{text}' is not a number"))
     };
     if number(after("number of failed transactions:")?)? > 0.0 {
         bail!("transactions failed");

@@ -12,7 +12,7 @@ pub(crate) struct Machine {
     pub(crate) memory_gib: f64,
     pub(crate) kernel: String,
     pub(crate) flush_ms: f64,
-    /// Of the last 15 minutes: what else was at work shows in it, beside the measures themselves.
+    /// Of the last 15 minutes: other load shows in it, beside that of the measures.
     pub(crate) load: String,
     pub(crate) postgres: String,
     pub(crate) nats: String,

@@ -5,8 +5,8 @@
 //! systems (ours, native…) × repetitions × measures (latency, catch-up, steady) ──► samples ──► report
 //! ```
 //!
-//! It measures from outside: commits through pgbench or a session of its own in A, and looks into B
-//! through another session. Nothing in the services knows that they are measured.
+//! It measures from outside: it commits in A through pgbench or a session, and polls B through another
+//! session. The services do not know that they are measured.
 
 // Counts become rates and milliseconds for people.
 #![allow(clippy::cast_precision_loss)]

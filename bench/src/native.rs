@@ -49,7 +49,7 @@ impl Native {
     }
 }
 
-/// A subscription ties its slot in A: it goes first, also what an interrupted run has left.
+/// Removes the subscription first, since it holds its slot in A, then the slot; also after an interrupted run.
 fn remove_leftovers(place: &Place) -> Result<()> {
     if place.database_exists(Zone::B, DATABASE)? {
         let mut target = place.session(Zone::B, DATABASE)?;

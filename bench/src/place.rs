@@ -1,4 +1,4 @@
-//! Where the servers and programs are, as `bench-replication.sh` says.
+//! Where the servers and programs are, as set by `bench-replication.sh`.
 
 use anyhow::{Context, Result, bail};
 use postgres::{Client, NoTls};
@@ -7,7 +7,7 @@ use shared::config::Environment;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Settings of the services under this prefix in the environment are handed on to them.
+/// Variables with this prefix are settings of the services.
 const SERVICE_SETTING_PREFIX: &str = "BENCH_SERVICE_";
 const STREAM_NOT_FOUND: u64 = 10059;
 
@@ -81,7 +81,7 @@ impl Place {
         Ok(row.get(0))
     }
 
-    /// An empty database of that name; one that was there is gone.
+    /// Creates an empty database; an existing one of that name is dropped.
     pub(crate) fn create_database(&self, zone: Zone, database: &str) -> Result<Client> {
         self.drop_database(zone, database)?;
         self.session(zone, "postgres")?
@@ -96,7 +96,7 @@ impl Place {
             .with_context(|| format!("drop database {database} in {zone:?}"))
     }
 
-    /// What earlier phases left to be written must not be written during the next one.
+    /// So that what earlier phases left to be written is not written during the next one.
     pub(crate) fn checkpoint(&self) -> Result<()> {
         for zone in [Zone::A, Zone::B] {
             self.session(zone, "postgres")?.batch_execute("checkpoint").context("checkpoint")?;
@@ -111,7 +111,7 @@ impl Place {
         text.trim().parse().with_context(|| format!("{} holds no pid", file.display()))
     }
 
-    /// Deletes a stream in zone B with all that is in it; fine if there is none.
+    /// Deletes a stream in zone B, if there is one.
     pub(crate) fn delete_stream(&self, stream: &str) -> Result<()> {
         let variables = [
             ("NATS_URL", self.nats_b.as_str()),

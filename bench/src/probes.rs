@@ -1,14 +1,13 @@
 //! The time from the commit in A to visibility in B, as two clients see it.
 //!
-//! One session commits probe transactions in A (a user and four payments, like those of the load, with ids
-//! known beforehand) at times fixed beforehand, whatever became of the probes before. The clock of a
-//! probe starts when its commit has returned. Another session asks B for the user of the oldest
-//! probe under way, again and again: without a pause for the first millisecond, then with one of a small part of
-//! the probe's age, so that the resolution suits what is measured and the processors stay with those who are
-//! measured. The clock stops when the answer has it: what is measured includes one way to B and back, and is at
-//! most one such question, or that part, too long ([`Latencies::poll_ms`]). Nothing is asked while no probe is
-//! under way, and both systems are asked alike. Both apply in order, so asking for one probe at a time misses
-//! nothing.
+//! One session commits probe transactions in A (a user and four payments, like those of the load, with known
+//! ids) on a fixed schedule, independent of earlier probes. The clock of a probe starts when its commit has
+//! returned. Another session polls B for the user of the oldest pending probe: without a pause for the first
+//! millisecond, then with a pause of a small part of the probe's age, so that the resolution suits the latency
+//! and the polling takes little CPU from the system. The clock stops when the answer contains the user: the
+//! result includes one round trip to B, and is too long by at most one poll or pause
+//! ([`Latencies::poll_ms`]). B is not polled while no probe is pending, and both systems are polled alike.
+//! Both apply in order, so polling for one probe at a time misses nothing.
 
 use crate::place::{Place, Zone};
 use anyhow::{Context, Result, anyhow, bail};
@@ -17,15 +16,15 @@ use postgres::{Client, Statement};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// B is asked without a pause for so long after a commit…
+/// B is polled without a pause for so long after a commit…
 const EAGER: Duration = Duration::from_millis(1);
 /// …and then with a pause of its age divided by this (the kernel adds some 60 µs).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AgePerPause(pub(crate) u32);
 
-/// For what is measured while the processors have time.
+/// For measures that leave the CPUs idle time.
 pub(crate) const FINE: AgePerPause = AgePerPause(20);
-/// For what is measured while they are taken: what the questions need, the system that is measured lacks.
+/// For measures that saturate the CPUs, where polling takes time from the system.
 pub(crate) const COARSE: AgePerPause = AgePerPause(10);
 /// A probe that is not visible by then means that the system is broken.
 const DEADLINE: Duration = Duration::from_secs(300);
@@ -35,12 +34,12 @@ pub(crate) struct Probes {
     looking: Looking,
 }
 
-/// What came of a series of probes.
+/// The results of a series of probes.
 #[derive(Debug, Default)]
 pub(crate) struct Latencies {
     /// (Seconds from the beginning of the series to the commit, milliseconds until visible.)
     pub(crate) points: Vec<(f64, f64)>,
-    /// The mean time between two questions to B: the resolution.
+    /// The mean time between two polls of B: the resolution.
     pub(crate) poll_ms: f64,
 }
 

@@ -68,7 +68,7 @@ impl Samples {
         median(self.of(kind, quantity))
     }
 
-    /// Ours against another system: repetition by repetition, since the two stood next to each other.
+    /// This system against another, repetition by repetition, since those two were measured close together.
     pub(crate) fn ratios(&self, quantity: Quantity, other: Kind) -> Vec<f64> {
         let pairs = self.of(Kind::Ours, quantity).iter().zip(self.of(other, quantity));
         pairs.map(|(ours, theirs)| ours / theirs).collect()
@@ -93,7 +93,7 @@ impl Samples {
         self.comparisons > 0 && self.differences.is_empty()
     }
 
-    /// A system that is fast and wrong has no results.
+    /// Fails if A did not equal B: results of a system that is fast and wrong do not count.
     pub(crate) fn require_equality(&self) -> Result<()> {
         if !self.differences.is_empty() {
             bail!("A DOES NOT EQUAL B. {}", self.differences.join(". "));

@@ -1,4 +1,4 @@
-//! A service of ours as a process that ends with the driver.
+//! A service as a process that ends with the driver.
 
 use crate::system::wait_for;
 use anyhow::{Context, Result, bail};
@@ -34,7 +34,7 @@ impl Service {
         Ok(())
     }
 
-    /// Waits until the service says that all of its threads do their work.
+    /// Waits until the service is healthy.
     pub(crate) fn wait_until_healthy(&mut self) -> Result<()> {
         wait_for(&format!("{} healthy; see {}", self.binary.display(), self.log.display()), || {
             if let Some(status) = self.child.as_mut().context("it was not started")?.try_wait()? {
@@ -45,7 +45,7 @@ impl Service {
         })
     }
 
-    /// Asks it to stop and waits until it has; fine if it does not run.
+    /// Stops it and waits for its end; does nothing if it does not run.
     pub(crate) fn stop(&mut self) -> Result<()> {
         let Some(mut child) = self.child.take() else { return Ok(()) };
         Command::new("kill").arg(child.id().to_string()).status().context("run kill")?;
@@ -62,7 +62,7 @@ impl Service {
     }
 }
 
-/// A command for a program that the kernel asks to stop when the driver ends, however it ends.
+/// A command for a program that the kernel stops when the driver ends, however it ends.
 pub(crate) fn ending_with_us(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "TERM", "--"]).arg(program);

@@ -1,4 +1,4 @@
-//! What is measured: a replication from a database in A to one in B that can be paused.
+//! What is measured: a replication from a database in A to one in B, which can be paused.
 
 use crate::place::{Place, Zone};
 use anyhow::{Context, Result, bail};
@@ -13,15 +13,15 @@ const DEADLINE: Duration = Duration::from_secs(900);
 pub(crate) trait System {
     /// The database, of the same name in A and in B.
     fn database(&self) -> &'static str;
-    /// Stops publishing and applying; returns when nothing of it is at work any more.
+    /// Stops publishing and applying; returns when both have stopped.
     fn pause(&mut self) -> Result<()>;
-    /// Starts publishing and applying, without waiting for anything.
+    /// Starts publishing and applying; does not wait.
     fn resume(&mut self) -> Result<()>;
-    /// Waits until a resumed one is at work.
+    /// Waits until it publishes and applies.
     fn wait_until_ready(&mut self) -> Result<()>;
     /// Processes of its own, by component, beside those of the servers.
     fn processes(&self) -> Vec<(&'static str, u32)>;
-    /// Ends it and removes its databases and all that it has left in the servers.
+    /// Ends it and removes its databases and everything else of it in the servers.
     fn remove(&mut self) -> Result<()>;
     /// `synchronous_commit` of the sessions that apply.
     fn applies_with(&self, place: &Place) -> Result<String>;
@@ -49,7 +49,7 @@ pub(crate) fn wait_until_caught_up(place: &Place, system: &dyn System) -> Result
     })
 }
 
-/// Asks every 10 ms until `condition` gives a value; fails with `what` after the deadline.
+/// Polls every 10 ms until `condition` gives a value; fails with `what` after the deadline.
 pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let begun = Instant::now();
     loop {

@@ -1,8 +1,8 @@
 //! data-generator: writes believable users and payments to the source of the demo, one round every
 //! `GENERATION_INTERVAL`.
 //!
-//! A planner thread decides what happens in a round; two writers carry it out, each transaction in
-//! one piece. The tables are the only memory: a restart simply goes on.
+//! A planner thread decides what happens in a round; two writers execute the plans, one transaction each.
+//! The tables are the only state: after a restart it simply continues.
 
 mod chance;
 mod people;
@@ -21,9 +21,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Transactions are carried out side by side by this many writers.
+/// Writers, which work in parallel.
 const WRITERS: u32 = 2;
-/// Planned transactions that wait for a writer; a slow database slows the planner down.
+/// Planned transactions that may wait for a writer; a slow database slows the planner down.
 const PLANS_WAITING: usize = 8;
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 

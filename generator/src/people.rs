@@ -98,7 +98,7 @@ const LAST_NAMES: [(&str, &str); 40] = [
 const MAIL_DOMAINS: [&str; 5] = ["example.com", "example.org", "example.net", "mail.example", "post.example"];
 
 impl Person {
-    /// Somebody at random. The number in the address makes a second owner of it most unlikely.
+    /// Somebody at random. The number in the address makes duplicates very unlikely.
     pub(crate) fn at_random(rng: &mut Rng) -> Person {
         let (first, first_ascii) = FIRST_NAMES[rng.usize(..FIRST_NAMES.len())];
         let (last, last_ascii) = LAST_NAMES[rng.usize(..LAST_NAMES.len())];

@@ -6,8 +6,8 @@ use crate::purchases::Purchase;
 use fastrand::Rng;
 use uuid::Uuid;
 
-/// One transaction to be carried out. A `near` is a random point among the keys: the rows that
-/// follow it are meant, whichever they are.
+/// One transaction to be executed. A `near` is a random point among the keys: it selects the rows that
+/// follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Plan {
     /// A new user with the first payments.
@@ -30,7 +30,7 @@ pub(crate) enum Plan {
     Cancel { near: Uuid },
     /// A user leaves: the payments go, and then the user.
     Close { near: Uuid },
-    /// A purchase fails half-way: nothing of it remains but what was before the savepoint.
+    /// A purchase fails half-way: only what was before the savepoint remains.
     Abandon { near: Uuid, purchase: Purchase, wholly: bool },
 }
 

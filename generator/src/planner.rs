@@ -39,7 +39,7 @@ impl Planner {
         })
     }
 
-    /// Capture begins here: what is attached is replicated from its first row on.
+    /// Capture begins here, so the tables are replicated from their first row on.
     fn prepare(&self) -> Result<()> {
         let mut client = self.database.connection()?;
         migrate(&mut client, Side::Source)?;
@@ -64,7 +64,7 @@ impl Planner {
                 log::info!("{}", self.written.summary());
                 next_summary = now + SUMMARY_INTERVAL;
             }
-            // Rounds that were missed are not made up for.
+            // Missed rounds are skipped.
             next_round = (next_round + self.interval).max(now);
             if context.stop().wait(next_round - now) {
                 return;

@@ -1,5 +1,5 @@
-//! Carries out what was planned: each plan is one transaction. Rows are found by key from a random
-//! point on, which stays quick however large the tables are, and locked in the order of their keys.
+//! Executes plans, one transaction each. Rows are found by key from a random point on, which stays fast
+//! however large the tables are, and locked in the order of their keys.
 
 use crate::plan::Plan;
 use crate::purchases::Purchase;
@@ -12,7 +12,7 @@ use shared::supervisor::ThreadContext;
 use std::sync::atomic::{AtomicU64, Ordering};
 use uuid::Uuid;
 
-/// What was committed since the start.
+/// Counters since the start.
 #[derive(Default)]
 pub(crate) struct Written {
     transactions: AtomicU64,
@@ -22,14 +22,14 @@ pub(crate) struct Written {
 impl Written {
     pub(crate) fn summary(&self) -> String {
         format!(
-            "{} transactions committed since the start, {} given up on a conflict",
+            "{} transactions committed since the start, {} abandoned after a conflict",
             self.transactions.load(Ordering::Relaxed),
             self.conflicts.load(Ordering::Relaxed)
         )
     }
 }
 
-/// Carries out plans until a stop is requested.
+/// Executes plans until a stop is requested.
 pub(crate) fn run(
     context: &ThreadContext,
     database: &Database,
@@ -50,7 +50,7 @@ pub(crate) fn run(
             match carry_out(&mut client, &plan) {
                 Ok(()) => written.transactions.fetch_add(1, Ordering::Relaxed),
                 Err(error) if is_conflict(&error) => {
-                    log::debug!("given up: {error:#}");
+                    log::debug!("abandoned: {error:#}");
                     written.conflicts.fetch_add(1, Ordering::Relaxed)
                 }
                 Err(error) => return Err(error),
@@ -59,7 +59,7 @@ pub(crate) fn run(
     })
 }
 
-/// Two writers met, or an address is taken; another round will do.
+/// Two writers conflict, or an email address is taken: the plan is abandoned.
 fn is_conflict(error: &anyhow::Error) -> bool {
     let code = error.downcast_ref::<postgres::Error>().and_then(postgres::Error::code);
     code.is_some_and(|code| {
@@ -227,7 +227,7 @@ fn close(transaction: &mut Transaction<'_>, near: Uuid) -> Result<()> {
     Ok(())
 }
 
-/// A first payment, and a second one that is thought better of.
+/// A first payment, and a second one that is rolled back.
 fn abandon(transaction: &mut Transaction<'_>, near: Uuid, purchase: &Purchase) -> Result<()> {
     for user in users(transaction, near, 1)? {
         pay(transaction, user, purchase, "pending")?;

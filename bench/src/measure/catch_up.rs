@@ -14,11 +14,11 @@ use uuid::Uuid;
 
 /// Points of the curve.
 const MARKS: i64 = 100;
-/// Asking for the marks costs B less than 0.3 ms, so this costs some 2 % of a core.
+/// A poll costs B less than 0.3 ms, so this costs some 2 % of a core.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 const DEADLINE: Duration = Duration::from_secs(1800);
 
-/// What came of one.
+/// The result of one.
 pub(crate) struct CatchUp {
     pub(crate) events: u64,
     pub(crate) took: Duration,
@@ -85,7 +85,7 @@ pub(crate) fn catch_up(place: &Place, system: &mut dyn System, load: &Load) -> R
 fn marks(source: &mut Client, target: &mut Client) -> Result<Vec<Uuid>> {
     let newest = target
         .query_one("select coalesce(max(created_at), '-infinity')::text from users", &[])
-        .context("look for where B stands")?;
+        .context("read how far B is")?;
     let newest: String = newest.get(0);
     let rows = source
         .query(

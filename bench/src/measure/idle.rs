@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// Between the last event and the measure: pauses grow while nothing comes.
 const SETTLE: Duration = Duration::from_secs(3);
-/// Seconds; one round at the start, and then nothing for as long as we look.
+/// Seconds; one round at the start, and then nothing during the measure.
 const GENERATION_INTERVAL: &str = "3600";
 
 pub(crate) fn run(place: &Place, sizes: &Sizes, samples: &mut Samples) -> Result<()> {

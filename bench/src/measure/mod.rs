@@ -25,7 +25,7 @@ pub(crate) struct Subject<'a> {
 }
 
 impl Subject<'_> {
-    /// A line for whoever watches.
+    /// Prints a line of progress.
     pub(crate) fn say(&self, line: &str) {
         println!("  {:<16} {line}", self.kind.label());
     }

@@ -1,4 +1,4 @@
-//! Steady state: what a system applies, and how late, while the load goes on.
+//! Steady state: what a system applies, and how late, under a continuous load.
 //!
 //! Native gets all that four clients can offer, each beginning its next transaction when the last
 //! has ended. Ours is offered, in an open loop, the rate that native was seen to apply.
