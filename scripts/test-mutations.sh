@@ -16,16 +16,16 @@ source "$ROOT/scripts/console.sh"
 readonly COPY=$ROOT/.run/mutations
 export CARGO_TARGET_DIR=$ROOT/target/mutations
 
-# Sets FILE, TEST, OLD and NEW from tests/mutations/NAME: parts that begin with a line "== what", the first
-# two of one line each.
+# Sets FOLDER, TEST, OLD and NEW from tests/mutations/NAME: parts that begin with a line "== what", the first two of
+# one line each. Files and tests may move: a mutation names the folder whose only text OLD is, and the function of a test.
 mutation_load() {
   local line part=''
-  FILE='' TEST='' OLD='' NEW=''
+  FOLDER='' TEST='' OLD='' NEW=''
   [[ -f $ROOT/tests/mutations/$1 ]] || die_usage "There is no mutation '$1' in tests/mutations."
   while IFS= read -r line; do
     case $line in
       '== why' | '== old' | '== new') part=${line#== } ;;
-      '== file '*) FILE=${line#== file } ;;
+      '== in '*) FOLDER=${line#== in } ;;
       '== test '*) TEST=${line#== test } ;;
       *)
         [[ $part != old ]] || OLD+=$line$'\n'
@@ -33,24 +33,29 @@ mutation_load() {
         ;;
     esac
   done <"$ROOT/tests/mutations/$1"
-  [[ -n $FILE && -n $TEST && -n $OLD ]] || die "tests/mutations/$1 names no file, no test or no old text."
+  [[ -d $ROOT/${FOLDER:-none} && -n $TEST && -n $OLD ]] || die "tests/mutations/$1 names no folder, no test or no old text."
 }
 
-# Sets MUTATED to the text of the file with the mutation applied.
+# Sets FILE to the one below FOLDER that has the old text, and MUTATED to its text with the mutation applied.
 mutation_apply() {
-  local text rest
-  text=$(<"$ROOT/$FILE")$'\n'
-  rest=${text#*"$OLD"}
-  [[ $rest != "$text" ]] || die "Mutation $1: its old text is not in $FILE. Bring it up to date."
-  [[ ${rest#*"$OLD"} == "$rest" ]] || die "Mutation $1: its old text is in $FILE more than once."
-  MUTATED=${text%%"$OLD"*}$NEW$rest
+  local file text rest
+  FILE='' MUTATED=''
+  while IFS= read -r file; do
+    text=$(<"$ROOT/$file")$'\n'
+    rest=${text#*"$OLD"}
+    [[ $rest != "$text" ]] || continue
+    [[ -z $FILE && ${rest#*"$OLD"} == "$rest" ]] || die "Mutation $1: its old text occurs more than once in $FOLDER."
+    FILE=$file MUTATED=${text%%"$OLD"*}$NEW$rest
+  done < <(cd "$ROOT" && grep --recursive --files-with-matches --fixed-strings --regexp="${OLD%%$'\n'*}" "$FOLDER")
+  [[ -n $FILE ]] || die "Mutation $1: its old text is not in $FOLDER. Bring it up to date."
 }
 
 mutation_check() {
+  local found
   mutation_load "$1"
   mutation_apply "$1"
-  grep --quiet --recursive "^fn ${TEST##*::}()" "$ROOT/tests/stories" \
-    || die "Mutation $1: there is no test ${TEST##*::}."
+  found=$(grep --recursive --no-filename "^fn $TEST()" "$ROOT/tests/stories" | wc --lines)
+  ((found == 1)) || die "Mutation $1: there are $found tests $TEST."
 }
 
 copy_make() {
@@ -60,7 +65,7 @@ copy_make() {
 
 # Runs the test in the copy; true if it passes. Its output is in LOG.
 test_passes() {
-  "$COPY/test-replication.sh" --keep -- --package tests --test stories -- --exact "$TEST" >"$LOG" 2>&1
+  "$COPY/test-replication.sh" --keep -- --package tests --test stories -- "$TEST" >"$LOG" 2>&1
 }
 
 mutation_prove() {
