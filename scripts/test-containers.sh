@@ -64,7 +64,7 @@ own_settings_load() {
 # The names and the ports are fixed, so that what users type is what is tested. One such test at a time on
 # a machine, from whichever checkout; what an interrupted one left behind is removed.
 refuse_others() {
-  local component reason
+  local component holder
   exec {ENGINE_LOCK}>"${TMPDIR:-/tmp}/replication-containers-test.lock"
   flock --nonblock "$ENGINE_LOCK" || die "Another test of containers is at work on this machine. Wait until it has ended."
   for component in "${ALL_COMPONENTS[@]}"; do
@@ -75,10 +75,24 @@ refuse_others() {
     fi
   done
   remove_ours
-  if ! reason=$(ports_check "${ALL_COMPONENTS[@]}" 2>&1); then
-    say "Skipped: the default ports are needed. $reason"
+  if holder=$(default_port_holder); then
+    say "Skipped: this test needs the default ports, and $holder."
     exit 0
   fi
+}
+
+# Names the first of the default ports that is taken; false if all are free.
+default_port_holder() {
+  local component variable
+  for component in "${ALL_COMPONENTS[@]}"; do
+    while read -r variable; do
+      ! port_is_taken "${!variable}" || {
+        printf 'port %s is taken by %s' "${!variable}" "$(port_holder "${!variable}")"
+        return 0
+      }
+    done < <(component_ports "$component")
+  done
+  return 1
 }
 
 # What is ours on the engine: all that Compose labelled with the project.
