@@ -103,7 +103,7 @@ impl Link {
     }
 
     fn forward(self: &Arc<Link>, downstream: TcpStream) {
-        self.wait_until_open();
+        self.wait_until_open(&[]);
         let upstream = self.upstream.lock().unwrap().clone();
         let Ok(upstream) = TcpStream::connect(upstream) else {
             let _ = downstream.shutdown(Shutdown::Both);
@@ -121,10 +121,7 @@ impl Link {
         let _ = to.set_nodelay(true);
         let mut bytes = vec![0; 64 * 1024];
         while let Ok(read) = from.read(&mut bytes) {
-            if self.holed.load(Ordering::Acquire) {
-                self.held_up.lock().unwrap().extend(&bytes[..read]);
-            }
-            self.wait_until_open();
+            self.wait_until_open(&bytes[..read]);
             let mut passing = Cow::Borrowed(&bytes[..read]);
             let withheld = *self.withheld.lock().unwrap();
             while let Some(message) = withheld.and_then(|content| find_message(&passing, content)) {
@@ -138,7 +135,12 @@ impl Link {
         let _ = to.shutdown(Shutdown::Both);
     }
 
-    fn wait_until_open(&self) {
+    /// Returns once these bytes may pass.
+    fn wait_until_open(&self, bytes: &[u8]) {
+        if !self.holed.load(Ordering::Acquire) {
+            return;
+        }
+        self.held_up.lock().unwrap().extend(bytes);
         while self.holed.load(Ordering::Acquire) && !self.ended.load(Ordering::Acquire) {
             std::thread::sleep(Duration::from_millis(5));
         }

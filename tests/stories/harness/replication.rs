@@ -173,7 +173,10 @@ impl Drop for Replication {
         self.generator.kill();
         self.publisher.kill();
         self.processor.kill();
-        if self.has_stream && !std::thread::panicking() {
+        if std::thread::panicking() {
+            self.publisher.show_end_of_log();
+            self.processor.show_end_of_log();
+        } else if self.has_stream {
             self.delete_stream();
         }
     }

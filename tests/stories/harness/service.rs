@@ -6,6 +6,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+/// So many lines of its log are shown where a story failed.
+const LINES_SHOWN: usize = 15;
+
 pub(crate) struct Service {
     binary: PathBuf,
     log: PathBuf,
@@ -146,6 +149,14 @@ impl Service {
     /// What it says of its own health; empty while it says nothing.
     pub(crate) fn health(&self) -> String {
         std::fs::read_to_string(&self.settings["HEALTH_FILE"]).unwrap_or_default()
+    }
+
+    /// For those who read why a story failed.
+    pub(super) fn show_end_of_log(&self) {
+        let log = self.log();
+        let first = log.lines().count().saturating_sub(LINES_SHOWN);
+        println!("The end of {}:", self.log.display());
+        log.lines().skip(first).for_each(|line| println!("  | {line}"));
     }
 
     /// All that it has logged.
