@@ -13,6 +13,7 @@ mod concurrency;
 mod delivery;
 mod failover;
 mod faults;
+mod generated;
 mod hang;
 mod harness;
 mod identity;

@@ -1,0 +1,119 @@
+-- The parts of a table's capture functions, each an expression or a statement as text. In all of them "t" is the table,
+-- "k" has a touched key. Names are the table owner's choice: identifiers are quoted with %I, values with %L.
+
+-- The table, by the name that its shape has.
+create or replace function replication.capture_source(shape_id int) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+return (select format('%I.%I', s.schema_name, s.table_name) from replication.shape s where s.id = shape_id);
+
+-- "k.a, k.b"
+create or replace function replication.capture_key_columns(shape_id int, alias text) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+return (
+    select string_agg(format('%s.%I', alias, key.name), ', ' order by key.number)
+    from replication.shape s cross join unnest(s.key_columns) with ordinality as key (name, number)
+    where s.id = shape_id
+);
+
+-- Adds an event for each of these rows.
+create or replace function replication.capture_events(shape_id int, operation text, row_text text, rows text) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+return format('insert into replication.outbox_event (shape_id, operation, key_text, row_text) '
+              'select %s, %L, row(%s)::pg_catalog.text, %s from %s k;',
+              shape_id, operation, replication.capture_key_columns(shape_id, 'k'), row_text, rows);
+
+-- The row of a key as it stands now; null where there is none.
+create or replace function replication.capture_present_row(relation regclass, shape_id int) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+return (
+    select format('(select %s from %s t where %s limit 1)', replication.row_text(relation, 't'),
+                  replication.capture_source(shape_id), replication.key_condition(relation, s.key_columns, 't', 'k'))
+    from replication.shape s where s.id = shape_id
+);
+
+-- The same above read committed, where a key may be there twice: as somebody else left it before this transaction's
+-- snapshot, and deleted since, and as this transaction wrote it. Then its own counts: no row that it sees and did not
+-- write is younger than its own id, so the age tells.
+create or replace function replication.capture_own_row(relation regclass, shape_id int) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+return (
+    select format('(select %1$s from %2$s t where %3$s and (age(t.xmin) <= 0 or not exists '
+                  '(select from %2$s own where %4$s and age(own.xmin) <= 0)) limit 1)',
+                  replication.row_text(relation, 't'), replication.capture_source(shape_id),
+                  replication.key_condition(relation, s.key_columns, 't', 'k'), replication.key_condition(relation, s.key_columns, 'own', 'k'))
+    from replication.shape s where s.id = shape_id
+);
+
+-- The setting that notes, for the rest of a transaction, that rows of the table were changed inside a statement.
+create or replace function replication.capture_changed_setting(relation regclass) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+return 'replication.changed_' || relation::oid;
+
+-- Wakes the publisher, if it sleeps. A transaction that has notified cannot be prepared.
+create or replace function replication.capture_wake() returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+return $wake$if pg_catalog.pg_sequence_last_value('replication.wake_wanted') operator(pg_catalog.=) 2
+                        and pg_catalog.current_setting('max_prepared_transactions') operator(pg_catalog.=) '0' then
+                    perform pg_catalog.pg_notify('replication_wake', '');
+                end if;$wake$;
+
+-- The settings of the way for INSERT that reads rows again, which sets and restores them itself.
+create or replace function replication.capture_pins() returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+return $pins$(values (1, 'search_path', 'pg_catalog, pg_temp'), (2, 'datestyle', 'ISO, YMD'), (3, 'row_security', 'off'),
+                        (4, 'enable_seqscan', 'off'), (5, 'jit', 'off')) as pin (number, name, value)$pins$;
+
+-- Refuses what is done to a table that was renamed since.
+create or replace function replication.capture_refuse_renamed(shape_id int) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+return (
+    select format($renamed$if tg_table_name <> %L or tg_table_schema <> %L then
+                        perform replication.refuse_renamed(tg_relid, %L);
+                    end if;$renamed$, s.table_name, s.schema_name, replication.capture_source(shape_id))
+    from replication.shape s where s.id = shape_id
+);
+
+-- Whether inserted rows may be written as they are: nothing changed them inside the statement, dates are written as
+-- they travel, the table has the name that its shape has.
+create or replace function replication.capture_usual(relation regclass, shape_id int) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+return (
+    select format($usual$coalesce(pg_catalog.current_setting(%L, true), '') operator(pg_catalog.<>) 'yes'
+                        and pg_catalog.current_setting('datestyle') operator(pg_catalog.~~) 'ISO%%'
+                        and tg_table_name operator(pg_catalog.=) %L and tg_table_schema operator(pg_catalog.=) %L$usual$,
+                  replication.capture_changed_setting(relation), s.table_name, s.schema_name)
+    from replication.shape s where s.id = shape_id
+);
+
+-- The SET clauses of a capture function, but for these settings.
+create or replace function replication.capture_settings(relation regclass, shape_id int, leave_out text) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+return (
+    select coalesce(string_agg(t.clause, ' '), '')
+    from replication.shape s cross join lateral replication.text_settings(relation, s.key_columns) t
+    where s.id = shape_id and t.name <> leave_out
+);
+-- What a table's capture does where the table has another name than the one that it reads and writes: something else,
+-- of somebody else, may have that by now.
+create or replace function replication.refuse_renamed(relation regclass, former text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $refuse$
+begin
+    raise exception 'the replicated table % was %, and its capture does not know that it was renamed or moved', relation, former
+        using errcode = 'object_not_in_prerequisite_state',
+              hint = format('select replication.attach(%L);', relation::text);
+end
+$refuse$;
+
