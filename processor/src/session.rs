@@ -39,8 +39,7 @@ pub(crate) fn prepare_session(client: &mut Client) -> Result<()> {
     make_commits_durable(client)?;
     client
         .batch_execute(
-            "set search_path = pg_catalog; set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres'; set lc_monetary = 'C'; set array_nulls = on;
-             set xmloption = 'content'; set timezone = 'UTC'; set row_security = off;
+            "set search_path = pg_catalog; set row_security = off; select set_config(name, value, false) from replication.value_settings();
              set default_transaction_isolation = 'read committed'; set default_transaction_read_only = off;
              set default_transaction_deferrable = off; set lock_timeout = 0; set idle_session_timeout = 0;
              set idle_in_transaction_session_timeout = 0",

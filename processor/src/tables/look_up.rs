@@ -143,16 +143,7 @@ fn same_key(client: &mut impl GenericClient, shape: &Shape, relation: u32, name:
 fn has_loose_key(client: &mut impl GenericClient, shape: &Shape, relation: u32) -> Result<bool> {
     let row = client
         .query_one(
-            "select count(*) < pg_catalog.cardinality($2::text[])
-             from pg_catalog.pg_attribute a
-             join pg_catalog.pg_type t on t.oid = a.atttypid
-             left join pg_catalog.pg_collation c on c.oid = a.attcollation
-             where a.attrelid = $1 and a.attname = any ($2::text[])
-               and coalesce(c.collisdeterministic, true)
-               and (t.typtype = 'e'
-                    or t.oid = any ('{bool,bytea,int2,int4,int8,oid,uuid,text,varchar,name,date,time,timestamp,timestamptz,
-                                      inet,cidr,macaddr,macaddr8,bit,varbit,money,pg_lsn,xid8}'::regtype[])
-                    or (t.oid = 'bpchar'::regtype and a.atttypmod > 0))",
+            "select not replication.key_equality_is_textual($1::oid::regclass, $2)",
             &[&relation, &shape.key],
         )
         .context("look up the key's types")?;

@@ -41,10 +41,9 @@ as $remove$
 declare
     running text;
 begin
-    -- The locks of shared/src/leadership.rs.
     select string_agg(distinct coalesce(nullif(a.application_name, ''), 'a service') || ' (pid ' || l.pid || ')', ', ') into running
     from pg_locks l left join pg_stat_activity a on a.pid = l.pid
-    where l.locktype = 'advisory' and l.granted and l.classid = x'7265'::int and l.objid in (x'706c0002'::bigint::oid, x'706c0003'::bigint::oid)
+    where l.locktype = 'advisory' and l.granted and (l.classid::bigint << 32) + l.objid::bigint in (replication.lock_number('publisher'), replication.lock_number('processor'))
       and l.database = (select oid from pg_database where datname = current_database());
     if running is not null then
         raise exception 'a service of the replication runs on this database: %', running

@@ -68,8 +68,11 @@ return $wake$if pg_catalog.pg_sequence_last_value('replication.wake_wanted') ope
 create or replace function replication.capture_pins() returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
-return $pins$(values (1, 'search_path', 'pg_catalog, pg_temp'), (2, 'datestyle', 'ISO, YMD'), (3, 'row_security', 'off'),
-                        (4, 'enable_seqscan', 'off'), (5, 'jit', 'off')) as pin (number, name, value)$pins$;
+return (
+    select format($pins$(values (1, 'search_path', 'pg_catalog, pg_temp'), (2, 'datestyle', %L), (3, 'row_security', 'off'),
+                        (4, 'enable_seqscan', 'off'), (5, 'jit', 'off')) as pin (number, name, value)$pins$, v.value)
+    from replication.value_settings() v where v.name = 'datestyle'
+);
 
 -- Refuses what is done to a table that was renamed since.
 create or replace function replication.capture_refuse_renamed(shape_id int) returns text

@@ -90,7 +90,7 @@ begin
     if (select replication.grants_capture_role(n.nspacl, 'USAGE') from pg_namespace n where n.nspname = schema_name) then
         return;
     end if;
-    perform pg_advisory_xact_lock(x'7265706c0005'::bigint);
+    perform pg_advisory_xact_lock(replication.lock_number('capture role'));
     if not (select replication.grants_capture_role(n.nspacl, 'USAGE') from pg_namespace n where n.nspname = schema_name) then
         execute format('grant usage on schema %I to replication_capture', schema_name);
     end if;

@@ -67,23 +67,24 @@ begin atomic
         from part join pg_type t on t.oid = part.type
         where t.typtype = 'b' and t.typcategory <> 'A'
     ),
-    known (names, setting, value, only_in_key) as (
+    known (names, setting, only_in_key) as (
         values
             ('{bool,int2,int4,int8,numeric,oid,text,varchar,bpchar,char,name,uuid,json,jsonb,xml,inet,cidr,macaddr,macaddr8,bit,
-               varbit,tsvector,tsquery,xid,xid8,pg_lsn}'::text[], null, null, false),
+               varbit,tsvector,tsquery,xid,xid8,pg_lsn}'::text[], null, false),
             ('{regclass,regproc,regprocedure,regoper,regoperator,regtype,regrole,regnamespace,regconfig,regdictionary,
-               regcollation}', 'search_path', null, false),
-            ('{date,time,timetz,timestamp,timestamptz}', 'datestyle', 'ISO, YMD', false),
-            ('{timestamptz}', 'timezone', 'UTC', true),
-            ('{interval}', 'intervalstyle', 'postgres', false),
-            ('{float4,float8,point,line,lseg,box,path,polygon,circle}', 'extra_float_digits', '3', false),
-            ('{bytea}', 'bytea_output', 'hex', false),
-            ('{money}', 'lc_monetary', 'C', false)
+               regcollation}', 'search_path', false),
+            ('{date,time,timetz,timestamp,timestamptz}', 'datestyle', false),
+            ('{timestamptz}', 'timezone', true),
+            ('{interval}', 'intervalstyle', false),
+            ('{float4,float8,point,line,lseg,box,path,polygon,circle}', 'extra_float_digits', false),
+            ('{bytea}', 'bytea_output', false),
+            ('{money}', 'lc_monetary', false)
     )
     select known.setting,
            case known.setting when 'search_path' then 'set search_path = pg_catalog, pg_temp'
-                else format('set %I = %L', known.setting, known.value) end
+                else format('set %I = %L', known.setting, v.value) end
     from known
+    left join replication.value_settings() v on v.name = known.setting
     where known.setting is not null
       and exists (
           select from plain

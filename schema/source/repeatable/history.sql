@@ -26,8 +26,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $keep_out$
 begin
-    -- Its lock, of shared/src/leadership.rs.
-    if not pg_try_advisory_xact_lock(x'7265706c0002'::bigint) then
+    if not pg_try_advisory_xact_lock(replication.lock_number('publisher')) then
         raise exception 'outbox-publisher runs on this database' using errcode = 'object_in_use',
             hint = 'Stop it first: ./stop-replication.sh outbox-publisher';
     end if;

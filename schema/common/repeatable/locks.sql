@@ -1,0 +1,11 @@
+-- The numbers of the advisory locks, which no other program is likely to use. shared/src/leadership.rs and schema.rs take
+-- the same; a test there compares.
+create or replace function replication.lock_number(name text) returns bigint
+language sql immutable
+set search_path = pg_catalog, pg_temp
+return case name
+    when 'migration' then x'7265706c0001'::bigint
+    when 'publisher' then x'7265706c0002'::bigint
+    when 'processor' then x'7265706c0003'::bigint
+    when 'capture role' then x'7265706c0005'::bigint
+end;
