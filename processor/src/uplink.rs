@@ -3,13 +3,12 @@
 use parking_lot::Mutex;
 use shared::broker::Connection;
 use shared::supervisor::ThreadContext;
-use shared::wire::{Confirm, FORMAT, Position, Refusal, TickRef};
+use shared::wire::{CONFIRM_INTERVAL, Confirm, FORMAT, Position, Refusal, TickRef};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// A publisher that refuses this target ends, is started again at least once a minute, and says it again.
 const REFUSED_FOR: Duration = Duration::from_secs(120);
 
@@ -161,7 +160,7 @@ impl Uplink {
 /// Confirms once a second until a stop is requested.
 pub(crate) fn heartbeat(context: &ThreadContext, uplink: &Uplink) {
     context.healthy();
-    while !context.stop().wait(HEARTBEAT_INTERVAL) {
+    while !context.stop().wait(CONFIRM_INTERVAL) {
         uplink.confirm();
     }
 }

@@ -4,9 +4,13 @@ use super::encoding::{Formatted, read};
 use super::position::{Position, TickRef};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use uuid::Uuid;
 
-/// Sent by the target after each commit and once a second.
+/// A processor that leads confirms at least this often.
+pub const CONFIRM_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Sent by the target after each commit, and every [`CONFIRM_INTERVAL`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confirm {
     /// [`FORMAT`](super::FORMAT).

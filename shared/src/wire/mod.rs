@@ -12,7 +12,7 @@ mod position;
 mod refusal;
 
 pub use batch::{Batch, Event, Operation, Shape, Source};
-pub use confirm::Confirm;
+pub use confirm::{CONFIRM_INTERVAL, Confirm};
 pub use encoding::{FORMAT, unpack};
 pub use position::{Position, TickRef};
 pub use refusal::Refusal;
