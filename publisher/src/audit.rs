@@ -1,9 +1,9 @@
-//! Looks once a minute whether every attached table is still captured in full. What silently escapes
-//! capture is worse than an error.
+//! Checks once a minute whether every attached table is still captured completely: a change that is lost silently
+//! is worse than an error.
 
 use crate::leadership::Leadership;
-use crate::outbox;
-use anyhow::Result;
+use anyhow::{Context, Result};
+use postgres::Client;
 use shared::retry::Complaint;
 use shared::supervisor::ThreadContext;
 use std::time::Duration;
@@ -15,18 +15,26 @@ pub(crate) fn run(context: &ThreadContext, leadership: &Leadership) -> Result<()
     let mut complaint = Complaint::default();
     leadership.in_each_term(context, "audit the capture", |term| {
         while term.continues(context.stop()) {
-            let problems = outbox::capture_problems(&mut *term.connection()?)?;
+            let problems = capture_problems(&mut *term.connection()?)?;
             if problems.is_empty() {
                 context.healthy();
             } else {
                 let text = problems.join("; ");
                 context.unhealthy(&text);
                 if complaint.is_due(&text) {
-                    log::error!("the capture has a hole: {text}");
+                    log::error!("changes are not captured completely: {text}");
                 }
             }
             term.wait(context.stop(), AUDIT_INTERVAL);
         }
         Ok(())
     })
+}
+
+/// What is wrong with the capture of attached tables, by table.
+fn capture_problems(client: &mut Client) -> Result<Vec<String>> {
+    let rows = client
+        .query("select table_name || ': ' || problem from replication.capture_problem order by 1", &[])
+        .context("audit the capture")?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }

@@ -1,7 +1,7 @@
 //! Workers that turn batches into messages. A batch that does not fit into a message is split; an
 //! event that alone does not fit is an error that names its row.
 
-use crate::cursor::{Epoch, Place};
+use crate::cursor::{CursorPosition, Epoch};
 use crate::leadership::Term;
 use crate::reader::Cut;
 use anyhow::{Context, Result, bail};
@@ -19,9 +19,9 @@ pub(crate) struct Encoded {
     pub(crate) messages: Result<Vec<Message>>,
 }
 
-/// The bytes of one message, and the place behind it.
+/// The bytes of one message, and the cursor position behind it.
 pub(crate) struct Message {
-    pub(crate) behind: Place,
+    pub(crate) behind: CursorPosition,
     pub(crate) payload: Vec<u8>,
 }
 
@@ -71,7 +71,7 @@ pub(crate) fn run(
 fn encode(mut batch: Batch, max_payload: usize, messages: &mut Vec<Message>) -> Result<()> {
     let payload = batch.encode()?;
     if payload.len() <= max_payload {
-        messages.push(Message { behind: Place::after(&batch.end()), payload });
+        messages.push(Message { behind: CursorPosition::after(&batch.end()), payload });
         return Ok(());
     }
     if let [event] = batch.events.as_slice() {
@@ -140,7 +140,7 @@ mod tests {
         for (part, message) in parts.iter().zip(&messages) {
             assert_eq!(part.first, next);
             next = part.last() + 1;
-            assert_eq!(message.behind, Place::after(&part.end()));
+            assert_eq!(message.behind, CursorPosition::after(&part.end()));
         }
         let events: Vec<Event> = parts.into_iter().flat_map(|part| part.events).collect();
         assert_eq!(events, whole.events);

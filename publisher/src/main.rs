@@ -1,29 +1,27 @@
-//! outbox-publisher: takes ticks of the outbox, publishes their events in order, and resends from
-//! wherever the target says that it is.
+//! outbox-publisher: takes ticks of the outbox, publishes their events in order, and resends from where the target
+//! says that it is.
 //!
 //! ```text
 //! ticker ──► reader ──► encoders ──► publishing ──► NATS
 //!              ▲ cursor                  │ acknowledged
-//!              └──────── confirms ◄──────┴────► marks
+//!              └─────── confirming ◄─────┴────► progress
 //! ```
 //!
-//! The ticker holds the advisory lock that makes this the one publisher of the source; the other
-//! threads rest while it does not.
+//! The ticker holds the advisory lock that makes this the one publisher of the source. While it does not, the other
+//! threads are idle.
 
 mod audit;
-mod confirms;
+mod confirming;
 mod cursor;
 mod encoder;
 mod leadership;
-mod marks;
 mod outbox;
 mod pacing;
+mod progress;
 mod pruner;
 mod publishing;
 mod reader;
 mod settings;
-mod speakers;
-mod strangers;
 mod ticker;
 
 use anyhow::Result;
@@ -37,7 +35,7 @@ use shared::supervisor::{Supervisor, run_service};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// Workers that encode batches side by side.
+/// Workers that encode batches in parallel.
 const ENCODERS: usize = 2;
 /// Batches between two stages: enough to keep both busy, few enough to bound memory.
 const BATCHES_IN_FLIGHT: usize = 8;
@@ -55,8 +53,8 @@ fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
     let (new_tick, new_ticks) = bounded(1);
     let (cut, to_encode) = bounded(BATCHES_IN_FLIGHT);
     let (encoded, to_publish) = bounded(BATCHES_IN_FLIGHT);
-    let (wake_marks, marks_wanted) = bounded(1);
-    let leadership = Arc::new(Leadership::new(database.clone(), wake_marks));
+    let (progress_changed, progress_changes) = bounded(1);
+    let leadership = Arc::new(Leadership::new(database.clone(), progress_changed));
     let max_payload = Arc::new(MaxPayload::unknown());
 
     let ticker = ticker::Ticker::new(database, poll_interval, leadership.clone(), new_tick);
@@ -77,8 +75,8 @@ fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
         publishing::Publishing::new(broker.clone(), subject, leadership.clone(), max_payload, to_publish);
     supervisor.spawn("publishing", move |context| publishing.run(context))?;
 
-    let confirms = confirms::Confirms::new(broker, &subject_prefix, leadership.clone());
-    supervisor.spawn("confirms", move |context| confirms.run(context))?;
+    let confirming = confirming::Confirming::new(broker, &subject_prefix, leadership.clone());
+    supervisor.spawn("confirms", move |context| confirming.run(context))?;
 
     let audited = leadership.clone();
     supervisor.spawn("audit", move |context| audit::run(context, &audited))?;
@@ -86,5 +84,5 @@ fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
     let pruned = leadership.clone();
     supervisor.spawn("pruner", move |context| pruner::run(context, outbox_retention, &pruned))?;
 
-    supervisor.spawn("marks", move |context| marks::run(context, &leadership, &marks_wanted))
+    supervisor.spawn("progress", move |context| progress::run(context, &leadership, &progress_changes))
 }

@@ -18,8 +18,8 @@ const TIME_TO_PUBLISH_MAX: Duration = Duration::from_millis(500);
 pub(crate) struct Pacing {
     /// How many events the last tick that was read has. Written by the reader.
     tick_events: AtomicI64,
-    /// A tick on its way, and when it was begun. Set by the ticker, taken by the publishing step.
-    tick_under_way: Mutex<Option<(i64, Instant)>>,
+    /// A tick that is not published yet, and when it was begun. Set by the ticker, taken by the publishing step.
+    unpublished: Mutex<Option<(i64, Instant)>>,
     /// How long a tick takes from its beginning until it is published, in µs, smoothed. Written by the
     /// publishing step.
     time_to_publish_us: AtomicU64,
@@ -28,7 +28,7 @@ pub(crate) struct Pacing {
 impl Pacing {
     /// A tick was taken, begun at `begun`.
     pub(crate) fn tick_taken(&self, tick: i64, begun: Instant) {
-        self.tick_under_way.lock().get_or_insert((tick, begun));
+        self.unpublished.lock().get_or_insert((tick, begun));
     }
 
     /// The last tick that was read has this many events.
@@ -38,8 +38,8 @@ impl Pacing {
 
     /// Every batch up to the end of `tick` is acknowledged.
     pub(crate) fn tick_published(&self, tick: i64) {
-        let mut under_way = self.tick_under_way.lock();
-        let Some((_, begun)) = under_way.take_if(|(number, _)| *number <= tick) else { return };
+        let mut unpublished = self.unpublished.lock();
+        let Some((_, begun)) = unpublished.take_if(|(number, _)| *number <= tick) else { return };
         // An outage says nothing about the time that follows.
         let took = begun.elapsed().min(TIME_TO_PUBLISH_MAX).as_micros();
         let took = u64::try_from(took).unwrap_or(u64::MAX);
@@ -57,9 +57,9 @@ impl Pacing {
 
 /// The time from one tick to the next.
 ///
-/// A tick costs the same however few events it has. So it is worth waiting the longer for, the more events come in the
-/// time that it takes. That time grows where the machine has no more to give: ticks at once, small ones, would then take from
-/// the application what it needs, and stay small for ever.
+/// A tick costs the same however few events it has. So waiting pays off the more, the more events arrive in the time
+/// that it takes to publish one. That time grows when the machine is saturated: small ticks, taken at once, would then
+/// take resources from the application, and never grow.
 fn paced_interval(tick_events: i64, time_to_publish: Duration) -> Duration {
     let events = u32::try_from(tick_events).unwrap_or(u32::MAX);
     let paced = (time_to_publish / EVENTS_IN_TIME_TO_PUBLISH).saturating_mul(events);

@@ -1,4 +1,4 @@
-//! Lets go of what the target has confirmed, once it is older than `OUTBOX_RETENTION`.
+//! Deletes confirmed events that are older than `OUTBOX_RETENTION`.
 
 use crate::leadership::Leadership;
 use anyhow::{Context, Result};

@@ -6,7 +6,7 @@ use shared::config::Environment;
 use shared::database::Database;
 use std::time::Duration;
 
-/// Reader, confirms, marks, audit, pruner.
+/// Confirms, progress, audit, pruner, and one to spare.
 const POOLED_CONNECTIONS: u32 = 5;
 
 /// The settings of outbox-publisher.
@@ -14,13 +14,14 @@ pub(crate) struct Settings {
     pub(crate) database: Database,
     pub(crate) broker: Broker,
     pub(crate) subject_prefix: String,
+    /// The maximum poll interval while idle; NOTIFY normally wakes it sooner.
     pub(crate) poll_interval: Duration,
     pub(crate) batch_sizes: BatchSizes,
     /// The longest time that a statement may take. Reading a tick waits for the broker while it streams, and an
     /// open statement holds back vacuum: so it is canceled after this time and resumed from the cursor. If it returned
     /// no row, the next attempt gets more time.
     pub(crate) statement_timeout: Duration,
-    /// Confirmed events stay this long.
+    /// How long confirmed events are kept.
     pub(crate) outbox_retention: Duration,
 }
 

@@ -131,7 +131,7 @@ fn a_message_that_nats_acknowledged_and_lost_is_sent_again() {
         assert_eq!(assert_equal(&replication), (5, 5));
     }
     let log = replication.publisher.log();
-    assert!(log.contains("the target has nothing more to receive"), "{log}");
+    assert!(log.contains("the target is idle and lacks what was published"), "{log}");
     assert!(log.contains("the target reports a gap"), "{log}");
 }
 

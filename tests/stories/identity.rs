@@ -209,7 +209,7 @@ fn a_promoted_standby_that_lost_nothing_goes_on_by_itself() {
     assert_equal(&replication);
     let log = replication.publisher.log();
     assert_eq!(log.matches("Nothing is published until the target confirms").count(), 1, "{log}");
-    assert_eq!(log.matches("going on from timeline 1 to 2").count(), 1, "{log}");
+    assert_eq!(log.matches("publishing resumes from timeline 1 to 2").count(), 1, "{log}");
 }
 
 /// The worst of its kind: a copy of the target, which follows all that comes, and takes it away.
@@ -276,7 +276,7 @@ fn of_two_databases_with_one_identity_neither_confirms() {
     };
     wait_for("the publisher says that there are two", || {
         speak(None);
-        replication.publisher.health().contains("two processors speak for it").then_some(())
+        replication.publisher.health().contains("two processors confirm for it").then_some(())
     });
     add_user(&mut source, "6@x");
     wait_for("it is in the target all the same", || {

@@ -71,8 +71,8 @@ fn a_publisher_that_dies_once_a_batch_is_acknowledged_goes_on() {
 }
 
 #[test]
-fn a_publisher_that_dies_once_its_marks_are_stored_goes_on() {
-    dies_at("marks_stored", publisher);
+fn a_publisher_that_dies_once_its_progress_is_stored_goes_on() {
+    dies_at("progress_stored", publisher);
 }
 
 #[test]

@@ -105,8 +105,8 @@ fn a_processor_killed_in_the_midst_of_a_statement_is_followed_at_once() {
     assert_eq!(assert_equal(&replication), (1, 1));
 }
 
-/// Notes every step back of the marks.
-fn audit_marks(source: &mut Client) {
+/// Notes every step back of the publisher's progress.
+fn audit_progress(source: &mut Client) {
     source
         .batch_execute(
             "create table steps_back (was replication.progress, became replication.progress);
@@ -129,7 +129,7 @@ fn leaders_that_were_stopped_and_wake_up_after_a_takeover_do_no_harm() {
     let demo = Demo::add_users(&mut source, 20);
     replication.wait_until_caught_up();
     audit_writes(&mut target);
-    audit_marks(&mut source);
+    audit_progress(&mut source);
     let (publisher, processor) = (stand_by(&replication.publisher), stand_by(&replication.processor));
     let pairs = [[&replication.publisher, &publisher], [&replication.processor, &processor]];
     let mut writer = replication.source();
@@ -167,7 +167,7 @@ fn leaders_that_were_stopped_and_wake_up_after_a_takeover_do_no_harm() {
     assert_nothing_applied_twice(&mut target);
     let steps_back = source.query("select was::text, became::text from steps_back", &[]).unwrap();
     let steps_back: Vec<(&str, &str)> = steps_back.iter().map(|row| (row.get(0), row.get(1))).collect();
-    assert!(steps_back.is_empty(), "the marks went back: {steps_back:?}");
+    assert!(steps_back.is_empty(), "the progress went back: {steps_back:?}");
     for service in pairs.iter().flatten() {
         assert!(!service.log().contains("ERROR"), "{}", service.log());
     }

@@ -1,0 +1,124 @@
+//! Whose confirms count: those of the one target that this source is bound to, while one processor confirms for it.
+
+use super::authority::ConfirmAuthority;
+use super::silence::NO_CONFIRM_AFTER;
+use super::unexpected_targets::UnexpectedTargets;
+use crate::outbox::progress;
+use anyhow::Result;
+use postgres::Client;
+use shared::retry::Complaint;
+use shared::wire::Confirm;
+use std::time::Instant;
+
+/// Everybody who confirms on this source's subject.
+pub(super) struct Senders {
+    source: String,
+    /// The one target whose confirms count, once known.
+    target: Option<String>,
+    /// When a confirm counted last.
+    confirmed_at: Instant,
+    authority: ConfirmAuthority,
+    unexpected: UnexpectedTargets,
+    complaint: Complaint,
+}
+
+impl Senders {
+    /// Nobody has confirmed yet.
+    pub(super) fn new(source: String) -> Senders {
+        Senders {
+            source,
+            target: None,
+            confirmed_at: Instant::now(),
+            authority: ConfirmAuthority::default(),
+            unexpected: UnexpectedTargets::default(),
+            complaint: Complaint::default(),
+        }
+    }
+
+    /// The identity of this source.
+    pub(super) fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The bound target, once it is known.
+    pub(super) fn target(&self) -> Option<&str> {
+        self.target.as_deref()
+    }
+
+    /// Whether a confirm counts: it comes from the bound target, is about this source, and is not stale.
+    pub(super) fn accept(&mut self, client: &mut Client, confirm: &Confirm) -> Result<bool> {
+        let counts = match self.unexpected(client, confirm)? {
+            Some(trouble) => {
+                self.ignore(&confirm.target, &trouble);
+                false
+            }
+            None => self.has_authority(confirm),
+        };
+        if counts {
+            self.confirmed_at = Instant::now();
+        }
+        Ok(counts)
+    }
+
+    /// Why this target must not confirm, if it must not. Binds the source to the first one that may.
+    fn unexpected(&mut self, client: &mut Client, confirm: &Confirm) -> Result<Option<String>> {
+        let Confirm { target, source, .. } = confirm;
+        if let Some(other) = source.as_ref().filter(|source| **source != self.source) {
+            return Ok(Some(format!(
+                "ignoring the target {target}: it follows the source {other}, this is {}",
+                self.source
+            )));
+        }
+        let bound = match &mut self.target {
+            Some(bound) => bound,
+            none => none.insert(progress::bind_target(client, target)?),
+        };
+        if bound != target {
+            return Ok(Some(format!(
+                "ignoring the target {target}: this source is bound to {bound} (to replace it by {target}: \
+                 select replication.rebind_target())"
+            )));
+        }
+        Ok(None)
+    }
+
+    fn has_authority(&mut self, confirm: &Confirm) -> bool {
+        let (target, now) = (&confirm.target, Instant::now());
+        let counts = self.authority.accepts(confirm, now);
+        if self.authority.is_contested(now) {
+            let trouble = format!(
+                "ignoring the target {target}: two processors confirm for it, of two databases with one identity (one is a \
+                 copy of the other's server); stop the one that must not confirm"
+            );
+            self.ignore(target, &trouble);
+        }
+        counts
+    }
+
+    fn ignore(&mut self, target: &str, trouble: &str) {
+        self.unexpected.note(target, trouble, Instant::now());
+        self.complain(trouble);
+    }
+
+    /// Logs an error; one that is repeated, only now and then.
+    pub(super) fn complain(&mut self, trouble: &str) {
+        if self.complaint.is_due(trouble) {
+            log::error!("{trouble}");
+        }
+    }
+
+    /// What is wrong with those who confirm, or that nobody does on `subject`.
+    pub(super) fn trouble(&mut self, subject: &str) -> Option<String> {
+        let now = Instant::now();
+        let silence = now.duration_since(self.confirmed_at);
+        self.unexpected.trouble(now).or_else(|| {
+            (silence > NO_CONFIRM_AFTER).then(|| {
+                format!(
+                    "no target has confirmed for {} s; events stay in the outbox. Is inbox-processor running, and may \
+                     both services use the subject {subject}?",
+                    silence.as_secs()
+                )
+            })
+        })
+    }
+}

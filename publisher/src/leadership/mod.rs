@@ -1,0 +1,109 @@
+//! Who leads, and until when.
+//!
+//! A term begins when this process becomes the one publisher of its source, and ends with the session that
+//! holds the publisher's lock. The next term may be on another server: a standby that was promoted behind
+//! the same address. So nothing that was connected or learned in a term outlives it. A session asks whether
+//! *its* term is over, never whether this process leads: it may have lost the lock and regained it since it
+//! last asked.
+
+mod term;
+
+pub(crate) use term::Term;
+
+use crate::outbox::progress::TermStart;
+use anyhow::Result;
+use crossbeam_channel::Sender;
+use parking_lot::Mutex;
+use shared::database::Database;
+use shared::supervisor::ThreadContext;
+use std::convert::Infallible;
+use std::time::Duration;
+
+/// How often a thread without a term checks whether one has begun.
+const TERM_CHECK: Duration = Duration::from_millis(20);
+
+/// The terms of this process. The ticker begins and ends them.
+pub(crate) struct Leadership {
+    database: Database,
+    progress_changed: Sender<()>,
+    current: Mutex<Option<Term>>,
+}
+
+impl Leadership {
+    /// No term yet. `progress_changed` is notified when the progress of a term has changed.
+    pub(crate) fn new(database: Database, progress_changed: Sender<()>) -> Leadership {
+        Leadership { database, progress_changed, current: Mutex::new(None) }
+    }
+
+    /// Begins a term where the last publisher stopped. It ends when what is returned is dropped.
+    pub(crate) fn begin(&self, start: &TermStart) -> Leading<'_> {
+        let database = self.database.with_own_pool();
+        let (term, ended) = Term::begin(start, database, self.progress_changed.clone());
+        *self.current.lock() = Some(term.clone());
+        Leading { leadership: self, term, ended: Some(ended) }
+    }
+
+    /// The term in which this process leads, if it does.
+    pub(crate) fn current(&self) -> Option<Term> {
+        self.current.lock().clone()
+    }
+
+    /// Runs `session` in each term until a stop is requested, again after each temporary failure, as
+    /// [`ThreadContext::keep_trying`] does. Without a term the thread is healthy.
+    ///
+    /// A session that fails after its term has ended proves nothing, whatever the error: the next term
+    /// decides.
+    pub(crate) fn in_each_term(
+        &self,
+        context: &ThreadContext,
+        what: &str,
+        mut session: impl FnMut(&Term) -> Result<()>,
+    ) -> Result<()> {
+        context.keep_trying(what, || {
+            let Some(term) = self.wait_for_term(context) else { return Ok(()) };
+            let ended = session(&term);
+            match ended {
+                Err(error) if term.is_over() => {
+                    log::debug!("{what}: in a term that is over: {error:#}");
+                    Ok(())
+                }
+                ended => ended,
+            }
+        })
+    }
+
+    /// None when a stop is requested instead.
+    fn wait_for_term(&self, context: &ThreadContext) -> Option<Term> {
+        loop {
+            let term = self.current();
+            if term.is_some() {
+                return term;
+            }
+            context.healthy();
+            if context.stop().wait(TERM_CHECK) {
+                return None;
+            }
+        }
+    }
+}
+
+/// This process leads for as long as this exists.
+pub(crate) struct Leading<'a> {
+    leadership: &'a Leadership,
+    term: Term,
+    ended: Option<Sender<Infallible>>,
+}
+
+impl Leading<'_> {
+    pub(crate) fn term(&self) -> &Term {
+        &self.term
+    }
+}
+
+impl Drop for Leading<'_> {
+    fn drop(&mut self) {
+        self.ended = None;
+        *self.leadership.current.lock() = None;
+        self.term.disconnect();
+    }
+}

@@ -1,0 +1,160 @@
+//! One term: its connections, and everything that is true in it and may not be in the next one.
+
+use crate::cursor::{Cursor, CursorPosition, Epoch};
+use crate::outbox::progress::{Progress, TermStart};
+use crate::pacing::Pacing;
+use anyhow::{Context, Result};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
+use parking_lot::Mutex;
+use postgres::Client;
+use shared::database::{Database, Pooled};
+use shared::supervisor::Stop;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+/// A term of this process as the publisher.
+#[derive(Clone)]
+pub(crate) struct Term(Arc<Inner>);
+
+struct Inner {
+    number: i64,
+    /// Disconnected when the term ends; carries nothing.
+    ended: Receiver<Infallible>,
+    /// None when the term is over. Its pool is the term's own: a connection of an earlier term may be to
+    /// another server.
+    database: Mutex<Option<Database>>,
+    /// The next event to publish.
+    cursor: Cursor,
+    pacing: Pacing,
+    /// Written by the publishing step.
+    published_tick: AtomicI64,
+    /// Written by the confirm listener.
+    confirmed_tick: AtomicI64,
+    /// The timeline on which the target's history is known to be this one. Written by the confirm listener.
+    matched_timeline: AtomicI64,
+    progress_changed: Sender<()>,
+}
+
+impl Term {
+    /// Begins a term at `start`; it ends when the sender that is returned is dropped.
+    pub(super) fn begin(
+        start: &TermStart,
+        database: Database,
+        progress_changed: Sender<()>,
+    ) -> (Term, Sender<Infallible>) {
+        let (sender, ended) = bounded(0);
+        let term = Term(Arc::new(Inner {
+            number: start.number,
+            ended,
+            database: Mutex::new(Some(database)),
+            cursor: Cursor::new(CursorPosition::start_of(start.progress.published_tick + 1)),
+            pacing: Pacing::default(),
+            published_tick: AtomicI64::new(start.progress.published_tick),
+            confirmed_tick: AtomicI64::new(start.progress.confirmed_tick),
+            matched_timeline: AtomicI64::new(start.matched_timeline),
+            progress_changed,
+        }));
+        (term, sender)
+    }
+
+    /// Gives up the pool: no session begins any more.
+    pub(super) fn disconnect(&self) {
+        *self.0.database.lock() = None;
+    }
+
+    /// The number under which the source knows this term. Not unique: a standby that lost the beginning of a
+    /// term gives its number again.
+    pub(crate) fn number(&self) -> i64 {
+        self.0.number
+    }
+
+    /// Whether the term is over; once it is, it stays so.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.ended.try_recv() == Err(TryRecvError::Disconnected)
+    }
+
+    /// Whether a session of this term may continue: the term is not over, and no stop is requested.
+    pub(crate) fn continues(&self, stop: &Stop) -> bool {
+        !self.is_over() && !stop.requested()
+    }
+
+    /// Waits up to `duration`, but no longer than a session of this term may continue.
+    pub(crate) fn wait(&self, stop: &Stop, duration: Duration) {
+        crossbeam_channel::select! {
+            recv(stop.receiver()) -> _ => {}
+            recv(self.ended()) -> _ => {}
+            default(duration) => {}
+        }
+    }
+
+    /// For `select!`: becomes ready when the term ends, and never carries anything.
+    pub(crate) fn ended(&self) -> &Receiver<Infallible> {
+        &self.0.ended
+    }
+
+    /// A connection of this term's pool; see [`Database::connection`]. An error when the term is over.
+    pub(crate) fn connection(&self) -> Result<Pooled> {
+        self.database()?.connection()
+    }
+
+    /// A session of its own, whose statements may take `times` as long as others; see [`Database::session`].
+    /// An error when the term is over.
+    pub(crate) fn session(&self, times: u32) -> Result<Client> {
+        self.database()?.patient_session(times)
+    }
+
+    fn database(&self) -> Result<Database> {
+        self.0.database.lock().clone().context("the term is over")
+    }
+
+    pub(crate) fn cursor(&self) -> &Cursor {
+        &self.0.cursor
+    }
+
+    pub(crate) fn pacing(&self) -> &Pacing {
+        &self.0.pacing
+    }
+
+    /// Everything before `position` is acknowledged by the stream, unless the cursor was turned since
+    /// `epoch`.
+    pub(crate) fn acknowledge(&self, epoch: Epoch, position: CursorPosition) {
+        let whole_tick = position.tick - 1;
+        if self.0.cursor.acknowledge(epoch, position)
+            && self.0.published_tick.fetch_max(whole_tick, Ordering::AcqRel) < whole_tick
+        {
+            self.0.pacing.tick_published(whole_tick);
+            self.note_progress();
+        }
+    }
+
+    /// The target has committed everything up to `tick`.
+    pub(crate) fn confirm(&self, tick: i64) {
+        if self.0.confirmed_tick.swap(tick, Ordering::AcqRel) != tick {
+            self.note_progress();
+        }
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        Progress {
+            published_tick: self.0.published_tick.load(Ordering::Acquire),
+            confirmed_tick: self.0.confirmed_tick.load(Ordering::Acquire),
+        }
+    }
+
+    /// The timeline on which ticks may be published.
+    pub(crate) fn matched_timeline(&self) -> i64 {
+        self.0.matched_timeline.load(Ordering::Acquire)
+    }
+
+    /// The target's history is the one of this timeline.
+    pub(crate) fn match_timeline(&self, timeline: i64) {
+        self.0.matched_timeline.store(timeline, Ordering::Release);
+    }
+
+    fn note_progress(&self) {
+        // A full channel already holds the news.
+        let _ = self.0.progress_changed.try_send(());
+    }
+}

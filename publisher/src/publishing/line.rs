@@ -1,0 +1,81 @@
+//! A connection to the stream, and what is in flight on it.
+
+use super::window::Window;
+use crate::cursor::NO_EPOCH;
+use crate::encoder::Encoded;
+use crate::leadership::Term;
+use anyhow::{Context, Result};
+use crossbeam_channel::Receiver;
+use shared::broker::jetstream::stored_sequence;
+use shared::broker::{Broker, Connection, Incoming};
+
+/// A connection, and what is in flight on it.
+pub(super) struct Line {
+    connection: Connection,
+    inbox: String,
+    acks: Receiver<Incoming>,
+    /// The term of the window; none while nothing was published.
+    term: Option<Term>,
+    window: Window,
+}
+
+impl Line {
+    /// Connects; what was in flight on another connection counts as not published.
+    pub(super) fn open(broker: &mut Broker, term: Option<Term>) -> Result<Line> {
+        let connection = broker.connect()?;
+        let inbox = Connection::new_inbox();
+        let acks = connection.subscribe(&format!("{inbox}.*"))?;
+        let epoch = term.as_ref().map_or(NO_EPOCH, |term| term.cursor().turn_to_acknowledged());
+        Ok(Line { connection, inbox, acks, term, window: Window::new(epoch) })
+    }
+
+    /// Publishes what may be now that `encoded` is here; nothing of a term that is over.
+    pub(super) fn publish(&mut self, subject: &str, encoded: Encoded) -> Result<()> {
+        let Encoded { term, epoch, number, messages } = encoded;
+        if term.is_over() {
+            return Ok(());
+        }
+        let current = term.cursor().epoch();
+        if current != self.window.epoch() {
+            self.window = Window::after(&self.window, current);
+        }
+        self.term = Some(term);
+        for message in self.window.in_order(epoch, number, messages)? {
+            let number = self.window.sent(&message);
+            self.connection.publish(subject, Some(&format!("{}.{number}", self.inbox)), message.payload)?;
+            shared::kill_point::reached("batch_published");
+        }
+        Ok(())
+    }
+
+    /// Takes an answer of the stream; fails where it is no acknowledgement.
+    pub(super) fn acknowledged(&mut self, ack: &Incoming) -> Result<()> {
+        let number = ack.subject.rsplit('.').next().and_then(|number| number.parse().ok());
+        let number = number.with_context(|| format!("an answer on {}", ack.subject))?;
+        stored_sequence(ack)?;
+        if let (Some(position), Some(term)) = (self.window.acknowledged(number), &self.term) {
+            term.acknowledge(self.window.epoch(), position);
+            shared::kill_point::reached("acknowledged");
+        }
+        Ok(())
+    }
+
+    pub(super) fn acks(&self) -> &Receiver<Incoming> {
+        &self.acks
+    }
+
+    /// Bytes that the server takes in one message.
+    pub(super) fn max_payload(&self) -> usize {
+        self.connection.max_payload()
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.window.has_room()
+    }
+
+    /// Fails when the connection does not work, or an acknowledgement is overdue.
+    pub(super) fn check(&self) -> Result<()> {
+        self.connection.check()?;
+        self.window.check_deadline()
+    }
+}

@@ -1,0 +1,138 @@
+//! Cuts ticks into batches and passes them on, in order, as fast as the next stage takes them.
+
+use super::batch::{BatchBuilder, Cut};
+use crate::cursor::{CursorPosition, Epoch};
+use crate::leadership::Term;
+use crate::outbox::events::{Next, OutboxEvent};
+use crate::outbox::reading::Tick;
+use crate::settings::BatchSizes;
+use crossbeam_channel::Sender;
+use shared::supervisor::ThreadContext;
+use shared::wire::{Batch, Shape, Source};
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// While the next stage is busy, check this often whether the cursor was turned back.
+const CURSOR_CHECK: Duration = Duration::from_millis(100);
+
+pub(super) struct Cutter<'a> {
+    term: &'a Term,
+    sizes: BatchSizes,
+    output: &'a Sender<Cut>,
+    context: &'a ThreadContext,
+    epoch: Epoch,
+    /// The number of the next batch in this epoch.
+    number: u64,
+    /// Grows until a tick has no more events than go into one message anyway.
+    batch_size: usize,
+}
+
+/// What came of reading one tick.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Found {
+    #[default]
+    Nothing,
+    Events,
+    /// An event has a shape that is not known yet. It is read again, with what was not cut before it.
+    UnknownShape,
+}
+
+/// The tick that is being cut.
+pub(super) struct Cutting<'a> {
+    pub(super) tick: &'a Tick,
+    pub(super) source: &'a Source,
+    pub(super) shapes: &'a HashMap<i32, Shape>,
+    batch: BatchBuilder,
+    pub(super) found: Found,
+}
+
+impl<'a> Cutting<'a> {
+    pub(super) fn new(tick: &'a Tick, source: &'a Source, shapes: &'a HashMap<i32, Shape>) -> Cutting<'a> {
+        Cutting { tick, source, shapes, batch: BatchBuilder::default(), found: Found::Nothing }
+    }
+}
+
+impl<'a> Cutter<'a> {
+    /// Begins an epoch: what an earlier session cut may be lost with it.
+    pub(super) fn new(
+        term: &'a Term,
+        sizes: BatchSizes,
+        output: &'a Sender<Cut>,
+        context: &'a ThreadContext,
+    ) -> Cutter<'a> {
+        let epoch = term.cursor().turn_to_acknowledged();
+        Cutter { term, sizes, output, context, epoch, number: 0, batch_size: sizes.caught_up }
+    }
+
+    /// The position of the cursor; where it was turned, an epoch begins.
+    pub(super) fn follow_cursor(&mut self) -> CursorPosition {
+        let (epoch, position) = self.term.cursor().next();
+        if epoch != self.epoch {
+            self.epoch = epoch;
+            self.number = 0;
+        }
+        position
+    }
+
+    /// Whether the cursor was turned since the epoch began.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.term.cursor().epoch() != self.epoch
+    }
+
+    /// How many batches were cut in this epoch.
+    pub(super) fn cut(&self) -> u64 {
+        self.number
+    }
+
+    /// Adds an event of the tick; passes a batch on when it is full or the tick ends.
+    pub(super) fn add(&mut self, event: OutboxEvent, cutting: &mut Cutting<'_>) -> Next {
+        if cutting.found == Found::Nothing {
+            cutting.found = Found::Events;
+            self.begin_tick(event.total);
+        }
+        if !cutting.shapes.contains_key(&event.event.shape) {
+            cutting.found = Found::UnknownShape;
+            return Next::Stop;
+        }
+        let last_of_tick = event.ordinal == event.total;
+        cutting.batch.add(event);
+        if !last_of_tick && !cutting.batch.is_full(self.batch_size) {
+            return Next::Continue;
+        }
+        let batch = cutting.batch.take(cutting.tick, cutting.source, cutting.shapes);
+        self.pass_on(batch)
+    }
+
+    fn begin_tick(&mut self, events: i64) {
+        self.term.pacing().tick_read(events);
+        if usize::try_from(events).is_ok_and(|events| events <= self.sizes.caught_up) {
+            self.batch_size = self.sizes.caught_up;
+        }
+    }
+
+    fn pass_on(&mut self, batch: Batch) -> Next {
+        let behind = CursorPosition::after(&batch.end());
+        let cut = Cut { term: self.term.clone(), epoch: self.epoch, number: self.number, batch };
+        if self.send(cut) == Next::Stop {
+            return Next::Stop;
+        }
+        self.context.healthy();
+        self.number += 1;
+        self.term.cursor().advance(self.epoch, behind);
+        // More events follow: larger messages carry them sooner.
+        self.batch_size = (self.batch_size * 2).min(self.sizes.max);
+        Next::Continue
+    }
+
+    /// Waits for room in the next stage; stops when the cursor is turned meanwhile, or the term ends.
+    fn send(&self, mut cut: Cut) -> Next {
+        while !self.is_outdated() && self.term.continues(self.context.stop()) {
+            match self.output.send_timeout(cut, CURSOR_CHECK) {
+                Ok(()) => return Next::Continue,
+                Err(error) if error.is_timeout() => cut = error.into_inner(),
+                Err(_) => return Next::Stop,
+            }
+        }
+        Next::Stop
+    }
+}

@@ -1,0 +1,150 @@
+//! Reads on from the cursor, in one session of one term.
+
+use super::batch::Cut;
+use super::cutter::{Cutter, Cutting, Found};
+use super::timeout::TimeoutFactor;
+use crate::cursor::CursorPosition;
+use crate::leadership::Term;
+use crate::outbox::events::shapes;
+use crate::outbox::reading::{Tick, TickReader};
+use crate::outbox::ticks;
+use crate::settings::BatchSizes;
+use anyhow::{Result, anyhow};
+use crossbeam_channel::{Receiver, Sender};
+use postgres::Client;
+use shared::fault::Fault;
+use shared::supervisor::ThreadContext;
+use shared::wire::Shape;
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// Ticks whose description is read at once.
+const TICKS_PER_READ: i64 = 100;
+/// Without news from the ticker, check this often whether the cursor was turned back.
+const CURSOR_CHECK: Duration = Duration::from_millis(100);
+
+/// What the sessions of the reader have in common.
+pub(super) struct Stage {
+    pub(super) sizes: BatchSizes,
+    pub(super) new_ticks: Receiver<()>,
+    pub(super) output: Sender<Cut>,
+}
+
+/// Reads in one term, with one connection.
+pub(super) struct Session<'a> {
+    stage: &'a Stage,
+    term: &'a Term,
+    context: &'a ThreadContext,
+    client: Client,
+    ticks: TickReader,
+    shapes: HashMap<i32, Shape>,
+    cutter: Cutter<'a>,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn begin(
+        stage: &'a Stage,
+        term: &'a Term,
+        timeout_factor: TimeoutFactor,
+        context: &'a ThreadContext,
+    ) -> Result<Session<'a>> {
+        let mut client = term.session(timeout_factor.get())?;
+        Ok(Session {
+            stage,
+            term,
+            context,
+            ticks: TickReader::new(&mut client)?,
+            shapes: load_shapes(&mut client)?,
+            client,
+            cutter: Cutter::new(term, stage.sizes, &stage.output, context),
+        })
+    }
+
+    /// Reads what is there, until a stop is requested or the term is over.
+    ///
+    /// Healthy only as far as something was read: the queries of a session may all fail.
+    pub(super) fn run(mut self, timeout_factor: &mut TimeoutFactor) -> Result<()> {
+        while self.term.continues(self.context.stop()) {
+            if self.may_publish() {
+                self.read_on(timeout_factor)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// False, after a short wait, while the target has not shown that its history is the one of this timeline.
+    fn may_publish(&self) -> bool {
+        let (matched, timeline) = (self.term.matched_timeline(), self.ticks.source().timeline);
+        if matched == timeline {
+            return true;
+        }
+        self.context.unhealthy(&format!(
+            "the source went from timeline {matched} to {timeline}; publishing is paused until the target confirms a \
+             tick of this history"
+        ));
+        self.term.wait(self.context.stop(), CURSOR_CHECK);
+        false
+    }
+
+    fn read_on(&mut self, timeout_factor: &mut TimeoutFactor) -> Result<()> {
+        let position = self.cutter.follow_cursor();
+        let ticks = self.ticks.ticks(&mut self.client, position.tick, TICKS_PER_READ)?;
+        if ticks.is_empty() {
+            self.context.healthy();
+            self.wait_for_tick();
+        }
+        for tick in &ticks {
+            if self.cutter.is_outdated() {
+                break;
+            }
+            let cut = self.cutter.cut();
+            let read = self.read_tick(tick);
+            timeout_factor.adapt(&read, self.cutter.cut() > cut);
+            read?;
+            self.context.healthy();
+        }
+        Ok(())
+    }
+
+    fn wait_for_tick(&self) {
+        crossbeam_channel::select! {
+            recv(self.stage.new_ticks) -> _ => {}
+            recv(self.term.ended()) -> _ => {}
+            recv(self.context.stop().receiver()) -> _ => {}
+            default(CURSOR_CHECK) => {}
+        }
+    }
+
+    fn read_tick(&mut self, tick: &Tick) -> Result<()> {
+        let (_, position) = self.term.cursor().next();
+        // The cursor may have been turned, or be behind this tick where a shape was unknown.
+        if position.tick != tick.at.number {
+            return Ok(());
+        }
+        let mut cutting = Cutting::new(tick, self.ticks.source(), &self.shapes);
+        let cutter = &mut self.cutter;
+        self.ticks.read(&mut self.client, tick, position, |event| Ok(cutter.add(event, &mut cutting)))?;
+        match cutting.found {
+            Found::Nothing => return self.no_events(tick, position),
+            Found::Events => {}
+            Found::UnknownShape => self.shapes = load_shapes(&mut self.client)?,
+        }
+        Ok(())
+    }
+
+    /// Why a tick that was looked up has no events to read: it was pruned since.
+    fn no_events(&mut self, tick: &Tick, position: CursorPosition) -> Result<()> {
+        let oldest = ticks::oldest_tick(&mut self.client)?;
+        if oldest >= tick.at.number {
+            return Err(ticks::ticks_are_gone(tick.at.number, oldest));
+        }
+        Err(anyhow!(
+            "the outbox has nothing at {position}, but the tick is there: were rows deleted by hand?"
+        )
+        .context(Fault::Fatal))
+    }
+}
+
+fn load_shapes(client: &mut Client) -> Result<HashMap<i32, Shape>> {
+    Ok(shapes(client)?.into_iter().map(|shape| (shape.id, shape)).collect())
+}
