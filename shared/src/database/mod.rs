@@ -21,7 +21,7 @@ pub use pool::Pooled;
 use crate::config::{Environment, Secret};
 use anyhow::{Context, Result, bail};
 use connecting::Connector;
-use pool::Pool;
+use pool::{Pool, PoolThreads};
 use postgres::Client;
 use std::time::Duration;
 use tokio_postgres::config::{Config, SslMode};
@@ -36,6 +36,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
 pub struct Database {
     connector: Connector,
     connections: u32,
+    threads: PoolThreads,
     pool: Pool,
 }
 
@@ -72,14 +73,16 @@ impl Database {
             .keepalives_interval(KEEPALIVE_INTERVAL)
             .keepalives_retries(2);
         let connector = Connector::new(config, statement_timeout);
-        let pool = Pool::new(connector.clone(), connections);
-        Ok(Database { connector, connections, pool })
+        let threads = PoolThreads::start();
+        let pool = Pool::new(connector.clone(), connections, &threads);
+        Ok(Database { connector, connections, threads, pool })
     }
 
     /// The same database with a pool of its own, for work that must not use a connection made before.
     #[must_use]
     pub fn with_own_pool(&self) -> Database {
-        Database { pool: Pool::new(self.connector.clone(), self.connections), ..self.clone() }
+        let pool = Pool::new(self.connector.clone(), self.connections, &self.threads);
+        Database { pool, ..self.clone() }
     }
 
     /// Takes a connection from the pool, connecting where none is free. Waits at most 10 s, and as long as a

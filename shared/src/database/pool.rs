@@ -20,18 +20,24 @@ use std::time::{Duration, Instant};
 const CHECKOUT_DEADLINE: Duration = Duration::from_secs(10);
 /// A checkout looks this often whether connecting has failed or the process is stopping.
 const CHECKOUT_SLICE: Duration = Duration::from_millis(200);
-/// The pool retries a failed connection after 0.2 s, then ever later, up to half of this.
-const RETRY_PAUSE_MAX_TWICE: Duration = Duration::from_secs(5);
+/// `r2d2` retries a failed connection after 0.2 s, then ever later, up to this.
+const RETRY_PAUSE_MAX: Duration = Duration::from_millis(2500);
 /// Threads that connect. Each attempt is bounded, so none of them hangs for longer than that.
 const THREADS: usize = 2;
 
-/// Not the supervisor's: they are those of `r2d2`, which never joins them.
-fn threads() -> ScheduledThreadPool {
-    ScheduledThreadPool::builder()
-        .num_threads(THREADS)
-        .thread_name_pattern("postgres-pool-{}")
-        .on_drop_behavior(OnPoolDropBehavior::DiscardPendingScheduled)
-        .build()
+/// The threads of `r2d2`, for all pools of a database. Not the supervisor's: `r2d2` never joins them.
+#[derive(Clone)]
+pub(super) struct PoolThreads(Arc<ScheduledThreadPool>);
+
+impl PoolThreads {
+    pub(super) fn start() -> PoolThreads {
+        let threads = ScheduledThreadPool::builder()
+            .num_threads(THREADS)
+            .thread_name_pattern("postgres-pool-{}")
+            .on_drop_behavior(OnPoolDropBehavior::DiscardPendingScheduled)
+            .build();
+        PoolThreads(Arc::new(threads))
+    }
 }
 
 #[derive(Clone)]
@@ -43,7 +49,7 @@ pub(super) struct Pool {
 
 impl Pool {
     /// Nothing is connected yet.
-    pub(super) fn new(connector: Connector, size: u32) -> Pool {
+    pub(super) fn new(connector: Connector, size: u32, threads: &PoolThreads) -> Pool {
         let failures = Failures::default();
         let settings = SessionSettings { connector: connector.clone(), failures: failures.clone() };
         let manager = Manager {
@@ -55,8 +61,9 @@ impl Pool {
             .max_size(size)
             .min_idle(Some(0))
             .test_on_check_out(true)
-            .thread_pool(Arc::new(threads()))
-            .connection_timeout(RETRY_PAUSE_MAX_TWICE)
+            .thread_pool(threads.0.clone())
+            // It pauses for half of this at most; nothing else here depends on it.
+            .connection_timeout(RETRY_PAUSE_MAX * 2)
             // Who waits for the connection gets the error.
             .error_handler(Box::new(NopErrorHandler))
             .connection_customizer(Box::new(settings))
@@ -219,6 +226,18 @@ mod tests {
         assert!(format!("{error:#}").contains("Connection refused"), "{error:#}");
         let cause: Option<&postgres::Error> = error.chain().find_map(|cause| cause.downcast_ref());
         assert!(cause.is_some(), "{error:?}");
+    }
+
+    #[test]
+    fn a_pool_of_its_own_uses_no_connection_that_was_made_before() {
+        let server = FakeServer::start();
+        let database = database(&[server.port()], 1);
+        drop(database.connection().unwrap());
+        let own = database.with_own_pool();
+        drop(own.connection().unwrap());
+        drop(own);
+        drop(database.connection().unwrap());
+        assert_eq!(server.accepted(), 2);
     }
 
     #[test]
