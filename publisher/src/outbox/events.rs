@@ -54,13 +54,14 @@ impl<'a> FromSql<'a> for Xid8 {
     }
 }
 
-/// The uuid (version 8) of an event, as `replication.event_id` makes it: the outbox id, ordered, around the
-/// bits that a uuid must have, and the source's 56.
+/// The uuid (version 8) of an event, the same as `replication.event_id` makes: the outbox id, which keeps its
+/// order, then the source's 56 bits.
 fn event_id(id: i64, source: u64) -> Uuid {
     let id = id.unsigned_abs();
-    let high = (id >> 16) << 16 | 0x8000 | (id >> 4 & 0xfff);
-    let low = 0x8 << 60 | (id & 0xf) << 56 | source;
-    Uuid::from_u64_pair(high, low)
+    // 48, 12 and 4 bits of the id; version and variant are set between them.
+    let high = (id >> 16) << 16 | (id >> 4 & 0xfff);
+    let low = (id & 0xf) << 56 | source;
+    Uuid::new_v8((u128::from(high) << 64 | u128::from(low)).to_be_bytes())
 }
 
 /// All shapes that were ever captured.
@@ -90,8 +91,20 @@ mod tests {
     fn event_ids_grow_with_the_outbox_id_and_carry_the_source() {
         // As select replication.event_id(…, '0123456789abcd') gives them.
         let source = 0x01_2345_6789_abcd;
-        assert_eq!(event_id(1, source).to_string(), "00000000-0000-8000-8101-23456789abcd");
-        assert_eq!(event_id(0x12_3456_789a, source).to_string(), "00000012-3456-8789-8a01-23456789abcd");
+        for (id, expected) in [
+            (1, "00000000-0000-8000-8101-23456789abcd"),
+            (15, "00000000-0000-8000-8f01-23456789abcd"),
+            (16, "00000000-0000-8001-8001-23456789abcd"),
+            (4095, "00000000-0000-80ff-8f01-23456789abcd"),
+            (65_535, "00000000-0000-8fff-8f01-23456789abcd"),
+            (65_536, "00000000-0001-8000-8001-23456789abcd"),
+            (0x12_3456_789a, "00000012-3456-8789-8a01-23456789abcd"),
+            (i64::MAX, "7fffffff-ffff-8fff-8f01-23456789abcd"),
+        ] {
+            assert_eq!(event_id(id, source).to_string(), expected);
+        }
+        let all_bits = 0xff_ffff_ffff_ffff;
+        assert_eq!(event_id(i64::MAX, all_bits).to_string(), "7fffffff-ffff-8fff-8fff-ffffffffffff");
         assert!(
             event_id(15, source) < event_id(16, source) && event_id(4095, source) < event_id(4096, source)
         );
