@@ -102,7 +102,7 @@ impl Term {
     /// A session of its own, whose statements may take `times` as long as others; see [`Database::session`].
     /// An error when the term is over.
     pub(crate) fn session(&self, times: u32) -> Result<Client> {
-        self.database()?.patient_session(times)
+        self.database()?.session_with_timeout_factor(times)
     }
 
     fn database(&self) -> Result<Database> {

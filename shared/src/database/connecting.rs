@@ -73,9 +73,9 @@ impl Connector {
         Connector { address, config: Arc::new(config), statement_timeout }
     }
 
-    /// The same, with a statement timeout that is `times` as long.
-    pub(super) fn with_patience(&self, times: u32) -> Connector {
-        Connector { statement_timeout: self.statement_timeout * times, ..self.clone() }
+    /// The same, with `factor` times the statement timeout.
+    pub(super) fn with_timeout_factor(&self, factor: u32) -> Connector {
+        Connector { statement_timeout: self.statement_timeout * factor, ..self.clone() }
     }
 
     pub(super) fn address(&self) -> &str {

@@ -98,9 +98,9 @@ impl Database {
         self.connector.session()
     }
 
-    /// The same, for statements that may take `times` as long as those of others.
-    pub fn patient_session(&self, times: u32) -> Result<Client> {
-        self.connector.with_patience(times).session()
+    /// The same, with `factor` times the statement timeout of others.
+    pub fn session_with_timeout_factor(&self, factor: u32) -> Result<Client> {
+        self.connector.with_timeout_factor(factor).session()
     }
 
     /// `host:port/database`, without credentials.
