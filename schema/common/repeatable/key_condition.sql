@@ -1,5 +1,5 @@
--- Rows are found by their primary key, and keys are equal as the key's index says: by the operators of
--- its operator classes, whatever schema they are in and whatever the search path says.
+-- Rows are found by primary key. Two keys are equal if the operators of the key's index say so, whichever schema
+-- these operators are in and whatever the search path is.
 
 -- For each column of the relation's primary key (or of the unique index that has just these columns), the operator by
 -- which it is compared; no rows where there is no such index.

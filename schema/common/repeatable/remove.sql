@@ -1,4 +1,4 @@
--- Short names for people, and the removal of everything.
+-- Short names for people, and the removal of the schema.
 
 -- Makes public.<name> as a view of replication.<name>, unless the application has something of that name.
 create or replace function replication.make_short_name(name text) returns void
@@ -32,8 +32,8 @@ begin
 end
 $drop$;
 
--- Removes everything of the replication from this database, triggers included. What the other side has
--- received stays there. Refuses while a service runs here.
+-- Removes the schema, the short names and all triggers from this database. The other side keeps what it has received.
+-- Refuses while a service uses this database.
 create or replace function replication.remove() returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -46,7 +46,7 @@ begin
     where l.locktype = 'advisory' and l.granted and (l.classid::bigint << 32) + l.objid::bigint in (replication.lock_number('publisher'), replication.lock_number('processor'))
       and l.database = (select oid from pg_database where datname = current_database());
     if running is not null then
-        raise exception 'a service of the replication runs on this database: %', running
+        raise exception 'a replication service uses this database: %', running
             using errcode = 'object_in_use', hint = 'Stop it first: ./stop-replication.sh outbox-publisher inbox-processor';
     end if;
     set local client_min_messages = warning;
@@ -58,4 +58,4 @@ begin
 end
 $remove$;
 comment on function replication.remove() is
-    'Removes everything of the replication from this database.';
+    'Removes replication from this database, triggers included.';

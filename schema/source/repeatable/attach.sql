@@ -51,16 +51,16 @@ declare
     known_shape_id int;
 begin
     shape := replication.describe(relation);
-    -- One that is attached already is only refreshed, whatever was done to it since: the audit reports that.
+    -- A table that is attached already is only refreshed; what was done to it since is the audit's to report.
     if not exists (select from replication.attached a where a.relation = attach.relation) then
         if replication.is_fed_by_subscription(relation) then
             raise exception 'cannot attach %: a logical subscription writes to it, which fires no statement triggers', relation
                 using errcode = 'wrong_object_type',
                       hint = 'Attach the table at the server where its rows come from; or take it out of the subscription.';
         elsif replication.has_deferred_key(relation) then
-            raise exception 'cannot attach %: its primary key is INITIALLY DEFERRED, so that the order of its changes cannot be told', relation
+            raise exception 'cannot attach %: its primary key is INITIALLY DEFERRED, so the order of its changes cannot be determined', relation
                 using errcode = 'wrong_object_type',
-                      hint = 'Make the key anew: NOT DEFERRABLE, or DEFERRABLE INITIALLY IMMEDIATE.';
+                      hint = 'Recreate the key as NOT DEFERRABLE or DEFERRABLE INITIALLY IMMEDIATE.';
         end if;
     end if;
 
@@ -87,7 +87,7 @@ $attach$;
 comment on function replication.attach(regclass) is
     'Captures every change of the table from now on. The same table must exist in the target.';
 
--- Ends the capture of a table. What was captured before is still carried.
+-- Stops capturing a table. Events that were captured before are still replicated.
 -- Touches replication.attached and the triggers of the table. Takes the oid of a table that is gone, too.
 create or replace function replication.detach(relation regclass) returns void
 language plpgsql
@@ -108,10 +108,10 @@ begin
 end
 $detach$;
 comment on function replication.detach(regclass) is
-    'Changes of the table are no longer captured from now on.';
+    'Stops capturing changes of the table.';
 
--- Tables that an older version attached get what this one writes, as far as that locks none of them. Those that need other
--- triggers are reported by replication.capture_problem; outbox-publisher migrate makes these.
+-- Renews the capture functions of tables that an older version attached. Locks none of these tables. A table that needs
+-- other triggers is left to "outbox-publisher migrate", and reported by replication.capture_problem until then.
 do $do$
 declare
     attached regclass;

@@ -1,5 +1,5 @@
--- What would silently escape capture is worse than an error: this view is empty while every attached
--- table is captured in full. outbox-publisher looks at it once a minute, check-replication.sh each time.
+-- A change that escapes capture unnoticed is worse than an error. This view is empty while every attached table is
+-- captured in full. outbox-publisher queries it once a minute, check-replication.sh on each run.
 
 drop view if exists replication.capture_problem;
 create view replication.capture_problem as
@@ -56,14 +56,14 @@ select a.table_name, r.reason || '; ' || r.remedy
 from attached a cross join lateral replication.refusal(a.relation) r
 where a.is_there and r.reason is not null
 union all
-select a.table_name, 'a logical subscription writes to it, which fires no statement triggers: what comes by it escapes; '
+select a.table_name, 'a logical subscription writes to it, which fires no statement triggers: its changes escape capture; '
        || 'take the table out of the subscription and run: select replication.resend(' || a.literal || '); or attach it at the '
        || 'server where its rows come from'
 from attached a
 where a.is_there and replication.is_fed_by_subscription(a.relation)
 union all
 select a.table_name, 'its primary key is INITIALLY DEFERRED: of two transactions that change one key at the same time the '
-       || 'wrong one may count in the target; make the key anew, NOT DEFERRABLE or INITIALLY IMMEDIATE'
+       || 'wrong one may win in the target; recreate the key as NOT DEFERRABLE or INITIALLY IMMEDIATE'
 from attached a
 where a.is_there and replication.has_deferred_key(a.relation)
 union all
@@ -95,4 +95,4 @@ select 'replication.outbox_event', 'its id sequence must have CACHE 1'
 from pg_sequences s
 where s.schemaname = 'replication' and s.sequencename = 'outbox_event_id_seq' and s.cache_size <> 1;
 comment on view replication.capture_problem is
-    'Empty while every attached table is captured in full; else what is wrong, and what to run.';
+    'Empty while every attached table is captured in full; otherwise what is wrong, and what to run.';

@@ -1,15 +1,15 @@
 -- The functions of its own that capture a table's changes.
 --
--- They write, for each key that a statement touched, the row as it stands now: rows as the statement wrote them would
--- leave the target wrong where an AFTER ROW trigger changes its own row, since the nested statement's triggers fire
+-- They write, for each key that a statement touched, the row as it is now: rows as the statement wrote them would leave
+-- the target wrong where an AFTER ROW trigger changes its own row, since the nested statement's triggers fire
 -- first. Reading again by key always converges.
 -- (The row is read in a subquery of the select list, which is always looked up key by key, and the settings keep the
 -- look-up in the primary key: transition tables have no statistics, and other plans ran for minutes. While a deferred
 -- constraint lets a key be there twice, either row will do: what ends it touches the key again.)
 --
--- Rows just inserted stand as they were written, unless something inside the statement that inserts them, a trigger or
--- a function, has changed rows of the table as well. A change that was made inside something notes that for the
--- rest of its transaction: its call stack, which PG_CONTEXT tells, has more than one line. Only then they are read again.
+-- Inserted rows are captured as they were written, unless a trigger or function inside the inserting statement changed
+-- rows of the table as well. A change from inside another statement (PG_CONTEXT has more than one line) sets a flag for
+-- the rest of its transaction; only then are inserted rows read again.
 
 -- The body of the function for INSERT.
 --
@@ -122,8 +122,8 @@ return format(
 
 -- The statements that create a table's three capture functions.
 --
--- The bodies are quoted as values are: names in them are whatever the table's owner likes, and the functions are created
--- with more rights than that one has.
+-- The bodies are quoted as literals (%L): the names in them are the table owner's choice, and whoever creates the functions
+-- has more rights than that owner.
 create or replace function replication.capture_functions(relation regclass, shape_id int) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp

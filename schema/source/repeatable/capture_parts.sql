@@ -25,7 +25,7 @@ return format('insert into replication.outbox_event (shape_id, operation, key_te
               'select %s, %L, row(%s)::pg_catalog.text, %s from %s k;',
               shape_id, operation, replication.capture_key_columns(shape_id, 'k'), row_text, rows);
 
--- The row of a key as it stands now; null where there is none.
+-- The row of a key as it is now; null if there is none.
 create or replace function replication.capture_present_row(relation regclass, shape_id int) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -74,7 +74,7 @@ return (
     from replication.value_settings() v where v.name = 'datestyle'
 );
 
--- Refuses what is done to a table that was renamed since.
+-- Refuses changes of a table that was renamed since.
 create or replace function replication.capture_refuse_renamed(shape_id int) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -107,8 +107,8 @@ return (
     from replication.shape s cross join lateral replication.text_settings(relation, s.key_columns) t
     where s.id = shape_id and t.name <> leave_out
 );
--- What a table's capture does where the table has another name than the one that it reads and writes: something else,
--- of somebody else, may have that by now.
+-- Raised by a table's capture when the table has another name than capture knows: a different table may have that name
+-- by now.
 create or replace function replication.refuse_renamed(relation regclass, former text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp

@@ -11,8 +11,8 @@ begin
 end
 $do$;
 
--- The expression for a row's text form: the text that a row has by itself, but that xml keeps its declaration
--- (it drops it in a row, and keeps it when it is cast).
+-- The expression for a row's text form: PostgreSQL's own, except that xml keeps its declaration (xml drops it within a
+-- row and keeps it when it is cast).
 create or replace function replication.row_text(relation regclass, alias text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -36,9 +36,9 @@ return (
     where a.attrelid = relation and a.attnum > 0 and not a.attisdropped
 );
 
--- The settings that decide how values of the table's types are written as text, and the clauses that make them what they
--- must be; all of them for a type that is not known here.
--- The zone does not change which moment a text means; in a key the text must be the same as well.
+-- The settings that decide how values of the table's types are written as text, each with the SET clause that pins it.
+-- All of them for a type that is not known here. The time zone does not change which moment a text means; it is pinned
+-- for keys, whose text must be the same.
 create or replace function replication.text_settings(relation regclass, key_columns text[])
 returns table (name text, clause text)
 language sql stable

@@ -1,4 +1,4 @@
--- What a table looks like at the moment, and whether it can be replicated at all.
+-- The present definition of a table, and whether it can be replicated.
 
 -- Why rows of the table cannot be captured in full, with the remedy; null where they can.
 create or replace function replication.refusal(relation regclass, out reason text, out remedy text)
@@ -34,15 +34,15 @@ begin atomic
     left join pg_namespace n on n.oid = c.relnamespace;
 end;
 
--- Whether a native logical subscription writes to the table: its worker fires the triggers of rows, never those of
--- statements, which the capture consists of.
+-- Whether a native logical subscription writes to the table. Its worker fires row triggers only, and capture consists
+-- of statement triggers.
 create or replace function replication.is_fed_by_subscription(relation regclass) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
 return exists (select from pg_subscription_rel r where r.srrelid = relation);
 
--- Whether the primary key is checked only when a transaction ends. Then a transaction that puts a row in the place of one
--- that another deletes need not wait for that one before it is captured, and both may be read in the wrong order.
+-- Whether the primary key is checked only at commit. Then a transaction that reuses a key which another one deletes is
+-- captured without waiting for that one, and the order of both may be wrong.
 create or replace function replication.has_deferred_key(relation regclass) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -60,7 +60,7 @@ return (
     where i.indrelid = relation and i.indisprimary and k.number <= i.indnkeyatts
 );
 
--- What an attached table looks like; refuses what cannot be carried.
+-- The definition of a table as it is captured. Refuses a table that cannot be replicated.
 create or replace function replication.describe(relation regclass) returns replication.shape
 language plpgsql stable
 set search_path = pg_catalog, pg_temp

@@ -1,7 +1,7 @@
--- DDL on an attached table is followed in its own transaction: the rows captured before it keep
--- their shape, those after it get the new one.
+-- Capture follows DDL on an attached table in the DDL's own transaction: rows captured before it keep their shape, later
+-- rows get the new one.
 
--- Refreshes those of these tables that are attached and have other columns, or another name, than is known.
+-- Refreshes those of these tables that are attached and whose columns or name differ from what capture knows.
 -- Touches what replication.attach touches.
 create or replace function replication.refresh_attached(touched oid[]) returns void
 language plpgsql
@@ -11,7 +11,7 @@ declare
     changed regclass;
     refused record;
 begin
-    -- An attached table cannot become what attach refuses.
+    -- An attached table cannot become one that attach refuses.
     for refused in
         select a.relation, r.reason, r.remedy
         from replication.attached a cross join lateral replication.refusal(a.relation) r
@@ -41,9 +41,9 @@ begin
 end
 $refresh$;
 
--- Refreshes the attached tables that the DDL command touched; also those that lost a column to the dropping of something
--- else (DROP TYPE … CASCADE), of which only sql_drop tells. The ALTER TABLE inside attach fires this again, and then
--- finds nothing changed.
+-- Refreshes the attached tables that the DDL command touched, and those that lost a column because something else was
+-- dropped (DROP TYPE … CASCADE), which only sql_drop reports. An ALTER TABLE inside attach fires this again, and finds
+-- nothing to do.
 create or replace function replication.follow_ddl() returns event_trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -56,7 +56,7 @@ begin
               from pg_event_trigger_dropped_objects() d where d.object_type = 'table column') dropped
         where touched is not null;
     elsif tg_tag in ('ALTER SCHEMA', 'ALTER EXTENSION') then
-        -- All that is in a schema goes by another name, and the command tells only the schema's.
+        -- Everything in the schema has another name now; the command reports the schema only.
         perform replication.refresh_attached(array(select a.relation from replication.attached a));
     else
         perform replication.refresh_attached(array(
@@ -73,7 +73,7 @@ drop function if exists replication.follow_alter_table();
 do $do$
 begin
     create event trigger replication_follow_ddl on ddl_command_end
-        -- ALTER INDEX … RENAME takes tables, too.
+        -- ALTER INDEX … RENAME accepts tables, too.
         when tag in ('ALTER TABLE', 'CREATE TABLE', 'ALTER INDEX', 'ALTER SCHEMA', 'ALTER EXTENSION')
         execute function replication.follow_ddl();
     -- Also in sessions with session_replication_role = replica.

@@ -1,4 +1,4 @@
--- What a publisher's role needs where it is no superuser. It gets no right on any table of the application.
+-- The privileges of a publisher's role that is no superuser. It gets none on any table of the application.
 
 create or replace function replication.grant_to_publisher(role regrole) returns void
 language plpgsql
@@ -12,4 +12,4 @@ begin
 end
 $grant$;
 comment on function replication.grant_to_publisher(regrole) is
-    'All that the role of outbox-publisher needs. To be called again after an upgrade.';
+    'Grants all that the role of outbox-publisher needs. Call it again after an upgrade.';

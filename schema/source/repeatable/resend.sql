@@ -1,10 +1,10 @@
--- Sending what a table holds: the first copy of a table that has rows when it is attached, and the repair of
--- a target that differs.
+-- Sending the rows of a table: the first copy of one that has rows when it is attached, and the repair of a target that
+-- differs.
 
--- Captures the table as it is now: a TRUNCATE and each of its rows, in the caller's transaction. The target
--- puts them in the place of what it has, in one transaction, so that nobody sees the table empty there.
--- Waits for transactions that are writing to the table, and lets none write until the caller's ends; so it must see
--- what they have written (READ COMMITTED). Returns the number of rows.
+-- Captures a TRUNCATE and every row of the table, in the caller's transaction. The target replaces its rows in one
+-- transaction, so no reader sees the table empty there. Waits for transactions that are writing to the table, and
+-- blocks its writers until the caller's transaction ends; it must see what they wrote (READ COMMITTED).
+-- Returns the number of rows.
 create or replace function replication.resend(relation regclass) returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -33,4 +33,4 @@ begin
 end
 $resend$;
 comment on function replication.resend(regclass) is
-    'Sends all rows of an attached table: its first copy, or a repair of the target.';
+    'Sends all rows of an attached table: a first copy, or a repair of the target.';

@@ -1,6 +1,6 @@
--- What people and scripts look at.
+-- Views for people and scripts.
 
--- The short name is dropped and made again with it, where it is ours.
+-- The short name is recreated with the view, if it is ours.
 select replication.drop_short_name('outbox');
 drop view if exists replication.outbox, replication.source_status;
 
@@ -48,7 +48,7 @@ join replication.shape s on s.id = e.shape_id;
 comment on view replication.outbox is
     'One row per captured change. processed: stored by JetStream; confirmed: committed in the target.';
 
--- Where this source stands; one row.
+-- The progress of this source; one row.
 create view replication.source_status as
 select replication.source_id() as source,
        (select max(t.tick) from replication.tick t) as last_tick,
@@ -56,7 +56,7 @@ select replication.source_id() as source,
        p.timeline as matched_timeline, replication.wal_timeline() as wal_timeline
 from replication.progress p;
 comment on view replication.source_status is
-    'matched_timeline <> wal_timeline: after a failover, nothing is published until the target confirms a tick of this history.';
+    'matched_timeline <> wal_timeline: after a failover, publishing waits until the target confirms a tick of this history.';
 
 -- Per attached table, the events that are not contained in a tick, in the caller's snapshot (hence
 -- STABLE), and by how many rows they change the table's count (null where a TRUNCATE makes that unknowable).

@@ -1,8 +1,8 @@
--- Whether a table of the target can take the rows of the source's table of that name. Nobody has to ask: without
--- it, the first event tells.
+-- Checks whether a table of the target can take the rows of the source's table of that name. Optional: otherwise the
+-- first event reports what is wrong.
 
--- Checks the table and, where a role is given, grants it what it needs to write there. An error says what is
--- wrong and what to run.
+-- Checks the table and, if a role is given, grants it what it needs to write there. An error says what is wrong and what
+-- to run.
 create or replace function replication.accept(relation regclass, role regrole default null) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -17,7 +17,7 @@ begin
         raise exception 'cannot accept %: it is not a table', relation using errcode = 'wrong_object_type';
     end if;
     if persistence = 'u' then
-        raise exception 'cannot accept %: it is unlogged: a crash would empty it, and nothing would be sent again', relation
+        raise exception 'cannot accept %: it is unlogged: a crash would empty it, and its rows would not be sent again', relation
             using errcode = 'wrong_object_type', hint = format('ALTER TABLE %s SET LOGGED;', relation);
     end if;
     select pg_get_indexdef(i.indexrelid) into key

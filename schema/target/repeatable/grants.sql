@@ -1,4 +1,4 @@
--- What a processor's role needs where it is no superuser; for the tables of the application, see accept.sql.
+-- The privileges of a processor's role that is no superuser. For the tables of the application, see accept.sql.
 
 create or replace function replication.grant_to_processor(role regrole) returns void
 language plpgsql
@@ -15,4 +15,4 @@ begin
 end
 $grant$;
 comment on function replication.grant_to_processor(regrole) is
-    'All that the role of inbox-processor needs but for the tables. To be called again after an upgrade.';
+    'Grants all that the role of inbox-processor needs, except on tables. Call it again after an upgrade.';

@@ -1,8 +1,8 @@
--- What operators can decide at the target: whom it follows, and what becomes of what holds it.
+-- Decisions of operators at the target: which source it follows, and what to do while apply is blocked.
 
--- Makes this target follow another source from that one's beginning on. What the former sent and what was not
--- applied of it is dropped; the tables stay, and the new source's first tick replaces their rows
--- (replication.start_over at the source sends all of them).
+-- Makes this target follow another source, from that source's first tick. Events of the former source that are not
+-- applied yet are dropped. The tables stay; the new source's first tick replaces their rows (replication.start_over
+-- at the source sends all of them).
 create or replace function replication.adopt_source(source text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -10,10 +10,10 @@ as $adopt$
 declare
     former replication.position;
 begin
-    -- The processor moves the position only from where it knows it to be: it begins anew behind this.
+    -- The processor moves the position only from where it knows it to be, so it starts over after this.
     select p.* into former from replication.position p for update;
     if former.source is null then
-        raise exception 'this target follows no source yet: it takes the first that comes'
+        raise exception 'this target follows no source yet; it will follow the first one that it receives from'
             using errcode = 'object_not_in_prerequisite_state';
     end if;
     if former.source = adopt_source.source then
@@ -22,7 +22,7 @@ begin
     end if;
     insert into replication.adoption (from_source, to_source, abandoned_tick)
     values (former.source, adopt_source.source, former.applied_tick);
-    -- Tick 0, complete: what comes next is the first event of the first tick, of this source only.
+    -- Tick 0, complete: the next event is the first one of this source's first tick.
     update replication.position p
     set source = adopt_source.source, timeline = 0, received_tick = 0, received_id = '00000000-0000-0000-0000-000000000000',
         received_ordinal = 1, received_total = 1, applied_tick = null, applied_id = null, held_since = null, held_error = null;
@@ -30,18 +30,19 @@ begin
 end
 $adopt$;
 comment on function replication.adopt_source(text) is
-    'Follows another source (what replication.start_over returned there) from its beginning on; recorded in replication.adoption.';
+    'Follows another source (as replication.start_over returned it there) from its first tick; recorded in replication.adoption.';
 
--- What holds this target: for each source transaction of the ticks that wait, its events. Empty while nothing is held.
+-- What blocks apply, and what waits: the events of each source transaction that is not applied. Empty while apply is
+-- not blocked.
 create or replace view replication.hold_status as
 select p.held_since, p.held_error, e.tick, e.txid, e.operation, e.table_name, e.key, e.data
 from replication.position p
 join replication.inbox_event e on e.tick > coalesce(p.applied_tick, 0)
 where p.held_since is not null;
 comment on view replication.hold_status is
-    'What holds this target and what waits, event by event; txid is what replication.skip_transaction takes.';
+    'What blocks apply and what waits behind it, event by event; replication.skip_transaction takes the txid.';
 
--- Tries again within a second; by itself the processor does so every few seconds.
+-- Has the processor retry within a second; by itself it retries every few seconds.
 create or replace function replication.retry_hold() returns void
 language sql
 set search_path = pg_catalog, pg_temp
@@ -49,15 +50,15 @@ begin atomic
     select nextval('replication.retry_wanted');
 end;
 
--- Leaves a source transaction out, on record. The target is then no snapshot of the source any more, until the
--- rows are sent again (replication.resend at the source). Only of what waits while the target is held.
+-- Skips a source transaction, on record. The target is then no snapshot of the source until the rows are sent again
+-- (replication.resend at the source). Only a transaction that waits while apply is blocked can be skipped.
 create or replace function replication.skip_transaction(txid bigint, reason text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $skip$
 begin
     if not exists (select from replication.hold_status h where h.txid = skip_transaction.txid) then
-        raise exception 'transaction % is not among what is held', txid using errcode = 'object_not_in_prerequisite_state',
+        raise exception 'transaction % is not pending behind a blocked apply', txid using errcode = 'object_not_in_prerequisite_state',
             hint = 'select * from replication.hold_status;';
     end if;
     insert into replication.skipped_transaction (txid, source, reason)
@@ -66,11 +67,11 @@ begin
 end
 $skip$;
 comment on function replication.skip_transaction(bigint, text) is
-    'Leaves a held source transaction out, recorded with its events in replication.skipped_transaction.';
+    'Skips a source transaction that waits while apply is blocked; recorded with its events in replication.skipped_transaction.';
 
--- Puts a message in quarantine, as inbox-processor does with what cannot be read. Ids count the messages, without
--- gaps. At most the last 1,000 are kept, each with at most its first 64 KiB and 2,000 characters of the reason.
--- That loses nothing of ours: an event leaves the outbox only once it is applied here.
+-- Quarantines a message that inbox-processor cannot read. Ids count the messages, without gaps. The last 1,000 are kept,
+-- each with at most its first 64 KiB and 2,000 characters of the reason. No event is lost by that: it leaves the
+-- outbox only after it is applied here.
 create or replace function replication.set_aside(reason text, payload bytea) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -87,16 +88,16 @@ begin
 end
 $set_aside$;
 
--- How many messages were ever set aside, how many of them nobody has looked at, how many are kept; one row.
+-- How many messages were ever quarantined, how many of them are not acknowledged, how many are kept; one row.
 create or replace view replication.quarantine_status as
 select coalesce(max(q.id), 0) as messages,
        greatest(coalesce(max(q.id), 0) - (select coalesce(max(s.up_to_id), 0) from replication.quarantine_seen s), 0) as unseen,
        count(*) as kept
 from replication.quarantine q;
 comment on view replication.quarantine_status is
-    'Messages ever set aside, those that nobody has looked at, and those that are kept in replication.quarantine.';
+    'Messages ever quarantined, those not yet acknowledged, and those kept in replication.quarantine.';
 
--- Marks all messages in quarantine as seen; returns how many were new.
+-- Acknowledges all quarantined messages; returns how many were new.
 create or replace function replication.quarantine_acknowledge() returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -112,4 +113,4 @@ begin
 end
 $acknowledge$;
 comment on function replication.quarantine_acknowledge() is
-    'Marks the messages in replication.quarantine as seen: the check is green again.';
+    'Acknowledges the messages in replication.quarantine; the check no longer reports them.';

@@ -1,13 +1,13 @@
--- What the target no longer needs to remember.
+-- Pruning the inbox.
 
--- Deletes up to rows_max batches and as many processed events, of ticks that were applied more than `keep` ago;
--- the ids of applied ticks stay for keep_ticks, since they tell another history. Returns how many rows went
--- (0: there is nothing more to do now).
+-- Deletes up to rows_max batches and as many processed events, of ticks that were applied more than `keep` ago. The ids
+-- of applied ticks stay for keep_ticks, since they identify the history. Returns the number of deleted rows (0: nothing
+-- is left to do now).
 --
--- Rows go by their place (ctid), which never changes here: joined to themselves, all of the table is read each time.
+-- Rows are deleted by ctid, which never changes here; a self-join reads the whole table each time.
 --
--- processed_events has no index by tick. Its ids grow with time, so the oldest are looked at in their order, as
--- long as there are some to delete among them.
+-- processed_events has no index by tick. Its ids grow with time, so the oldest are examined in that order, as long as
+-- some of them can be deleted.
 create or replace function replication.prune_inbox(keep interval, keep_ticks interval, rows_max int) returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -19,7 +19,7 @@ declare
     pruned bigint;
     total bigint := 0;
 begin
-    -- Among the oldest that have batches, however many are kept; those before have none any more, perhaps events.
+    -- Looks at the oldest ticks that have batches, however many are kept. Earlier ones have none left, but may have events.
     select coalesce(max(a.tick), oldest - 1) into boundary
     from replication.applied_tick a, replication.position p
     where a.tick between oldest and oldest + rows_max

@@ -1,10 +1,10 @@
--- What people and scripts look at.
+-- Views for people and scripts.
 
 select replication.drop_short_name('inbox');
 select replication.drop_short_name('processed_events');
 drop view if exists replication.hold_status, replication.inbox, replication.inbox_event, replication.target_status, replication.target_drift;
 
--- What the batches of the inbox hold, event by event. A message is parsed once, however many events it has (hence
+-- The batches of the inbox, event by event. A message is parsed once, however many events it has (hence
 -- OFFSET 0, which keeps the planner from repeating it).
 create view replication.inbox_event as
 select b.tick, b.tick_id, b.received_at,
@@ -28,7 +28,7 @@ cross join lateral (
 -- A batch that overlapped what was there was stored from its first new event on.
 where message.first + e.number - 1 between b.first_ordinal and b.last_ordinal;
 
--- The inbox as people look at it. created_at is when the event's message was stored here.
+-- The inbox for people. created_at is when the event's message was stored here.
 create view replication.inbox as
 select e.event_id, e.table_name, e.operation, e.key, e.data,
        e.received_at as created_at,
@@ -42,7 +42,7 @@ left join replication.applied_tick a on a.tick = e.tick and a.tick_id = e.tick_i
 comment on view replication.inbox is
     'One row per event. The table behind it, replication.inbox_batch, has one row per message.';
 
--- Where this target stands; no row before the first message.
+-- The progress of this target; no row before the first message.
 create view replication.target_status as
 select p.source, p.received_tick, p.received_ordinal, p.received_total, p.applied_tick, p.applied_id as applied_tick_id,
        (select a.applied_at from replication.applied_tick a where a.tick = p.applied_tick) as applied_at,

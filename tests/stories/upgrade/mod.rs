@@ -140,7 +140,7 @@ fn a_database_that_has_the_changed_file_already_is_left_as_it_is() {
     let new = columns_of(&mut source);
     source.batch_execute("select replication.remove()").unwrap();
     source.batch_execute(include_str!("first_source.sql")).unwrap();
-    // As the minors before them had it, whatever this one is.
+    // As earlier minors allowed.
     source
         .batch_execute(&format!(
             "drop function replication.capture_function(regclass, replication.shape); {RELEASED_006};
