@@ -5,8 +5,11 @@
 //! own, so that an older program never replaces newer functions. Safe to run concurrently and repeatedly. An up-to-date
 //! database is not written to, so a role without rights on the schema can run this.
 
+mod files;
 mod locks;
 mod triggers;
+
+pub use files::{DEMO_ATTACH, DEMO_TABLES, Side};
 
 use crate::fault::Fault;
 use anyhow::{Context, Result, anyhow};
@@ -14,139 +17,7 @@ use locks::Attempts;
 use postgres::error::SqlState;
 use postgres::{Client, Transaction};
 
-/// One numbered file.
-struct Migration {
-    version: i32,
-    name: &'static str,
-    sql: &'static str,
-}
-
-/// One file that can be applied again and again.
-struct Repeatable {
-    name: &'static str,
-    sql: &'static str,
-}
-
-/// Whose objects a database has. A database in the middle of a chain of replications has both sides'.
-#[derive(Clone, Copy, Debug)]
-pub enum Side {
-    /// What both sides need; applied before either's own.
-    Common,
-    /// Capture, outbox and ticks.
-    Source,
-    /// Inbox, positions and `processed_events`.
-    Target,
-}
-
-impl Side {
-    fn name(self) -> &'static str {
-        match self {
-            Side::Common => "common",
-            Side::Source => "source",
-            Side::Target => "target",
-        }
-    }
-
-    fn migrations(self) -> &'static [Migration] {
-        match self {
-            Side::Common => &[],
-            Side::Source => SOURCE,
-            Side::Target => TARGET,
-        }
-    }
-
-    fn repeatable(self) -> &'static [Repeatable] {
-        match self {
-            Side::Common => COMMON_REPEATABLE,
-            Side::Source => SOURCE_REPEATABLE,
-            Side::Target => TARGET_REPEATABLE,
-        }
-    }
-
-    /// The version of the repeatable files: raised above every number of the side whenever one of them changes. A test
-    /// compares it with their text.
-    fn revision(self) -> i32 {
-        match self {
-            Side::Common => 3,
-            Side::Source => 54,
-            Side::Target => 44,
-        }
-    }
-
-    /// The version that this program brings the side's objects to.
-    pub fn newest(self) -> i32 {
-        self.migrations().last().map_or(0, |migration| migration.version).max(self.revision())
-    }
-}
-
-macro_rules! migrations {
-    ($($version:literal $path:literal),* $(,)?) => {
-        &[$(Migration {
-            version: $version,
-            name: $path,
-            sql: include_str!(concat!("../../schema/", $path)),
-        }),*]
-    };
-}
-
-macro_rules! repeatable {
-    ($($path:literal),* $(,)?) => {
-        &[$(Repeatable { name: $path, sql: include_str!(concat!("../../schema/", $path)) }),*]
-    };
-}
-
-const SOURCE: &[Migration] = migrations![
-    1 "source/001_outbox_and_ticks.sql",
-    6 "source/006_column_types.sql",
-    7 "source/007_terms.sql",
-    30 "source/030_history.sql",
-    40 "source/040_autovacuum.sql",
-    50 "source/050_timeline.sql",
-];
-const TARGET: &[Migration] = migrations![
-    1 "target/001_inbox_and_positions.sql",
-    3 "target/003_drift.sql",
-    30 "target/030_operations.sql",
-    40 "target/040_growth.sql",
-];
-
-const COMMON_REPEATABLE: &[Repeatable] = repeatable![
-    "common/repeatable/locks.sql",
-    "common/repeatable/values.sql",
-    "common/repeatable/rows_for_people.sql",
-    "common/repeatable/key_condition.sql",
-    "common/repeatable/remove.sql",
-];
-const SOURCE_REPEATABLE: &[Repeatable] = repeatable![
-    "source/repeatable/history.sql",
-    "source/repeatable/describe.sql",
-    "source/repeatable/capture_text.sql",
-    "source/repeatable/capture_parts.sql",
-    "source/repeatable/capture.sql",
-    "source/repeatable/capture_triggers.sql",
-    "source/repeatable/capture_role.sql",
-    "source/repeatable/attach.sql",
-    "source/repeatable/resend.sql",
-    "source/repeatable/follow_ddl.sql",
-    "source/repeatable/views.sql",
-    "source/repeatable/audit.sql",
-    "source/repeatable/retention.sql",
-    "source/repeatable/grants.sql",
-];
-const TARGET_REPEATABLE: &[Repeatable] = repeatable![
-    "target/repeatable/views.sql",
-    "target/repeatable/operations.sql",
-    "target/repeatable/accept.sql",
-    "target/repeatable/retention.sql",
-    "target/repeatable/grants.sql",
-];
-
-/// The tables of the demo.
-pub const DEMO_TABLES: &str = include_str!("../../schema/demo/tables.sql");
-/// Attaches the demo's tables at the source.
-pub const DEMO_ATTACH: &str = include_str!("../../schema/demo/attach.sql");
-
-/// The number that replication.lock_number gives it.
+/// The number that `replication.lock_number` gives it.
 const MIGRATION_LOCK: i64 = 0x7265_706c_0001;
 
 /// Brings `side`'s objects in this database up to date, in one transaction, as far as that locks no table of the
@@ -336,38 +207,6 @@ mod tests {
     use super::*;
     use crate::leadership::Role;
 
-    /// FNV-1a, which is the same everywhere and always.
-    fn fingerprint(side: Side) -> u64 {
-        let migrations = side.migrations().iter().map(|file| (file.name, file.sql));
-        let repeatable = side.repeatable().iter().map(|file| (file.name, file.sql));
-        migrations
-            .chain(repeatable)
-            .flat_map(|(name, sql)| [name, sql])
-            .flat_map(str::bytes)
-            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-    }
-
-    /// Without a new version, a program from before the change would undo it.
-    #[test]
-    fn a_changed_file_is_a_new_version() {
-        let known = [
-            (Side::Common, 3, 0x56e2_8932_f211_31c2),
-            (Side::Source, 54, 0x2391_6a23_034a_685b),
-            (Side::Target, 44, 0xa75e_e91b_7657_8cf4),
-        ];
-        for (side, version, expected) in known {
-            let actual = fingerprint(side);
-            assert!(
-                side.newest() == version && actual == expected,
-                "the files of schema/{} have changed: where they were released, raise revision() above {}; then \
-                 note here: version {}, fingerprint {actual:#018x}",
-                side.name(),
-                version,
-                side.newest()
-            );
-        }
-    }
-
     #[test]
     fn advisory_locks_have_the_numbers_that_sql_gives_them() {
         let sql = include_str!("../../schema/common/repeatable/locks.sql");
@@ -379,13 +218,6 @@ mod tests {
         for (name, number) in locks {
             let definition = format!("when '{name}' then x'{number:012x}'::bigint");
             assert!(sql.contains(&definition), "locks.sql lacks: {definition}");
-        }
-    }
-
-    #[test]
-    fn versions_are_in_order() {
-        for side in [Side::Common, Side::Source, Side::Target] {
-            assert!(side.migrations().is_sorted_by(|one, next| one.version < next.version), "{side:?}");
         }
     }
 }
