@@ -1,14 +1,14 @@
-//! Lets go of what was applied, once it is older than `INBOX_RETENTION`; the ids of ticks stay as long as the
+//! Deletes what was applied, once it is older than `INBOX_RETENTION`. The ids of ticks are kept as long as the
 //! source can send them again.
 
-use crate::uplink::Uplink;
+use crate::confirm_sender::ConfirmSender;
 use anyhow::{Context, Result};
 use shared::database::Database;
 use shared::pruning::{self, ROWS_PER_STATEMENT};
 use shared::supervisor::ThreadContext;
 use std::time::Duration;
 
-/// How long what is kept.
+/// How long batches and events (`inbox`), and the ids of ticks (`outbox`) are kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Retention {
     pub(crate) inbox: Duration,
@@ -19,11 +19,11 @@ pub(crate) fn run(
     context: &ThreadContext,
     database: &Database,
     retention: Retention,
-    uplink: &Uplink,
+    confirm_sender: &ConfirmSender,
 ) -> Result<()> {
     let (keep, keep_ticks) = (retention.inbox.as_secs_f64(), retention.outbox.as_secs_f64());
     pruning::run(context, retention.inbox.min(retention.outbox), || {
-        if !uplink.is_leading() {
+        if !confirm_sender.is_leading() {
             return Ok(0);
         }
         let row = database

@@ -1,4 +1,4 @@
-//! What the operator can set, read and checked once at start.
+//! The operator's settings, read and checked once at start.
 
 use crate::pruner::Retention;
 use anyhow::Result;
@@ -9,7 +9,7 @@ use shared::database::Database;
 use shared::wire::{confirm_subject, events_subject, refusal_subject};
 use std::time::Duration;
 
-/// The applying sessions are their own; the pool is for the pruner.
+/// The applying session is not from the pool, which is for the pruner.
 const POOLED_CONNECTIONS: u32 = 1;
 
 /// The settings of inbox-processor.
@@ -17,9 +17,9 @@ pub(crate) struct Settings {
     pub(crate) database: Database,
     pub(crate) broker: Broker,
     pub(crate) stream: Stream,
-    /// Where the target says how far it is.
+    /// Where confirms are sent.
     pub(crate) confirm_subject: String,
-    /// Where the source says that it cannot go on with the target.
+    /// Where refusals of the source arrive.
     pub(crate) refusal_subject: String,
     /// Under backlog, ticks are applied together up to about so many events.
     pub(crate) group_events_max: usize,

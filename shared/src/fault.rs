@@ -1,35 +1,70 @@
-//! What a failure asks for. Most errors are temporary and are simply tried again; an error that is
-//! anything else says so by carrying a [`Fault`] as its context.
+//! What an error asks for. [`fault_of`] decides it, in one place: by the [`Fault`] that the error carries as its
+//! context, or by PostgreSQL's SQLSTATE.
 
+use anyhow::Error;
+use postgres::error::SqlState;
 use std::fmt;
 
 /// What the caller has to do about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Temporary (connection lost, no responders, serialization failure): try again after a pause.
+    /// Temporary, as a lost connection or a serialization failure: retry after a pause.
     Retry,
-    /// The target cannot take an event: keep everything behind it waiting and try again.
+    /// PostgreSQL refuses rows as they are written, and may accept them once the rows in their way are deleted: a
+    /// unique value that moves from one row to another, or a NOT NULL column that only the target has. Write them by
+    /// delete-insert; if that fails, too, block.
+    Conflict,
+    /// PostgreSQL refuses the data, and would again: block what comes later, and retry.
     Hold,
-    /// The message cannot be one of ours: set it aside with its reason and go on.
-    Quarantine,
-    /// No retry can cure it: end the process with the error.
+    /// No retry can resolve it: end the process with the error.
     Fatal,
+}
+
+impl Fault {
+    /// Whether PostgreSQL refuses the data, rather than being in trouble itself.
+    pub fn is_refusal(self) -> bool {
+        matches!(self, Fault::Conflict | Fault::Hold)
+    }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Fault::Retry => "temporary fault",
+            Fault::Conflict => "other rows of the target are in the way",
             Fault::Hold => "the target cannot take this event",
-            Fault::Quarantine => "not a message of ours",
-            Fault::Fatal => "cannot go on",
+            Fault::Fatal => "cannot continue",
         })
     }
 }
 
-/// The fault that an error carries; [`Fault::Retry`] where it carries none.
-pub fn fault_of(error: &anyhow::Error) -> Fault {
-    error.downcast_ref::<Fault>().copied().unwrap_or(Fault::Retry)
+/// What to do about the error. What is not known to be anything else is temporary.
+pub fn fault_of(error: &Error) -> Fault {
+    if let Some(fault) = error.downcast_ref::<Fault>() {
+        return *fault;
+    }
+    let sqlstate = error.chain().find_map(|cause| cause.downcast_ref::<postgres::Error>()?.code());
+    sqlstate.map_or(Fault::Retry, fault_of_sqlstate)
+}
+
+fn fault_of_sqlstate(sqlstate: &SqlState) -> Fault {
+    const IN_THE_WAY: [SqlState; 6] = [
+        SqlState::UNIQUE_VIOLATION,
+        SqlState::EXCLUSION_VIOLATION,
+        SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+        SqlState::CARDINALITY_VIOLATION,
+        SqlState::NOT_NULL_VIOLATION,
+        SqlState::CHECK_VIOLATION,
+    ];
+    if IN_THE_WAY.contains(sqlstate) {
+        return Fault::Conflict;
+    }
+    match &sqlstate.code()[..2] {
+        // Data and schema. Of 54, the usual one is a value that is too long for an index that only the target has.
+        "0A" | "21" | "22" | "23" | "2F" | "38" | "42" | "44" | "54" | "P0" => Fault::Hold,
+        // Everything else: connection, transaction state, resources, operator intervention, system, internal.
+        _ => Fault::Retry,
+    }
 }
 
 #[cfg(test)]
@@ -44,5 +79,68 @@ mod tests {
         assert_eq!(fault_of(&fatal), Fault::Fatal);
         let wrapped = Err::<(), _>(fatal).context("read tick 7").unwrap_err();
         assert_eq!(fault_of(&wrapped), Fault::Fatal);
+    }
+
+    /// Every class of PostgreSQL's appendix A, by a code of its own.
+    #[test]
+    fn every_class_of_sqlstate_has_its_fault() {
+        use Fault::{Conflict, Hold, Retry};
+        let table = [
+            ("00000", Retry),    // successful completion
+            ("01000", Retry),    // warning
+            ("02000", Retry),    // no data
+            ("03000", Retry),    // SQL statement not yet complete
+            ("08006", Retry),    // connection failure
+            ("09000", Retry),    // triggered action exception
+            ("0A000", Hold),     // feature not supported
+            ("0B000", Retry),    // invalid transaction initiation
+            ("0F001", Retry),    // invalid locator
+            ("0L000", Retry),    // invalid grantor
+            ("0P000", Retry),    // invalid role specification
+            ("0Z000", Retry),    // diagnostics exception
+            ("10608", Retry),    // XQuery error
+            ("20000", Retry),    // case not found
+            ("21000", Conflict), // cardinality violation
+            ("22001", Hold),     // data exception
+            ("23503", Hold),     // integrity constraint violation: foreign key
+            ("23502", Conflict), // not null
+            ("23505", Conflict), // unique
+            ("23514", Conflict), // check
+            ("23P01", Conflict), // exclusion
+            ("24000", Retry),    // invalid cursor state
+            ("25006", Retry),    // invalid transaction state: read only
+            ("26000", Retry),    // invalid SQL statement name
+            ("27000", Retry),    // triggered data change violation
+            ("28P01", Retry),    // invalid authorization specification
+            ("2B000", Retry),    // dependent privilege descriptors still exist
+            ("2D000", Retry),    // invalid transaction termination
+            ("2F002", Hold),     // SQL routine exception
+            ("34000", Retry),    // invalid cursor name
+            ("38000", Hold),     // external routine exception
+            ("39000", Retry),    // external routine invocation exception
+            ("3B000", Retry),    // savepoint exception
+            ("3D000", Retry),    // invalid catalog name
+            ("3F000", Retry),    // invalid schema name
+            ("40001", Retry),    // transaction rollback: serialization failure
+            ("40P01", Retry),    // deadlock
+            ("42P01", Hold),     // syntax error or access rule violation: undefined table
+            ("42501", Hold),     // insufficient privilege
+            ("44000", Hold),     // WITH CHECK OPTION violation
+            ("53100", Retry),    // insufficient resources: disk full
+            ("54000", Hold),     // program limit exceeded
+            ("55000", Conflict), // object not in prerequisite state
+            ("55P03", Retry),    // lock not available
+            ("57014", Retry),    // operator intervention: query cancelled
+            ("57P01", Retry),    // admin shutdown
+            ("58030", Retry),    // system error
+            ("72000", Retry),    // snapshot failure
+            ("F0000", Retry),    // configuration file error
+            ("HV000", Retry),    // foreign data wrapper error
+            ("P0001", Hold),     // PL/pgSQL: raise exception
+            ("XX000", Retry),    // internal error
+        ];
+        for (code, fault) in table {
+            assert_eq!(fault_of_sqlstate(&SqlState::from_code(code)), fault, "{code}");
+        }
     }
 }

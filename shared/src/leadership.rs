@@ -2,7 +2,7 @@
 //! second instance stands by and takes over when the first one's session ends.
 
 use crate::supervisor::ThreadContext;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use postgres::Client;
 use std::time::Duration;
 
@@ -16,8 +16,6 @@ pub enum Role {
     Publisher,
     /// The processor of a target.
     Processor,
-    /// The transaction of a processor in which a large tick is applied.
-    LargeTick,
 }
 
 impl Role {
@@ -25,7 +23,6 @@ impl Role {
         match self {
             Role::Publisher => "publisher",
             Role::Processor => "processor",
-            Role::LargeTick => "one that applies a large tick",
         }
     }
 
@@ -34,7 +31,6 @@ impl Role {
         match self {
             Role::Publisher => 0x7265_706c_0002,
             Role::Processor => 0x7265_706c_0003,
-            Role::LargeTick => 0x7265_706c_0004,
         }
     }
 }
@@ -67,19 +63,4 @@ pub fn wait_for_role(client: &mut Client, role: Role, context: &ThreadContext) -
             return Ok(false);
         }
     }
-}
-
-/// Takes a role from whatever session still holds it, by ending that session. For roles that belong to
-/// another one, whose holder this process is: what a predecessor left open has lost its purpose.
-pub fn take_from_predecessor(client: &mut Client, role: Role, context: &ThreadContext) -> Result<()> {
-    client
-        .execute(
-            "select pg_terminate_backend(pid) from pg_locks
-             where locktype = 'advisory' and granted and pid <> pg_backend_pid()
-               and database = (select oid from pg_database where datname = current_database())
-               and (classid::bigint << 32) + objid::bigint = $1 and objsubid = 1",
-            &[&role.lock()],
-        )
-        .with_context(|| format!("end the session of an earlier {}", role.name()))?;
-    if wait_for_role(client, role, context)? { Ok(()) } else { bail!("a stop is requested") }
 }

@@ -95,7 +95,7 @@ fn a_promoted_standby_that_lost_ticks_publishes_nothing_and_both_sides_start_ove
     replication.processor.start();
     replication.publisher.start();
     assert_eq!(replication.publisher.wait_for_end().code(), Some(1));
-    wait_for_health(&replication.processor, "the source does not go on");
+    wait_for_health(&replication.processor, "the source refuses this target");
     for log in [replication.publisher.log(), replication.processor.log()] {
         assert!(log.contains("it is another history") && log.contains("replication.start_over()"), "{log}");
     }
@@ -356,7 +356,7 @@ fn a_target_that_is_older_than_what_is_retained_is_told_which_ticks_are_missing(
     replication.put_in_place_of_target("too_old_backup");
     replication.processor.start();
     assert_eq!(replication.publisher.wait_for_end().code(), Some(1));
-    wait_for_health(&replication.processor, "the source does not go on");
+    wait_for_health(&replication.processor, "the source refuses this target");
     let missing = format!("the target needs ticks {} to {oldest}, which have left the outbox", backup + 1);
     for log in [replication.publisher.log(), replication.processor.log()] {
         assert!(log.contains(&missing) && log.contains("replication.start_over()"), "{missing}: {log}");

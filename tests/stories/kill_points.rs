@@ -3,7 +3,7 @@
 //! The services are builds with the cargo feature `kill-points`; those that are released have nothing of it.
 
 use crate::harness::{
-    Demo, Replication, Service, assert_equal, assert_nothing_applied_twice, audit_writes, meanwhile,
+    Demo, Replication, Service, assert_equal, assert_nothing_applied_twice, audit_writes, count, meanwhile,
 };
 use shared::config::Environment;
 use std::os::unix::process::ExitStatusExt;
@@ -103,6 +103,28 @@ fn a_processor_that_dies_once_messages_are_released_goes_on() {
 #[test]
 fn a_processor_that_dies_once_it_has_confirmed_goes_on() {
     dies_at("confirm_sent", processor);
+}
+
+#[test]
+fn a_processor_that_dies_between_storing_a_tick_and_applying_it_applies_it_from_the_inbox() {
+    let mut replication = with_kill_points("dies_stored");
+    let mut source = replication.source();
+    source.batch_execute("insert into users (name, email) values ('1', '1@x'), ('2', '2@x')").unwrap();
+    replication.wait_until_caught_up();
+    replication.processor.kill_at("stored");
+    // No order of these rows fits the target's unique values, so the quick way is refused.
+    source
+        .batch_execute(
+            "begin; update users set email = 'moving' where name = '1'; update users set email = '1@x' where name = '2';
+             update users set email = '2@x' where name = '1'; commit",
+        )
+        .unwrap();
+    assert_eq!(replication.processor.wait_for_end().signal(), Some(SIGABRT));
+    let mut target = replication.target();
+    assert_eq!(count(&mut target, "select count(*) from inbox where not processed"), 3);
+    replication.processor.start();
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (2, 0));
 }
 
 #[test]

@@ -180,7 +180,7 @@ fn a_target_that_was_held_and_is_restored_under_a_living_processor_goes_on() {
         .batch_execute("alter table users add constraint no_bad check (name <> 'bad')")
         .unwrap();
     source.execute("insert into users (name, email) values ('bad', 'bad@x')", &[]).unwrap();
-    wait_for("it is held", || replication.processor.health().contains("held").then_some(()));
+    wait_for("it is held", || replication.processor.health().contains("apply is blocked").then_some(()));
     replication.put_in_place_of_target("held_restored_backup");
     wait_for("the restored target is where the source is", || {
         let mut target = replication.target_door().connect()?;

@@ -82,7 +82,11 @@ fn what_goes_behind_an_alter_table_of_one_tick_stays_gone() {
         assert_eq!(assert_same(&replication, &["users"]), [0], "after {filling} rows {moving}");
     }
     let log = replication.processor.log();
-    assert_eq!(log.matches("is not applied as it arrives, but from the inbox").count(), 1, "{log}");
+    assert_eq!(
+        log.matches("the quick apply was refused; applying from the inbox by staging").count(),
+        1,
+        "{log}"
+    );
 }
 
 #[test]

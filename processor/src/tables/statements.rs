@@ -1,19 +1,18 @@
-//! The SQL that writes to one table. Everything is named with its schema, so that no search path
-//! matters.
+//! The SQL that writes to one table. Every name has its schema, so no search path matters.
 
 use super::table::OwnColumns;
 
 /// A column of the target's table.
 pub(super) struct Column {
     pub(super) name: String,
-    /// With its schema and a collation of its own, without length or precision: an assignment sees to these.
+    /// With its schema and a collation of its own, without length or precision: an assignment applies these.
     pub(super) type_name: String,
     pub(super) generated: bool,
     /// GENERATED ALWAYS AS IDENTITY: an INSERT may give it a value, an UPDATE may not.
     pub(super) always_identity: bool,
 }
 
-/// What the statements are made of.
+/// What the statements are built from.
 pub(super) struct Parts<'a> {
     /// The table.
     pub(super) name: &'a str,
@@ -21,14 +20,14 @@ pub(super) struct Parts<'a> {
     /// The columns that the source sends, in its order.
     pub(super) carried: Vec<&'a Column>,
     pub(super) key: Vec<&'a Column>,
-    /// Columns that only the target has, but for computed ones.
+    /// Columns that only the target has, except generated ones.
     pub(super) own: Vec<&'a Column>,
     /// Whether a row `t` has the key of `k`.
     pub(super) same_key: String,
 }
 
 impl Parts<'_> {
-    /// The composite types of this session into which text is cast, and the statements that make them.
+    /// The composite type of this session to which the text of rows is cast.
     pub(super) fn row_type(&self) -> String {
         format!("pg_temp.row_{}", self.number)
     }
@@ -78,7 +77,7 @@ impl Parts<'_> {
         )
     }
 
-    /// A key that is equal need not be the same (1.0 and 1.00): it is set, too.
+    /// Sets the key, too: an equal key may have another text (1.0 and 1.00).
     pub(super) fn upsert(&self) -> String {
         let conflict = list(&self.key, |column| quote(&column.name));
         let mut set = self.written();
@@ -90,7 +89,7 @@ impl Parts<'_> {
         format!("{} on conflict ({conflict}) do update set {set}", self.insert())
     }
 
-    /// Whether rows that are there can only be written by deleting them first.
+    /// Whether existing rows can only be written by deleting them first.
     pub(super) fn has_other_always_identity(&self) -> bool {
         let is_key = |column: &Column| self.key.iter().any(|key| key.name == column.name);
         self.carried.iter().any(|column| column.always_identity && !is_key(column))
@@ -108,7 +107,7 @@ impl Parts<'_> {
         let kept_key = self.same_key.replace("t.", "kept.");
         Some(OwnColumns {
             forget: format!("drop table if exists {kept}"),
-            make: format!(
+            create: format!(
                 "create temporary table if not exists kept_{} on commit drop as
                  select {fields}, {} from {} t limit 0",
                 self.number,

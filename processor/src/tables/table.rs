@@ -1,14 +1,13 @@
 //! One table, for rows of one shape.
 
-use super::{Drift, Way};
-use crate::changes::TableChanges;
-use crate::refusal::is_refusal;
+use super::changes::TableChanges;
+use super::write_mode::{Drift, WriteMode};
 use anyhow::{Context, Result};
 use postgres::{GenericClient, Statement, Transaction};
 use std::collections::HashMap;
 
-/// A table is emptied so many blocks (32 MiB) at a time, however large it is: each of these deletes ends long before a
-/// statement's time does.
+/// A table is emptied this many blocks (32 MiB) at a time: each of these deletes ends long before the statement
+/// timeout, however large the table is.
 const EMPTIED_BLOCKS: i64 = 4096;
 /// How many blocks the table has, or the largest of its partitions; 0 where blocks say nothing about its rows.
 const BLOCKS: &str = "select case when bool_and(c.relkind = 'r' and m.amname = 'heap') then max(pg_relation_size(c.oid)) / current_setting('block_size')::int else 0 end
@@ -17,8 +16,8 @@ const BLOCKS: &str = "select case when bool_and(c.relkind = 'r' and m.amname = '
 
 pub(super) struct Table {
     pub(super) relation: u32,
-    /// What it looked like when it was looked up.
-    pub(super) looks: String,
+    /// Its definition when it was looked up.
+    pub(super) definition: String,
     pub(super) name: String,
     /// More than that of any table that it refers to.
     pub(super) depth: i64,
@@ -26,12 +25,12 @@ pub(super) struct Table {
     pub(super) key_type: String,
     /// Deletes the rows with these keys.
     pub(super) delete: Statement,
-    /// Inserts rows, or updates those whose key is there. None where that is not possible: there, it is always
-    /// [`Way::Replace`].
+    /// Inserts rows, or updates those whose key exists. None where the target cannot: there, the mode is always
+    /// [`WriteMode::DeleteInsert`].
     pub(super) upsert: Option<Statement>,
-    /// Inserts rows whose keys are known not to be there.
+    /// Inserts rows whose keys do not exist.
     pub(super) insert: Statement,
-    /// Counts the keys that are there.
+    /// Counts the keys that exist.
     pub(super) existing: Statement,
     /// For keys that can be equal though their text differs: for each one, the number of the first equal to it.
     pub(super) first_equal: Option<Statement>,
@@ -39,17 +38,17 @@ pub(super) struct Table {
     pub(super) own_columns: Option<OwnColumns>,
 }
 
-/// How the values of columns that only the target has outlive [`Way::Replace`].
+/// Keeps the values of columns that only the target has through a [`WriteMode::DeleteInsert`].
 pub(super) struct OwnColumns {
-    /// Drops the temporary table for them, where it is there.
+    /// Drops the temporary table for the values, if it exists.
     pub(super) forget: String,
-    /// Makes it, where it is not there.
-    pub(super) make: String,
-    /// Keeps those of the rows with these keys.
+    /// Creates it, unless it exists.
+    pub(super) create: String,
+    /// Copies the values of the rows with these keys into it.
     pub(super) keep: String,
-    /// Inserts the rows that had some, with them.
+    /// Inserts the rows for which it has values, with these.
     pub(super) insert_kept: String,
-    /// Inserts the others.
+    /// Inserts the other rows.
     pub(super) insert_new: String,
 }
 
@@ -59,12 +58,12 @@ impl Table {
         (self.depth, &self.name)
     }
 
-    pub(super) fn has_loose_key(&self) -> bool {
+    pub(super) fn has_key_variants(&self) -> bool {
         self.first_equal.is_some()
     }
 
-    pub(super) fn loose_key_type(&self) -> Option<&str> {
-        self.has_loose_key().then_some(self.key_type.as_str())
+    pub(super) fn key_variants_type(&self) -> Option<&str> {
+        self.has_key_variants().then_some(self.key_type.as_str())
     }
 
     /// For each key, the first one that is equal to it.
@@ -85,40 +84,54 @@ impl Table {
             .collect()
     }
 
-    /// To be called before the first [`Table::remove`] of a stretch.
-    pub(super) fn begin(&self, transaction: &mut Transaction<'_>, way: Way) -> Result<()> {
-        match &self.own_columns {
-            Some(own) if self.own_way(way) == Way::Replace => transaction
-                .batch_execute(&own.forget)
-                .with_context(|| format!("forget what was kept of {}", self.name)),
-            _ => Ok(()),
-        }
+    /// Call this before the first [`Table::remove`] of a segment.
+    pub(super) fn begin(&self, transaction: &mut Transaction<'_>, mode: WriteMode) -> Result<()> {
+        let Some(own) = self.own_columns.as_ref().filter(|_| self.keeps(mode)) else { return Ok(()) };
+        transaction.batch_execute(&own.forget).with_context(|| format!("drop what was kept of {}", self.name))
+    }
+
+    /// Whether values of columns that only the target has are kept.
+    pub(super) fn keeps(&self, mode: WriteMode) -> bool {
+        self.own_columns.is_some() && self.own_mode(mode) == WriteMode::DeleteInsert
+    }
+
+    /// The first step of [`Table::remove`]: keeps what only the target has of rows that are deleted and inserted again.
+    pub(super) fn keep(
+        &self,
+        transaction: &mut Transaction<'_>,
+        changes: &TableChanges<'_>,
+        mode: WriteMode,
+    ) -> Result<()> {
+        let Some(own) = self.own_columns.as_ref().filter(|_| self.keeps(mode)) else { return Ok(()) };
+        transaction
+            .batch_execute(&own.create)
+            .and_then(|()| transaction.execute(&own.keep, &[&keys(changes.present())]))
+            .with_context(|| format!("keep the columns of {} that only the target has", self.name))?;
+        Ok(())
     }
 
     pub(super) fn remove(
         &self,
         transaction: &mut Transaction<'_>,
         changes: &TableChanges<'_>,
-        way: Way,
+        mode: WriteMode,
     ) -> Result<Drift> {
-        let way = self.own_way(way);
+        let mode = self.own_mode(mode);
         let mut drift = Drift::default();
-        // A deferrable key may be there twice for a while: then an INSERT says nothing about the key.
-        if way != Way::AsInTheSource && self.upsert.is_some() && !changes.emptied {
+        // A deferrable key may exist twice for a while: then an INSERT says nothing about the key.
+        if mode != WriteMode::Insert && self.upsert.is_some() && !changes.emptied {
             drift.inserts_overwritten = self.count_existing(transaction, &keys(changes.born.iter()))?;
         }
-        if way == Way::Replace {
-            self.keep_own_columns(transaction, &keys(changes.present()))?;
-        }
+        self.keep(transaction, changes, mode)?;
         if changes.emptied {
             self.empty(transaction).with_context(|| format!("empty {}", self.name))?;
             return Ok(drift);
         }
         let gone = self.delete(transaction, &changes.deleted)?;
         drift.deletes_missing = (changes.deleted.len() as u64).saturating_sub(gone);
-        // Nobody saw them; they go all the same, in case the target has some of its own.
+        // No reader of the source saw them. They are deleted in case the target has rows of its own.
         self.delete(transaction, &changes.passing)?;
-        if way == Way::Replace {
+        if mode == WriteMode::DeleteInsert {
             self.delete(transaction, &keys(changes.present()))?;
         }
         Ok(drift)
@@ -128,52 +141,27 @@ impl Table {
         &self,
         transaction: &mut Transaction<'_>,
         changes: &TableChanges<'_>,
-        way: Way,
+        mode: WriteMode,
     ) -> Result<()> {
-        match (self.own_way(way), &self.upsert) {
-            (Way::AsInTheSource, Some(upsert)) => {
+        match (self.own_mode(mode), &self.upsert) {
+            (WriteMode::Insert, Some(upsert)) => {
                 self.execute(transaction, &self.insert, &rows(changes.born.iter()))?;
                 self.execute(transaction, upsert, &rows(changes.changed.iter()))
             }
-            (Way::Upsert, Some(upsert)) => self.execute(transaction, upsert, &rows(changes.present())),
-            _ => self.replace(transaction, &rows(changes.present())),
+            (WriteMode::Upsert, Some(upsert)) => self.execute(transaction, upsert, &rows(changes.present())),
+            _ => self.insert(transaction, &rows(changes.present())),
         }
     }
 
-    fn own_way(&self, way: Way) -> Way {
-        if self.upsert.is_some() { way } else { Way::Replace }
+    fn own_mode(&self, mode: WriteMode) -> WriteMode {
+        if self.upsert.is_some() { mode } else { WriteMode::DeleteInsert }
     }
 
-    /// The key of the first of the rows that cannot be inserted, once those with their keys are removed.
-    pub(super) fn find_refused<'a>(
-        &self,
-        transaction: &mut Transaction<'_>,
-        states: &[(&'a str, &'a str)],
-    ) -> Result<Option<&'a str>> {
-        let mut attempt = transaction.savepoint("part").context("set a savepoint")?;
-        match self.replace(&mut attempt, &rows(states.iter())) {
-            Ok(()) => {
-                attempt.commit().context("release the savepoint")?;
-                return Ok(None);
-            }
-            Err(error) if is_refusal(&error) => attempt.rollback().context("roll back to the savepoint")?,
-            Err(error) => return Err(error),
-        }
-        let (first, second) = states.split_at(states.len() / 2);
-        if first.is_empty() {
-            return Ok(second.first().map(|(key, _)| *key));
-        }
-        match self.find_refused(transaction, first)? {
-            Some(key) => Ok(Some(key)),
-            None => self.find_refused(transaction, second),
-        }
-    }
-
-    /// Not by TRUNCATE, which would lock readers out, and show them an empty table before the transaction is there.
+    /// Deletes every row. TRUNCATE would lock readers out, and show older snapshots an empty table.
     fn empty(&self, transaction: &mut Transaction<'_>) -> Result<()> {
         let blocks: i64 = transaction.query_one(BLOCKS, &[&self.relation])?.get(0);
         if blocks > EMPTIED_BLOCKS {
-            // Readers go on. A row that somebody moves into blocks that are done would stay.
+            // Readers are not blocked. Without the lock, a row that somebody moves into a finished part would stay.
             transaction.execute(&format!("lock table {} in share row exclusive mode", self.name), &[])?;
         }
         let mut emptied = 0;
@@ -213,16 +201,8 @@ impl Table {
         Ok(())
     }
 
-    fn keep_own_columns(&self, transaction: &mut Transaction<'_>, keys: &[&str]) -> Result<()> {
-        let Some(own) = &self.own_columns else { return Ok(()) };
-        transaction
-            .batch_execute(&own.make)
-            .and_then(|()| transaction.execute(&own.keep, &[&keys]))
-            .with_context(|| format!("keep the columns of {} that only the target has", self.name))?;
-        Ok(())
-    }
-
-    fn replace(&self, transaction: &mut Transaction<'_>, rows: &[&str]) -> Result<()> {
+    /// Inserts rows whose keys do not exist, with what was kept of them.
+    pub(super) fn insert(&self, transaction: &mut Transaction<'_>, rows: &[&str]) -> Result<()> {
         let Some(own) = &self.own_columns else { return self.execute(transaction, &self.insert, rows) };
         for statement in [&own.insert_kept, &own.insert_new] {
             transaction
@@ -237,6 +217,6 @@ fn keys<'a>(states: impl Iterator<Item = &'a (&'a str, &'a str)>) -> Vec<&'a str
     states.map(|(key, _)| *key).collect()
 }
 
-fn rows<'a>(states: impl Iterator<Item = &'a (&'a str, &'a str)>) -> Vec<&'a str> {
+pub(super) fn rows<'a>(states: impl Iterator<Item = &'a (&'a str, &'a str)>) -> Vec<&'a str> {
     states.map(|(_, row)| *row).collect()
 }

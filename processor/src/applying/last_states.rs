@@ -1,76 +1,18 @@
-//! Reduces the events of whole ticks to the last state of each key: what the target must look like
-//! behind them, whatever happened in between. Nothing is copied: all text stays in the batches.
+//! Reduces the events of whole ticks, in memory, to the last state of each key. [`super::staging`] does the same in SQL.
 
+use crate::tables::{EqualKeys, SchemaSegment, TableChanges};
 use shared::wire::{Batch, Operation, Shape};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
-use uuid::Uuid;
 
-/// The changes of one table (in one form of its rows).
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct TableChanges<'a> {
-    pub(crate) shape: &'a Shape,
-    /// Every row goes before the others are applied: a TRUNCATE.
-    pub(crate) emptied: bool,
-    /// Keys that are gone and were there before.
-    pub(crate) deleted: Vec<&'a str>,
-    /// Keys that are gone and may have come only now.
-    pub(crate) passing: Vec<&'a str>,
-    /// Keys that did not exist before, each with its row.
-    pub(crate) born: Vec<(&'a str, &'a str)>,
-    /// Other keys that are there, each with its row.
-    pub(crate) changed: Vec<(&'a str, &'a str)>,
-}
-
-impl<'a> TableChanges<'a> {
-    /// No change of a table.
-    pub(crate) fn none(shape: &'a Shape) -> TableChanges<'a> {
-        TableChanges {
-            shape,
-            emptied: false,
-            deleted: Vec::new(),
-            passing: Vec::new(),
-            born: Vec::new(),
-            changed: Vec::new(),
-        }
-    }
-
-    /// All keys that are there in the end, each with its row.
-    pub(crate) fn present(&self) -> impl Iterator<Item = &(&'a str, &'a str)> {
-        self.born.iter().chain(&self.changed)
-    }
-}
-
-/// The changes of a stretch of events within which each table has one shape. A stretch is written before the next
-/// begins: a key that is changed, and gone once the table was altered, is gone.
-pub(crate) type Stretch<'a> = Vec<TableChanges<'a>>;
-
-/// Keys of some tables whose text differs although they are equal.
-#[derive(Default)]
-pub(crate) struct EqualKeys<'a>(HashMap<&'a Shape, HashMap<&'a str, &'a str>>);
-
-impl<'a> EqualKeys<'a> {
-    /// For the table of `shape`: for each key, the one among those equal to it that stands for all.
-    pub(crate) fn insert(&mut self, shape: &'a Shape, representatives: HashMap<&'a str, &'a str>) {
-        self.0.insert(shape, representatives);
-    }
-}
-
-/// The last state of each key of each table, without the events in `done`; stretch by stretch, usually one.
-pub(crate) fn reduce<'a>(
-    batches: &'a [Arc<Batch>],
-    done: &HashSet<Uuid>,
-    equal: &EqualKeys<'a>,
-) -> Vec<Stretch<'a>> {
-    let mut stretches = Vec::new();
+/// The last state of each key of each table, segment by segment; usually there is one.
+pub(super) fn reduce<'a>(batches: &'a [Arc<Batch>], equal: &EqualKeys<'a>) -> Vec<SchemaSegment<'a>> {
+    let mut segments = Vec::new();
     let mut tables = Tables::default();
     for batch in batches {
-        // Within the stretch.
+        // Within the segment.
         let mut numbers: HashMap<i32, usize> = HashMap::new();
         for event in &batch.events {
-            if !done.is_empty() && done.contains(&event.event_id) {
-                continue;
-            }
             let number = if let Some(number) = numbers.get(&event.shape) {
                 *number
             } else {
@@ -78,12 +20,12 @@ pub(crate) fn reduce<'a>(
                     continue;
                 };
                 if tables.shapes.iter().any(|known| known.is_another_form_of(shape)) {
-                    stretches.push(std::mem::take(&mut tables).into_changes());
+                    segments.push(std::mem::take(&mut tables).into_changes());
                     numbers.clear();
                 }
                 *numbers.entry(shape.id).or_insert(tables.number(shape))
             };
-            let representatives = equal.0.get(tables.shapes[number]);
+            let representatives = equal.of(tables.shapes[number]);
             let states = &mut tables.states[number];
             match (&event.key, event.operation) {
                 (Some(key), operation) => {
@@ -97,11 +39,11 @@ pub(crate) fn reduce<'a>(
             }
         }
     }
-    stretches.push(tables.into_changes());
-    stretches
+    segments.push(tables.into_changes());
+    segments
 }
 
-/// The tables met so far in a stretch. The ids of shapes mean something within one batch only.
+/// The tables met so far in a segment. Ids of shapes are valid within one batch only.
 #[derive(Default)]
 struct Tables<'a> {
     shapes: Vec<&'a Shape>,
@@ -117,7 +59,7 @@ impl<'a> Tables<'a> {
         })
     }
 
-    fn into_changes(self) -> Stretch<'a> {
+    fn into_changes(self) -> SchemaSegment<'a> {
         self.shapes.into_iter().zip(self.states).map(|(shape, states)| states.into_changes(shape)).collect()
     }
 }
@@ -134,7 +76,7 @@ struct LastState<'a> {
     key: &'a str,
     /// Its first event here is an INSERT: it did not exist before.
     born: bool,
-    /// None of its events made it: it did exist before.
+    /// No event here inserted it: it existed before.
     existed: bool,
     row: Option<&'a str>,
 }
@@ -169,6 +111,7 @@ impl<'a> LastStates<'a> {
 mod tests {
     use super::*;
     use shared::wire::{Event, FORMAT, Source, TickRef};
+    use uuid::Uuid;
 
     fn batch(events: &[(u128, Operation, Option<&str>, Option<&str>)]) -> Arc<Batch> {
         Arc::new(Batch {
@@ -206,10 +149,10 @@ mod tests {
         }
     }
 
-    fn only<'a>(batches: &'a [Arc<Batch>], done: &HashSet<Uuid>) -> TableChanges<'a> {
-        let mut stretches = reduce(batches, done, &EqualKeys::default());
-        assert_eq!((stretches.len(), stretches[0].len()), (1, 1));
-        stretches.remove(0).remove(0)
+    fn only(batches: &[Arc<Batch>]) -> TableChanges<'_> {
+        let mut segments = reduce(batches, &EqualKeys::default());
+        assert_eq!((segments.len(), segments[0].len()), (1, 1));
+        segments.remove(0).remove(0)
     }
 
     #[test]
@@ -226,7 +169,7 @@ mod tests {
                 (11, Delete, Some("(6)"), None),
             ]),
         ];
-        let changes = only(&batches, &HashSet::new());
+        let changes = only(&batches);
         assert_eq!(changes.deleted, ["(6)"]);
         assert_eq!(changes.passing, ["(2)", "(4)", "(5)"]);
         assert_eq!(changes.born, [("(1)", "c")]);
@@ -246,8 +189,8 @@ mod tests {
         altered.shapes.push(Shape { id: 2, columns: vec!["new".to_owned()], ..shape() });
         altered.events[1].shape = 2;
         let batches = [Arc::new(altered)];
-        let stretches = reduce(&batches, &HashSet::new(), &EqualKeys::default());
-        let [before, between, after] = &stretches[..] else { panic!("{stretches:?}") };
+        let segments = reduce(&batches, &EqualKeys::default());
+        let [before, between, after] = &segments[..] else { panic!("{segments:?}") };
         assert_eq!(before[0].changed, [("(1)", "a")]);
         assert_eq!(between[0].deleted, ["(1)"]);
         assert_eq!(after[0].born, [("(1)", "b")]);
@@ -261,18 +204,8 @@ mod tests {
             (2, Truncate, None, None),
             (3, Update, Some("(2)"), Some("b")),
         ])];
-        let changes = only(&batches, &HashSet::new());
+        let changes = only(&batches);
         assert!(changes.emptied && changes.deleted.is_empty());
         assert_eq!(changes.born, [("(2)", "b")], "an empty table knows no key");
-    }
-
-    #[test]
-    fn an_event_that_was_processed_before_has_no_effect() {
-        let batches = [batch(&[
-            (1, Operation::Insert, Some("(1)"), Some("new")),
-            (2, Operation::Update, Some("(1)"), Some("old")),
-        ])];
-        let changes = only(&batches, &HashSet::from([Uuid::from_u128(2)]));
-        assert_eq!(changes.born, [("(1)", "new")]);
     }
 }

@@ -1,11 +1,48 @@
-//! How far the target is, and the rule by which that decides what becomes of a batch. Pure: what is
-//! decided here is carried out by [`crate::session`].
+//! How far the target is, and the rule that judges a batch by it.
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
+use postgres::{Client, Transaction};
 use shared::fault::Fault;
 use shared::wire::{Batch, Position, TickRef};
 use std::sync::Arc;
 use uuid::Uuid;
+
+const POSITION: &str = "
+    select source, timeline, received_tick, received_id, received_ordinal, received_total, applied_tick, applied_id
+    from replication.position";
+
+/// The position as committed.
+pub(crate) fn read_position(client: &mut Client) -> Result<Option<TargetPosition>> {
+    let row = client.query_opt(POSITION, &[]).context("read the position")?;
+    Ok(row.as_ref().map(target_position))
+}
+
+/// Locks the position until the end of the transaction. Fails where it is not `expected`: then another session has
+/// moved it, and nothing of this transaction may be committed.
+pub(crate) fn lock_position(transaction: &mut Transaction<'_>, expected: &TargetPosition) -> Result<()> {
+    let row = transaction.query_opt(&format!("{POSITION} for update"), &[]).context("lock the position")?;
+    let position = row.as_ref().map(target_position);
+    ensure!(
+        position.as_ref() == Some(expected),
+        "the position is not where this session left it; reading it again"
+    );
+    Ok(())
+}
+
+fn target_position(row: &postgres::Row) -> TargetPosition {
+    let applied: Option<i64> = row.get("applied_tick");
+    let applied_id: Option<Uuid> = row.get("applied_id");
+    TargetPosition {
+        source: row.get("source"),
+        timeline: row.get("timeline"),
+        received: Position {
+            tick: TickRef { number: row.get("received_tick"), id: row.get("received_id") },
+            ordinal: row.get("received_ordinal"),
+            total: row.get("received_total"),
+        },
+        applied: applied.zip(applied_id).map(|(tick, id)| TickRef { number: tick, id }),
+    }
+}
 
 /// How far the target is with the one source that it follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,9 +66,19 @@ impl TargetPosition {
         let received = &self.received;
         if received.is_complete() { received.tick.number } else { received.tick.number - 1 }
     }
+
+    /// The last tick that is applied; 0 before the first.
+    pub(crate) fn last_applied(&self) -> i64 {
+        self.applied.map_or(0, |applied| applied.number)
+    }
+
+    /// Whether a tick is stored to its end and not applied.
+    pub(crate) fn has_complete_ticks(&self) -> bool {
+        self.last_complete() > self.last_applied()
+    }
 }
 
-/// What the position says of a batch.
+/// How a batch compares with the position.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// It follows: store its events from this ordinal on (earlier ones are known).
@@ -42,8 +89,8 @@ pub(crate) enum Verdict {
     Gap,
 }
 
-/// Judges a batch by the position. An error means that it belongs to another history, and that
-/// nothing may be applied until a person has looked.
+/// Judges a batch by the position. An error means that it belongs to another history: nothing may be applied until
+/// an operator has decided.
 pub(crate) fn judge(position: Option<&TargetPosition>, batch: &Batch) -> Result<Verdict> {
     let Some(position) = position else {
         return Ok(if batch.tick.number == 1 && batch.first == 1 {

@@ -1,5 +1,4 @@
-//! What operators have decided about what holds the target: try again now, or leave a source transaction
-//! out, on record. Orders come only while the target is held; until each is carried out, all goes the careful way.
+//! What operators decide while apply is blocked: retry now, or leave a source transaction out, on record.
 
 use anyhow::{Context, Result};
 use postgres::{Client, Transaction};
@@ -8,41 +7,41 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// A number that changes whenever `replication.retry_hold` is called.
-pub(crate) fn retries_wanted(client: &mut Client) -> Result<i64> {
+pub(super) fn retry_requests(client: &mut Client) -> Result<i64> {
     let row = client
         .query_one("select last_value + is_called::int from replication.retry_wanted", &[])
-        .context("look whether another try is wanted")?;
+        .context("check for a retry request")?;
     Ok(row.get(0))
 }
 
-/// The source transactions that are to be skipped. To be read once for each attempt at a tick: an order that comes in
-/// the middle of one would leave out only a part of the transaction.
-pub(crate) fn skipped(transaction: &mut Transaction<'_>) -> Result<HashSet<i64>> {
+/// The source transactions that are to be skipped. Read them once for each attempt: an order that comes in the middle
+/// of one would leave out only a part of the transaction.
+pub(super) fn skipped(transaction: &mut Transaction<'_>) -> Result<HashSet<i64>> {
     let rows = transaction
         .query(
             "select s.txid from replication.skipped_transaction s join replication.position p using (source)
              where s.applied_tick is null or s.applied_tick > coalesce(p.applied_tick, 0)",
             &[],
         )
-        .context("look for transactions that are to be skipped")?;
+        .context("read which transactions are to be skipped")?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Whether an order to skip a transaction is still to be carried out.
-pub(crate) fn skips_are_open(client: &mut Client) -> Result<bool> {
+/// Whether an order to skip a transaction is pending.
+pub(super) fn skips_are_open(client: &mut Client) -> Result<bool> {
     let row = client
         .query_one(
             "select exists (select from replication.skipped_transaction s join replication.position p using (source)
                             where s.applied_tick is null)",
             &[],
         )
-        .context("look for orders to skip a transaction")?;
+        .context("check for orders to skip a transaction")?;
     Ok(row.get(0))
 }
 
-/// The batches without the events of the transactions `skipped`; notes what was left out, in the transaction that
+/// The batches without the events of the transactions `skipped`. Records what is left out, in the transaction that
 /// applies the rest. A batch of which nothing is left stays, empty.
-pub(crate) fn leave_out(
+pub(super) fn leave_out(
     transaction: &mut Transaction<'_>,
     batches: &[Arc<Batch>],
     skipped: &HashSet<i64>,
@@ -53,7 +52,7 @@ pub(crate) fn leave_out(
     let mut left_out: HashMap<i64, (i64, Vec<Event>)> = HashMap::new();
     let rest = batches.iter().map(|batch| rest_of(batch, skipped, &mut left_out)).collect();
     for (txid, (tick, events)) in left_out {
-        log::error!("{} events of transaction {txid} in tick {tick} are left out, as ordered", events.len());
+        log::error!("skipped {} events of transaction {txid} in tick {tick}, as ordered", events.len());
         transaction
             .execute(
                 "update replication.skipped_transaction s
@@ -82,7 +81,7 @@ fn rest_of(
         }
         keep
     });
-    // What the target lacks for the others is no matter.
+    // What the target lacks only for skipped events does not block.
     rest.shapes.retain(|shape| rest.events.iter().any(|event| event.shape == shape.id));
     Arc::new(rest)
 }

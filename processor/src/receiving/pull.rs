@@ -1,9 +1,8 @@
-//! Creates the stream where it is missing, pulls its messages, a bounded number at a time, and releases those whose fate is
-//! committed. Hears, too, when the source cannot go on with this target.
+//! Creates the stream where it is missing, pulls its messages, a bounded number at a time, and releases those that are
+//! committed. Receives refusals of the source, too.
 
-mod unreleased;
-
-use crate::uplink::Uplink;
+use super::release::Unreleased;
+use crate::confirm_sender::ConfirmSender;
 use anyhow::{Context, Result, anyhow, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use shared::broker::jetstream::{ACK, Consumer, Stream, released, sequence};
@@ -13,25 +12,24 @@ use shared::supervisor::{Stop, ThreadContext};
 use shared::wire::Refusal;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use unreleased::Unreleased;
 
 /// Messages and bytes of one pull.
 const PULL_MESSAGES: usize = 32;
 const PULL_BYTES: usize = 32 * 1024 * 1024;
-/// A pull ends after this time; one that brought nothing means that the stream is drained.
+/// A pull expires after this time; if it brought nothing, the stream is drained.
 const PULL_EXPIRES: Duration = Duration::from_secs(1);
-/// While messages come, the next pull takes over before one expires: nats-server 2.9 forgets one that expires between
-/// two messages, without a word.
+/// While messages come, the next pull is made before the last expires: nats-server 2.9 drops one that expires between
+/// two messages, and does not report it.
 const PULL_RENEWED: Duration = Duration::from_millis(800);
-/// A pull that has neither ended nor brought anything so long after its time is lost, and the next takes its place…
+/// A pull with no reply this long after it expired is assumed lost and reissued…
 const PULL_GRACE: Duration = Duration::from_millis(250);
-/// …but so many in a row mean that nobody answers.
+/// …but this many in a row mean that the stream does not answer.
 const LOST_PULLS: u32 = 3;
-/// While there is nothing to pull for, look this often whether that has changed.
+/// While pulling is paused, check this often whether to resume.
 const REST: Duration = Duration::from_millis(50);
 
-/// Said where the server may not have heard that a consumer is given up.
-const LEFT_BEHIND: &str = "a consumer may stay for a while";
+/// Logged where the server may not have received the request to delete a consumer.
+const LEFT_BEHIND: &str = "a consumer may remain until the server expires it";
 
 /// A message as pulled.
 pub(crate) struct Pulled {
@@ -43,7 +41,7 @@ pub(crate) struct Pulled {
 /// One connection, and what comes over it.
 struct Line {
     connection: Arc<Connection>,
-    /// Answers come to subjects below it: to a pull under its number, to a release under its question.
+    /// Answers come to subjects below it: to a pull under its number, to a release under its request.
     inbox: String,
     answers: Receiver<Incoming>,
     refusals: Receiver<Incoming>,
@@ -53,14 +51,14 @@ pub(crate) struct Puller {
     broker: Broker,
     stream: Stream,
     refusal_subject: String,
-    uplink: Arc<Uplink>,
+    confirm_sender: Arc<ConfirmSender>,
     output: Sender<Pulled>,
-    /// Made anew on every connection and after every rest; with it, what is to be released.
+    /// Recreated on every connection and after every pause; with it, what is to be released.
     consumer: Option<Consumer>,
     unreleased: Unreleased,
     pulled: u64,
     pulls: u64,
-    /// Of the last pulls, how many were lost.
+    /// How many of the last pulls in a row were lost.
     lost_pulls: u32,
     /// About a stream that releases nothing.
     complaint: Complaint,
@@ -71,14 +69,14 @@ impl Puller {
         broker: Broker,
         stream: Stream,
         refusal_subject: String,
-        uplink: Arc<Uplink>,
+        confirm_sender: Arc<ConfirmSender>,
         output: Sender<Pulled>,
     ) -> Puller {
         Puller {
             broker,
             stream,
             refusal_subject,
-            uplink,
+            confirm_sender,
             output,
             consumer: None,
             unreleased: Unreleased::of_consumer(0),
@@ -92,7 +90,7 @@ impl Puller {
     pub(crate) fn run(mut self, context: &ThreadContext) -> Result<()> {
         context.keep_trying("pull", || {
             let ended = self.session(context);
-            self.uplink.set_connection(None);
+            self.confirm_sender.set_connection(None);
             ended
         })
     }
@@ -107,13 +105,13 @@ impl Puller {
             connection,
         };
         self.stream.ensure(&line.connection)?;
-        // Where the one before was lost, its consumer still stands.
-        self.give_up_consumer(&line.connection);
-        self.uplink.set_connection(Some(line.connection.clone()));
+        // Where the last connection was lost, its consumer still exists.
+        self.delete_consumer(&line.connection);
+        self.confirm_sender.set_connection(Some(line.connection.clone()));
         self.unreleased = self.unreleased.of_next_consumer();
         self.lost_pulls = 0;
         let ended = self.work(&line, context);
-        self.give_up_consumer(&line.connection);
+        self.delete_consumer(&line.connection);
         if context.stop().requested()
             && let Err(error) = line.connection.flush()
         {
@@ -124,49 +122,36 @@ impl Puller {
 
     fn work(&mut self, line: &Line, context: &ThreadContext) -> Result<()> {
         while !context.stop().requested() {
-            if self.uplink.is_leading() && !self.uplink.is_held() {
+            if self.confirm_sender.is_leading() && !self.confirm_sender.is_blocked() {
                 self.pull(line, context)?;
             } else {
-                self.rest(line, context)?;
+                self.pause(line, context)?;
             }
         }
-        if let Some(before) = self.unreleased.settled(self.pulled - self.uplink.in_work())
+        if let Some(before) = self.unreleased.committed(self.pulled - self.confirm_sender.in_work())
             && let Err(error) = self.stream.release_now(&line.connection, before)
         {
-            log::info!("the last messages stay in the stream, and come again: {error:#}");
+            log::info!("the last messages stay in the stream and will be redelivered: {error:#}");
         }
         Ok(())
     }
 
-    /// Makes one pull and hands on what it brings.
+    /// Makes one pull and passes on its messages.
     fn pull(&mut self, line: &Line, context: &ThreadContext) -> Result<()> {
-        let Line { connection, inbox, answers, .. } = line;
-        let stop = context.stop();
-        self.pulls += 1;
-        let inbox = format!("{inbox}.{}", self.pulls);
-        let consumer = match &mut self.consumer {
-            Some(consumer) => consumer,
-            none => {
-                self.unreleased = self.unreleased.of_next_consumer();
-                let consumer = none.insert(self.stream.consumer());
-                consumer.ensure(connection)?;
-                consumer
-            }
-        };
-        consumer.pull(connection, &inbox, PULL_MESSAGES, PULL_BYTES, PULL_EXPIRES)?;
-        let asked = Instant::now();
+        let inbox = self.request_pull(line)?;
+        let requested = Instant::now();
         let mut brought = 0;
-        while brought < PULL_MESSAGES && !stop.requested() {
-            connection.check()?;
-            self.hear_refusals(line)?;
+        while brought < PULL_MESSAGES && !context.stop().requested() {
+            line.connection.check()?;
+            self.receive_refusals(line)?;
             self.release(line)?;
-            // Not while messages of this one lie here: they would pile up.
-            if brought > 0 && answers.is_empty() && asked.elapsed() > PULL_RENEWED {
+            // Not while messages of this one wait here: they would pile up.
+            if brought > 0 && line.answers.is_empty() && requested.elapsed() > PULL_RENEWED {
                 return Ok(());
             }
-            let message = match answers.recv_timeout(REST) {
+            let message = match line.answers.recv_timeout(REST) {
                 Ok(message) => message,
-                Err(RecvTimeoutError::Timeout) if asked.elapsed() < PULL_EXPIRES + PULL_GRACE => continue,
+                Err(RecvTimeoutError::Timeout) if requested.elapsed() < PULL_EXPIRES + PULL_GRACE => continue,
                 Err(RecvTimeoutError::Timeout) => return self.lost(),
                 Err(RecvTimeoutError::Disconnected) => bail!("the connection is gone"),
             };
@@ -179,10 +164,10 @@ impl Puller {
                     self.report(context);
                 }
                 brought += 1;
-                self.hand_on(message, stop)?;
+                self.pass_on(message, context.stop())?;
                 continue;
             };
-            // A late word about an earlier pull is passed over.
+            // A late status of an earlier pull is ignored.
             if message.subject == inbox {
                 self.ended(status, &message, brought)?;
                 self.report(context);
@@ -192,13 +177,30 @@ impl Puller {
         Ok(())
     }
 
-    /// While there is nothing to pull for: what is settled meanwhile is released all the same.
-    fn rest(&mut self, line: &Line, context: &ThreadContext) -> Result<()> {
-        self.give_up_consumer(&line.connection);
-        self.hear_refusals(line)?;
+    /// Requests messages, of a consumer that is created where there is none. Returns the subject to which a status comes.
+    fn request_pull(&mut self, line: &Line) -> Result<String> {
+        let consumer = match &mut self.consumer {
+            Some(consumer) => consumer,
+            none => {
+                self.unreleased = self.unreleased.of_next_consumer();
+                let consumer = none.insert(self.stream.consumer());
+                consumer.ensure(&line.connection)?;
+                consumer
+            }
+        };
+        self.pulls += 1;
+        let inbox = format!("{}.{}", line.inbox, self.pulls);
+        consumer.pull(&line.connection, &inbox, PULL_MESSAGES, PULL_BYTES, PULL_EXPIRES)?;
+        Ok(inbox)
+    }
+
+    /// Waits while pulling is paused. Committed messages are still released.
+    fn pause(&mut self, line: &Line, context: &ThreadContext) -> Result<()> {
+        self.delete_consumer(&line.connection);
+        self.receive_refusals(line)?;
         self.release(line)?;
         for message in line.answers.try_iter() {
-            // What else was still on its way is read again by the next consumer.
+            // Other messages that were under way are read again by the next consumer.
             self.is_released(line, &message)?;
         }
         line.connection.check()?;
@@ -207,17 +209,17 @@ impl Puller {
         Ok(())
     }
 
-    /// Says how it goes. Where there is something to pull for, only a pull that was answered shows that it goes at all.
+    /// Reports health. While pulling is not paused, call this only once a pull was answered.
     fn report(&mut self, context: &ThreadContext) {
         let Some(trouble) = self.unreleased.trouble(&self.stream) else { return context.healthy() };
         context.unhealthy(&trouble);
         if self.complaint.is_due(&trouble) {
-            log::warn!("{trouble}; asking again");
+            log::warn!("{trouble}; retrying");
         }
     }
 
-    /// Has the server forget the consumer at once. Where it does not hear that, it does so after a while.
-    fn give_up_consumer(&mut self, connection: &Connection) {
+    /// Deletes the consumer. Where the server does not receive that, it expires the consumer by itself.
+    fn delete_consumer(&mut self, connection: &Connection) {
         if let Some(consumer) = &self.consumer
             && let Err(error) = consumer.delete(connection)
         {
@@ -227,11 +229,11 @@ impl Puller {
         self.consumer = None;
     }
 
-    /// Notes that a pull ended without a word.
+    /// Notes that a pull got no reply.
     fn lost(&mut self) -> Result<()> {
         self.lost_pulls += 1;
         if self.lost_pulls >= LOST_PULLS {
-            // A stream that was deleted need not say so.
+            // A stream that was deleted may not answer at all.
             bail!(
                 "the stream {} does not answer a pull; the NATS user needs the right to publish to {}.*",
                 self.stream.name,
@@ -242,17 +244,17 @@ impl Puller {
         Ok(())
     }
 
-    /// Takes what the source says to this target, and answers that it was heard.
-    fn hear_refusals(&self, line: &Line) -> Result<()> {
+    /// Takes refusals of the source, and acknowledges them.
+    fn receive_refusals(&self, line: &Line) -> Result<()> {
         while let Ok(message) = line.refusals.try_recv() {
             match Refusal::decode(&message.data) {
-                Ok(refusal) if self.uplink.refuse(&refusal) => {
+                Ok(refusal) if self.confirm_sender.refuse(&refusal) => {
                     if let Some(reply) = &message.reply {
                         line.connection.publish(reply, None, ACK.to_vec())?;
                     }
                 }
                 Ok(_) => {}
-                Err(error) => log::warn!("ignoring a refusal that cannot be read: {error:#}"),
+                Err(error) => log::warn!("ignoring a refusal that cannot be decoded: {error:#}"),
             }
         }
         Ok(())
@@ -262,23 +264,23 @@ impl Puller {
         match status {
             404 | 408 => {
                 if brought == 0 {
-                    self.uplink.drained();
+                    self.confirm_sender.drained();
                 }
                 Ok(())
             }
             // The next message did not fit into the bytes that this pull had left.
             409 if brought > 0 && status_reason(message).contains("Message Size Exceeds MaxBytes") => Ok(()),
-            409 => Err(anyhow!("the server ends the pull: {}", status_reason(message))),
+            409 => Err(anyhow!("the server ended the pull: {}", status_reason(message))),
             503 => bail!("the stream {} does not answer (no responders)", self.stream.name),
             status => bail!("the pull was answered with status {status}"),
         }
         .context("the consumer may be gone or moving to another node")
     }
 
-    /// Lets the stream remove what is settled; [`Puller::is_released`] takes the answer.
+    /// Requests the release of committed messages; [`Puller::is_released`] takes the answer.
     fn release(&mut self, line: &Line) -> Result<()> {
-        if let Some(before) = self.unreleased.due(self.pulled - self.uplink.in_work()) {
-            let answer_to = format!("{}.{}", line.inbox, self.unreleased.question(before));
+        if let Some(before) = self.unreleased.due(self.pulled - self.confirm_sender.in_work()) {
+            let answer_to = format!("{}.{}", line.inbox, self.unreleased.request(before));
             self.stream.release(&line.connection, &answer_to, before)?;
             shared::kill_point::reached("messages_released");
         }
@@ -287,15 +289,15 @@ impl Puller {
 
     /// Takes the answer to a release; false where the message is another.
     fn is_released(&mut self, line: &Line, message: &Incoming) -> Result<bool> {
-        let word = message.subject.strip_prefix(&line.inbox).and_then(|rest| rest.strip_prefix('.'));
-        word.map_or(Ok(false), |word| self.unreleased.answered(word, || released(message)))
+        let token = message.subject.strip_prefix(&line.inbox).and_then(|rest| rest.strip_prefix('.'));
+        token.map_or(Ok(false), |token| self.unreleased.answered(token, || released(message)))
     }
 
-    /// Waits for room behind this stage.
-    fn hand_on(&mut self, message: Incoming, stop: &Stop) -> Result<()> {
+    /// Passes a message to the decoders; waits while they are busy.
+    fn pass_on(&mut self, message: Incoming, stop: &Stop) -> Result<()> {
         self.unreleased.pulled(self.pulled, sequence(&message)?);
         let pulled = Pulled { number: self.pulled, message };
-        self.uplink.pulled();
+        self.confirm_sender.pulled();
         self.pulled += 1;
         crossbeam_channel::select! {
             recv(stop.receiver()) -> _ => Ok(()),

@@ -1,22 +1,29 @@
-//! Workers that read messages and check that they are consistent in themselves.
+//! Workers that decode messages and check that each is consistent in itself.
 
-use crate::puller::Pulled;
+use super::pull::Pulled;
 use anyhow::Result;
 use crossbeam_channel::{Receiver, Sender};
 use shared::supervisor::ThreadContext;
 use shared::wire::{Batch, unpack};
 use std::sync::Arc;
 
-/// A message and what it holds, or why it cannot be read.
+/// A message and what it contains, or why it cannot be decoded.
 pub(crate) struct Decoded {
     pub(crate) pulled: Pulled,
     pub(crate) batch: Result<Readable>,
 }
 
-/// A message of ours: its text and what that says.
+/// A message of the publisher: its text, and the batch in it.
 pub(crate) struct Readable {
     pub(crate) json: String,
     pub(crate) batch: Arc<Batch>,
+}
+
+impl Decoded {
+    /// How many events the message counts for in a group.
+    pub(crate) fn events(&self) -> usize {
+        self.batch.as_ref().map_or(1, |readable| readable.batch.events.len())
+    }
 }
 
 fn read(payload: &[u8]) -> Result<Readable> {
@@ -26,7 +33,11 @@ fn read(payload: &[u8]) -> Result<Readable> {
 }
 
 /// Decodes until a stop is requested.
-pub(crate) fn run(context: &ThreadContext, input: &Receiver<Pulled>, output: &Sender<Decoded>) -> Result<()> {
+pub(crate) fn decode(
+    context: &ThreadContext,
+    input: &Receiver<Pulled>,
+    output: &Sender<Decoded>,
+) -> Result<()> {
     context.healthy();
     loop {
         let pulled = crossbeam_channel::select! {

@@ -1,15 +1,45 @@
-//! What a table looks like in the target, and what it lacks.
+//! A table's definition in the target, and what it lacks.
 
 use super::statements::{Column, Parts, quote};
 use super::table::Table;
 use anyhow::{Context, Result, anyhow};
-use postgres::GenericClient;
+use postgres::{GenericClient, Statement};
 use shared::fault::Fault;
 use shared::wire::Shape;
 use std::collections::HashMap;
 
-/// Looks the table of a shape up, and makes types and statements for it, under a number of its own. An
-/// error that carries [`Fault::Hold`] says what the target lacks, and what to run.
+/// What a look-up depends on: names, types and collations of the columns, and the name of the table. Unlike the
+/// versions of catalog rows, it does not change where only a constraint or a default does.
+const DEFINITIONS: &str = "
+    select a.attrelid,
+           pg_catalog.concat_ws(' ', c.relnamespace, c.relname, pg_catalog.string_agg(
+               pg_catalog.concat_ws(' ', a.attnum, a.attname, a.atttypid, a.attcollation, a.attgenerated, a.attidentity),
+               ',' order by a.attnum))
+    from pg_catalog.pg_attribute a join pg_catalog.pg_class c on c.oid = a.attrelid
+    where a.attrelid = any ($1) and a.attnum > 0 and not a.attisdropped
+    group by a.attrelid, c.oid";
+
+/// The definitions of some tables as they are now, by oid. Prepares the `statement` for it where there is none.
+pub(super) fn definitions(
+    client: &mut impl GenericClient,
+    statement: &mut Option<Statement>,
+    relations: &[u32],
+) -> Result<HashMap<u32, String>> {
+    if relations.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let statement = match statement {
+        Some(statement) => statement,
+        none => {
+            none.insert(client.prepare(DEFINITIONS).context("prepare to read the definitions of tables")?)
+        }
+    };
+    let rows = client.query(statement, &[&relations]).context("read the definitions of tables")?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// Looks up the table of a shape, and creates types and statements for it, under a number of its own. An
+/// error that carries [`Fault::Hold`] names what the target lacks, and what to run.
 pub(super) fn look_up(client: &mut impl GenericClient, shape: &Shape, number: usize) -> Result<Table> {
     let name = format!("{}.{}", quote(&shape.schema), quote(&shape.table));
     let row =
@@ -20,10 +50,7 @@ pub(super) fn look_up(client: &mut impl GenericClient, shape: &Shape, number: us
             "the target has no table {name}; create it as it is in the source: pg_dump --schema-only --table='{name}'"
         ))
     })?;
-    let looks = client
-        .query_opt(super::LOOKS, &[&[relation].as_slice()])
-        .context("look at a table")?
-        .map_or_else(String::new, |row| row.get(1));
+    let definition = definitions(client, &mut None, &[relation])?.remove(&relation).unwrap_or_default();
     let known = columns(client, relation)?;
     let carried = carried_columns(shape, &name, &known)?;
     let key = named(&shape.key, &known);
@@ -36,22 +63,22 @@ pub(super) fn look_up(client: &mut impl GenericClient, shape: &Shape, number: us
         own: own.collect(),
         same_key: same_key(client, shape, relation, &name)?,
     };
-    client.batch_execute(&parts.create_types()).with_context(|| format!("make the row types of {name}"))?;
+    client.batch_execute(&parts.create_types()).with_context(|| format!("create the row types of {name}"))?;
     let depth = depth(client, relation)?;
-    let loose = has_loose_key(client, shape, relation)?;
+    let has_key_variants = has_key_variants(client, shape, relation)?;
     let upserts = !parts.has_other_always_identity() && can_arbitrate(client, shape, relation)?;
     let mut prepare =
         |sql: String| client.prepare(&sql).with_context(|| format!("prepare to write to {name}"));
     Ok(Table {
         relation,
-        looks,
+        definition,
         depth,
         key_type: parts.key_type(),
         delete: prepare(parts.delete())?,
         upsert: upserts.then(|| prepare(parts.upsert())).transpose()?,
         insert: prepare(parts.insert())?,
         existing: prepare(parts.existing())?,
-        first_equal: loose.then(|| prepare(parts.first_equal())).transpose()?,
+        first_equal: has_key_variants.then(|| prepare(parts.first_equal())).transpose()?,
         own_columns: parts.own_columns(),
         name: name.clone(),
     })
@@ -61,7 +88,7 @@ fn hold(error: String) -> anyhow::Error {
     anyhow!(error).context(Fault::Hold)
 }
 
-/// The columns that the source sends, in its order. All that are lacking are named at once.
+/// The columns that the source sends, in its order. The error names every column that is missing.
 fn carried_columns<'a>(shape: &Shape, name: &str, known: &'a [Column]) -> Result<Vec<&'a Column>> {
     let by_name: HashMap<&str, &Column> = known.iter().map(|column| (column.name.as_str(), column)).collect();
     let mut carried = Vec::with_capacity(shape.columns.len());
@@ -139,18 +166,18 @@ fn same_key(client: &mut impl GenericClient, shape: &Shape, relation: u32, name:
     })
 }
 
-/// Whether two keys can be equal although their text differs. Types of which that is not known count as such.
-fn has_loose_key(client: &mut impl GenericClient, shape: &Shape, relation: u32) -> Result<bool> {
+/// Whether two keys can be equal although their text differs. Types of which that is unknown count as such.
+fn has_key_variants(client: &mut impl GenericClient, shape: &Shape, relation: u32) -> Result<bool> {
     let row = client
         .query_one(
             "select not replication.key_equality_is_textual($1::oid::regclass, $2)",
             &[&relation, &shape.key],
         )
-        .context("look up the key's types")?;
+        .context("look up the types of the key")?;
     Ok(row.get(0))
 }
 
-/// Whether ON CONFLICT can use the key: not where it is deferrable.
+/// Whether ON CONFLICT can use the key: a deferrable one it cannot.
 fn can_arbitrate(client: &mut impl GenericClient, shape: &Shape, relation: u32) -> Result<bool> {
     let row = client
         .query_one(

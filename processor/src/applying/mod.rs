@@ -1,16 +1,27 @@
-//! The one ordered step of the processor. In ONE transaction it locks the position, stores what
+//! The one ordered thread of the processor. In ONE transaction it locks the position, stores what
 //! follows it, applies every tick that is complete by then, records it and moves the position; only
-//! then may the stream let go of the messages, and is the publisher told.
+//! then may the stream remove the messages, and is the publisher told.
 //!
-//! One thread, because order is what it is for: two transactions that move one position would wait
+//! One thread, because order is its purpose: two transactions that move one position would wait
 //! for each other anyway.
 
-use crate::decoder::Decoded;
-use crate::large_tick::LargeTicks;
-use crate::session::{Session, prepare_session};
-use crate::uplink::Uplink;
+mod from_inbox;
+mod hold;
+mod judged;
+mod last_states;
+mod operator;
+mod quick;
+mod session;
+mod staged_states;
+mod staging;
+mod target;
+
+use crate::confirm_sender::ConfirmSender;
+use crate::receiving::Decoded;
+use crate::tables::prepare_session;
 use anyhow::Result;
 use crossbeam_channel::Receiver;
+use session::Session;
 use shared::database::{Database, identity};
 use shared::leadership::{Role, begin_term, wait_for_role};
 use shared::schema::{Side, migrate};
@@ -19,23 +30,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Without messages, look this often whether a held event can be tried again.
+/// Without messages, check this often whether a retry is due.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
-/// The same, where what an earlier session stored comes first and is held.
-const RESUME_CHECK: Duration = Duration::from_millis(100);
 
 pub(crate) struct Applying {
     database: Database,
     /// Ticks are applied together up to about so many events.
     group_events_max: usize,
-    uplink: Arc<Uplink>,
-    large_ticks: Arc<LargeTicks>,
+    confirm_sender: Arc<ConfirmSender>,
     input: Receiver<Decoded>,
     /// Messages that were decoded before their turn, by number.
     early: BTreeMap<u64, Decoded>,
     /// The number of the next message.
     next: u64,
-    /// Messages taken and not yet settled: they survive a lost database connection.
+    /// Messages taken and not committed yet: they survive a lost database connection.
     group: Vec<Decoded>,
 }
 
@@ -43,15 +51,13 @@ impl Applying {
     pub(crate) fn new(
         database: Database,
         group_events_max: usize,
-        uplink: Arc<Uplink>,
-        large_ticks: LargeTicks,
+        confirm_sender: Arc<ConfirmSender>,
         input: Receiver<Decoded>,
     ) -> Applying {
         Applying {
             database,
             group_events_max,
-            uplink,
-            large_ticks: Arc::new(large_ticks),
+            confirm_sender,
             input,
             early: BTreeMap::new(),
             next: 0,
@@ -62,7 +68,7 @@ impl Applying {
     pub(crate) fn run(mut self, context: &ThreadContext) -> Result<()> {
         context.keep_trying("apply", || {
             let ended = self.session(context);
-            self.uplink.set_standing(None);
+            self.confirm_sender.set_status(None);
             ended
         })
     }
@@ -74,45 +80,51 @@ impl Applying {
         if !wait_for_role(&mut client, Role::Processor, context)? {
             return Ok(());
         }
-        self.uplink.begin_term(begin_term(&mut client)?);
+        self.confirm_sender.begin_term(begin_term(&mut client)?);
         let target = identity(&mut client)?;
-        let mut session = Session::new(client, self.large_ticks.clone())?;
+        let mut session = Session::new(client)?;
         log::info!("this is the processor of {}: {}", self.database.address(), session.describe());
-        // Whatever held the session before.
-        self.uplink.set_held(false);
-        self.uplink.set_standing(Some(session.standing(&target)));
+        self.report_status(&session, &target);
         while !context.stop().requested() {
-            if !session.is_resuming() {
-                self.collect(context, session.has_work());
-            } else if !session.has_work() {
-                context.stop().wait(RESUME_CHECK);
-            }
-            session.heed_operator()?;
-            // What an earlier session stored comes before what it had only taken.
-            let group = if session.is_resuming() { &[] } else { &self.group[..] };
-            if group.is_empty() && !session.has_work() {
-                self.report_health(&session, context);
-                session.check_connection()?;
-                continue;
-            }
-            session.settle(group, context.stop())?;
-            let settled = group.len();
-            shared::kill_point::reached("committed");
-            self.uplink.set_held(session.is_held());
-            self.uplink.set_standing(Some(session.standing(&target)));
-            self.uplink.settled(settled);
-            self.group.drain(..settled);
-            self.uplink.confirm();
-            shared::kill_point::reached("confirm_sent");
+            self.collect(context, session.has_work());
+            session.check_for_retry_request()?;
+            self.work(&mut session, &target, context)?;
             self.report_health(&session, context);
         }
         Ok(())
     }
 
+    /// Takes the group that was collected into the target, and applies what waits in the inbox.
+    fn work(&mut self, session: &mut Session, target: &str, context: &ThreadContext) -> Result<()> {
+        if self.group.is_empty() && !session.has_work() {
+            return session.check_connection();
+        }
+        if !self.group.is_empty() {
+            session.take(&self.group)?;
+            shared::kill_point::reached("committed");
+            self.report_status(session, target);
+            self.confirm_sender.committed(self.group.len());
+            self.group.clear();
+            self.confirm_sender.confirm();
+            shared::kill_point::reached("confirm_sent");
+        }
+        if session.has_work() {
+            session.apply_waiting(context.stop())?;
+            self.report_status(session, target);
+            self.confirm_sender.confirm();
+        }
+        Ok(())
+    }
+
+    fn report_status(&self, session: &Session, target: &str) {
+        self.confirm_sender.set_blocked(session.is_blocked());
+        self.confirm_sender.set_status(Some(session.status(target)));
+    }
+
     fn report_health(&self, session: &Session, context: &ThreadContext) {
-        match (session.hold_error(), self.uplink.refused()) {
-            (Some(error), _) => context.unhealthy(&format!("held: {error}")),
-            (None, Some(reason)) => context.unhealthy(&format!("the source does not go on: {reason}")),
+        match (session.hold_error(), self.confirm_sender.refused()) {
+            (Some(error), _) => context.unhealthy(&format!("apply is blocked: {error}")),
+            (None, Some(reason)) => context.unhealthy(&format!("the source refuses this target: {reason}")),
             (None, None) => context.healthy(),
         }
     }
@@ -128,13 +140,11 @@ impl Applying {
                 default(IDLE_CHECK) => {}
             }
         }
-        let events =
-            |decoded: &Decoded| decoded.batch.as_ref().map_or(1, |readable| readable.batch.events.len());
-        let mut taken: usize = self.group.iter().map(events).sum();
+        let mut taken: usize = self.group.iter().map(Decoded::events).sum();
         while taken < self.group_events_max {
             if let Some(decoded) = self.early.remove(&self.next) {
                 self.next += 1;
-                taken += events(&decoded);
+                taken += decoded.events();
                 self.group.push(decoded);
             } else if let Ok(decoded) = self.input.try_recv() {
                 self.early.insert(decoded.pulled.number, decoded);

@@ -1,0 +1,40 @@
+//! Why apply is blocked, and when it is retried. Later transactions wait.
+
+use shared::retry::Backoff;
+use std::time::Instant;
+
+/// The reason, and the time of the next retry.
+pub(super) struct Hold {
+    pub(super) error: String,
+    backoff: Backoff,
+    retry_at: Instant,
+}
+
+impl Hold {
+    /// Begins a hold, and logs it as an error.
+    pub(super) fn begin(error: String) -> Hold {
+        log::error!("apply is blocked; retrying. Later transactions wait. {error}");
+        let mut backoff = Backoff::default();
+        let retry_at = Instant::now() + backoff.next_pause();
+        Hold { error, backoff, retry_at }
+    }
+
+    /// Notes that a retry has failed.
+    pub(super) fn failed_again(&mut self, error: String) {
+        if self.error != error {
+            log::error!("apply is blocked: {error}");
+        }
+        self.error = error;
+        self.retry_at = Instant::now() + self.backoff.next_pause();
+    }
+
+    /// Retries at once, since an operator asked for it.
+    pub(super) fn retry_now(&mut self) {
+        self.backoff = Backoff::default();
+        self.retry_at = Instant::now();
+    }
+
+    pub(super) fn is_retry_due(&self) -> bool {
+        Instant::now() >= self.retry_at
+    }
+}

@@ -1,0 +1,139 @@
+//! The quick way to apply: in memory, group by group, rows inserted where they are new in the source. A few round
+//! trips for each group. Where PostgreSQL refuses, nothing is done, and the ticks are applied [from the
+//! inbox](super::from_inbox).
+
+use super::judged::Judged;
+use super::last_states::reduce;
+use super::target::{Target, describe_ticks, position_after};
+use crate::inbox::{
+    self, AppliedTick, Bookkeeping, Entry, StoredBatches, TargetPosition, lock_position,
+    record_all_processed, record_drift,
+};
+use crate::tables::{Drift, Tables, WriteMode};
+use anyhow::{Context, Result, ensure};
+use postgres::Transaction;
+use shared::fault::fault_of;
+use shared::supervisor::Stop;
+use shared::wire::Batch;
+use std::sync::Arc;
+
+impl Target {
+    /// Stores a group of messages and applies the `complete` ticks, of which all batches are given. False where
+    /// PostgreSQL refuses.
+    pub(super) fn apply_from_memory(&mut self, judged: &Judged<'_>, complete: &[Arc<Batch>]) -> Result<bool> {
+        match self.tables.learn(&mut self.client, complete.iter().flat_map(|batch| &batch.shapes)) {
+            Ok(()) => {}
+            Err(error) if fault_of(&error).is_refusal() => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        let Some(position) = &judged.position else {
+            // Nothing has ever arrived: there is no position to move.
+            return Ok(judged.unreadable.is_empty());
+        };
+        let applied: Vec<AppliedTick> =
+            complete.iter().filter_map(|batch| AppliedTick::ended_by(batch)).collect();
+        let after = position_after(position, &applied);
+        let entry = Entry {
+            before: self.position.as_ref(),
+            after: &after,
+            held: None,
+            stored: &judged.stored,
+            applied: &applied,
+            processed: complete,
+        };
+        let mut transaction = self.client.transaction().context("begin a transaction")?;
+        let written = inbox::quarantine(&mut transaction, &judged.unreadable)
+            .and_then(|()| self.bookkeeping.write(&mut transaction, &entry))
+            .and_then(|()| {
+                shared::kill_point::reached("inbox_written");
+                let drift = write(&mut transaction, &mut self.tables, complete)?;
+                shared::kill_point::reached("applied");
+                record_drift(&mut transaction, drift)
+            });
+        match end(transaction, written) {
+            Ok(()) => {
+                self.position = Some(after);
+                Ok(true)
+            }
+            Err(error) if fault_of(&error).is_refusal() => {
+                let ticks = describe_ticks(position.last_applied() + 1, after.last_applied());
+                log::debug!("{ticks}: the quick apply was refused: {error:#}");
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Applies every complete tick that is in the inbox. False where PostgreSQL refuses.
+    pub(super) fn apply_from_inbox_quickly(&mut self, stop: &Stop) -> Result<bool> {
+        let Some(before) = &self.position else { return Ok(true) };
+        let mut transaction = self.client.transaction().context("begin a transaction")?;
+        let written = write_groups(&mut transaction, &mut self.tables, &self.bookkeeping, before, stop);
+        match end(transaction, written) {
+            Ok(after) => {
+                self.position = Some(after);
+                Ok(true)
+            }
+            Err(error) if fault_of(&error).is_refusal() => {
+                // Row types that were created are rolled back.
+                self.tables.forget();
+                log::warn!(
+                    "{}: the quick apply was refused; applying from the inbox by staging: {}",
+                    describe_ticks(before.last_applied() + 1, before.last_complete()),
+                    super::from_inbox::in_one_line(&error)
+                );
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn write_groups(
+    transaction: &mut Transaction<'_>,
+    tables: &mut Tables,
+    bookkeeping: &Bookkeeping,
+    before: &TargetPosition,
+    stop: &Stop,
+) -> Result<TargetPosition> {
+    lock_position(transaction, before)?;
+    let mut stored = StoredBatches::of_complete_ticks(before);
+    let mut drift = Drift::default();
+    loop {
+        ensure!(!stop.requested(), "a stop is requested");
+        let group = stored.next(transaction)?;
+        if group.is_empty() {
+            break;
+        }
+        tables.learn(transaction, group.iter().flat_map(|batch| &batch.shapes))?;
+        record_all_processed(transaction, &group)?;
+        drift += write(transaction, tables, &group)?;
+        shared::kill_point::reached("large_tick_half_applied");
+    }
+    let applied = stored.complete_ticks()?;
+    let after = position_after(before, &applied);
+    let entry = Entry {
+        before: Some(before),
+        after: &after,
+        held: None,
+        stored: &[],
+        applied: &applied,
+        processed: &[],
+    };
+    bookkeeping.write(transaction, &entry)?;
+    record_drift(transaction, drift)?;
+    Ok(after)
+}
+
+fn write(transaction: &mut Transaction<'_>, tables: &mut Tables, batches: &[Arc<Batch>]) -> Result<Drift> {
+    let equal = tables.equal_keys(transaction, batches)?;
+    let changes = reduce(batches, &equal);
+    tables.write(transaction, &changes, WriteMode::Insert)
+}
+
+fn end<T>(transaction: Transaction<'_>, written: Result<T>) -> Result<T> {
+    match written {
+        Ok(value) => transaction.commit().context("commit").map(|()| value),
+        Err(error) => transaction.rollback().context("roll back").and(Err(error)),
+    }
+}

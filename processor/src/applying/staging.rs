@@ -1,0 +1,140 @@
+//! The events of ticks in a temporary table, from which PostgreSQL finds [the last state of each
+//! key](super::staged_states).
+
+use anyhow::{Context, Result};
+use postgres::Transaction;
+use shared::wire::{Batch, Event, Operation, Shape};
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// The events in the temporary table, which has a number for each shape and schema segment.
+#[derive(Default)]
+pub(super) struct Staged {
+    /// By number.
+    pub(super) shapes: Vec<Shape>,
+    /// Those that were truncated.
+    pub(super) emptied: Vec<bool>,
+    /// The numbers with which schema segments begin.
+    segments: Vec<usize>,
+    events: i64,
+}
+
+impl Staged {
+    pub(super) fn create(transaction: &mut Transaction<'_>) -> Result<Staged> {
+        transaction
+            .batch_execute(
+                "create temporary table staged
+                     (shape int, n bigint, operation \"char\", key_text text, row_text text) on commit drop",
+            )
+            .context("create the table for staged events")?;
+        Ok(Staged { segments: vec![0], ..Staged::default() })
+    }
+
+    /// Drops the table at the end of an attempt; the next one creates it again.
+    pub(super) fn drop(transaction: &mut Transaction<'_>) -> Result<()> {
+        transaction
+            .batch_execute("drop table pg_temp.staged, pg_temp.last_state")
+            .context("drop the table for staged events")
+    }
+
+    /// The numbers of the shapes, schema segment by schema segment.
+    pub(super) fn segments(&self) -> impl Iterator<Item = Range<usize>> {
+        let ends = self.segments.iter().skip(1).copied().chain([self.shapes.len()]);
+        self.segments.iter().copied().zip(ends).map(|(begin, end)| begin..end)
+    }
+
+    /// Adds the events that follow, but for those in `done`.
+    pub(super) fn add(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        batches: &[Arc<Batch>],
+        done: &HashSet<Uuid>,
+    ) -> Result<()> {
+        let mut columns = Columns::default();
+        for batch in batches {
+            // Within the segment.
+            let mut numbers: HashMap<i32, i32> = HashMap::new();
+            for event in batch.events.iter().filter(|event| !done.contains(&event.event_id)) {
+                let number = match numbers.get(&event.shape) {
+                    Some(number) => *number,
+                    None => self.number_of(batch.shape_of(event)?, event.shape, &mut numbers)?,
+                };
+                self.events += 1;
+                if event.operation == Operation::Truncate {
+                    std::mem::take(&mut columns).insert(transaction)?;
+                    self.empty(transaction, number)?;
+                } else {
+                    columns.add(number, self.events, event);
+                }
+            }
+        }
+        columns.insert(transaction)
+    }
+
+    /// The number of a shape that the batch has under `id`. Begins a segment where its table had another shape.
+    fn number_of(&mut self, shape: &Shape, id: i32, numbers: &mut HashMap<i32, i32>) -> Result<i32> {
+        if self.shapes[self.segment()..].iter().any(|known| known.is_another_form_of(shape)) {
+            self.segments.push(self.shapes.len());
+            numbers.clear();
+        }
+        let number = self.number(shape)?;
+        numbers.insert(id, number);
+        Ok(number)
+    }
+
+    /// Where the last segment begins.
+    fn segment(&self) -> usize {
+        self.segments.last().copied().unwrap_or(0)
+    }
+
+    fn number(&mut self, shape: &Shape) -> Result<i32> {
+        let begin = self.segment();
+        let known = self.shapes[begin..].iter().position(|known| known == shape);
+        let number = known.map_or(self.shapes.len(), |known| begin + known);
+        if known.is_none() {
+            self.shapes.push(shape.clone());
+            self.emptied.push(false);
+        }
+        Ok(i32::try_from(number)?)
+    }
+
+    fn empty(&mut self, transaction: &mut Transaction<'_>, shape: i32) -> Result<()> {
+        self.emptied[usize::try_from(shape)?] = true;
+        transaction
+            .execute("delete from pg_temp.staged where shape = $1", &[&shape])
+            .context("drop the events before a TRUNCATE")?;
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Columns<'a> {
+    shapes: Vec<i32>,
+    numbers: Vec<i64>,
+    operations: Vec<i8>,
+    keys: Vec<Option<&'a str>>,
+    rows: Vec<Option<&'a str>>,
+}
+
+impl<'a> Columns<'a> {
+    fn add(&mut self, shape: i32, number: i64, event: &'a Event) {
+        self.shapes.push(shape);
+        self.numbers.push(number);
+        self.operations.push(if event.operation == Operation::Insert { b'I' } else { b'U' }.cast_signed());
+        self.keys.push(event.key.as_deref());
+        self.rows.push(event.row.as_deref());
+    }
+
+    fn insert(&self, transaction: &mut Transaction<'_>) -> Result<()> {
+        transaction
+            .execute(
+                "insert into pg_temp.staged select * from unnest(
+                     $1::int[], $2::bigint[], $3::\"char\"[], $4::text[], $5::text[])",
+                &[&self.shapes, &self.numbers, &self.operations, &self.keys, &self.rows],
+            )
+            .context("stage events")?;
+        Ok(())
+    }
+}

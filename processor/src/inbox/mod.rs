@@ -1,0 +1,16 @@
+//! What the target has received and applied: the batches that are stored, the ticks and events that are applied, and
+//! the position. Every SQL statement on these tables is here.
+
+mod bookkeeping;
+mod history;
+mod position;
+mod processed;
+mod quarantine;
+mod waiting;
+
+pub(crate) use bookkeeping::{AppliedTick, Bookkeeping, Entry, Stored};
+pub(crate) use history::{abandoned_sources, check_known};
+pub(crate) use position::{TargetPosition, Verdict, from_ordinal, judge, lock_position, read_position};
+pub(crate) use processed::{record_all_processed, record_drift, record_processed};
+pub(crate) use quarantine::quarantine;
+pub(crate) use waiting::{StoredBatches, is_too_much, waiting_in_memory};

@@ -1,0 +1,8 @@
+//! Pulls messages from the stream, decodes them, and releases those that are committed.
+
+mod decode;
+mod pull;
+mod release;
+
+pub(crate) use decode::{Decoded, Readable, decode};
+pub(crate) use pull::Puller;
