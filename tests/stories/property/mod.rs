@@ -6,10 +6,12 @@
 
 mod model;
 mod sql;
+mod two_ways;
 
 use crate::harness::{DEADLINE, Replication, attach, compare, count};
 use model::{Action, Case, SESSIONS, case};
 use postgres::Client;
+use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use shared::config::Environment;
 use std::cell::RefCell;
@@ -21,12 +23,26 @@ const SHRINKING_MS: u32 = 300_000;
 
 #[test]
 fn any_tables_and_any_transactions_end_the_same_in_source_and_target() {
+    let mut place = Place::default();
+    run_cases(&case(), |case| place.check(case), script);
+    println!("{:?}", place.statistics);
+}
+
+/// Nothing, or what is wrong.
+type Outcome = Result<(), String>;
+
+/// Checks as many cases as wanted. Panics at one that fails, made smaller, with its `script`.
+fn run_cases<S: Strategy>(
+    cases: &S,
+    check: impl FnMut(&S::Value) -> Outcome,
+    script: impl Fn(&S::Value) -> String,
+) {
     let environment = Environment::read();
-    let cases = environment.count("PROPERTY_CASES", 30, 1..=1_000_000).unwrap();
+    let number = environment.count("PROPERTY_CASES", 30, 1..=1_000_000).unwrap();
     let seed = environment.count("PROPERTY_SEED", fastrand::u64(..), 0..=u64::MAX).unwrap();
-    println!("PROPERTY_CASES={cases} PROPERTY_SEED={seed}");
+    println!("PROPERTY_CASES={number} PROPERTY_SEED={seed}");
     let config = Config {
-        cases,
+        cases: number,
         max_shrink_iters: SHRINKING_TRIES,
         max_shrink_time: SHRINKING_MS,
         failure_persistence: None,
@@ -35,13 +51,13 @@ fn any_tables_and_any_transactions_end_the_same_in_source_and_target() {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let place = RefCell::new(Place::default());
+    let check = RefCell::new(check);
     let outcome = TestRunner::new_with_rng(config, rng)
-        .run(&case(), |case| place.borrow_mut().check(&case).map_err(TestCaseError::fail));
+        .run(cases, |case| (*check.borrow_mut())(&case).map_err(TestCaseError::fail));
     match outcome {
-        Ok(()) => println!("{:?}", place.borrow().statistics),
+        Ok(()) => {}
         Err(TestError::Fail(reason, case)) => {
-            panic!("{reason}\nthe smallest case: {case:#?}\nin SQL:\n{}", script(&case))
+            panic!("{reason}\nthe smallest case: {case:#?}\n{}", script(&case))
         }
         Err(error) => panic!("{error}"),
     }
@@ -65,7 +81,7 @@ struct Statistics {
 }
 
 impl Place {
-    fn check(&mut self, case: &Case) -> Result<(), String> {
+    fn check(&mut self, case: &Case) -> Outcome {
         self.number += 1;
         let name = format!("property_{}", self.number);
         let replication = self.replication.take().unwrap_or_else(|| Replication::start(&name));
@@ -97,7 +113,7 @@ impl Place {
 
     /// One thread drives all sessions, so that a case always runs alike: a statement that would wait for
     /// another session is refused soon.
-    fn run(&mut self, case: &Case, replication: &Replication, schema: &str) -> Result<(), String> {
+    fn run(&mut self, case: &Case, replication: &Replication, schema: &str) -> Outcome {
         let mut first = replication.source();
         first.batch_execute(&format!("set search_path = {schema}; {}", case.fill())).unwrap();
         wait_until_arrived(replication)?;
@@ -148,7 +164,7 @@ impl Place {
 }
 
 /// Waits until everything that is committed has arrived. Says what is wrong as soon as it is known.
-fn wait_until_arrived(replication: &Replication) -> Result<(), String> {
+fn wait_until_arrived(replication: &Replication) -> Outcome {
     let (mut source, mut target) = (replication.source(), replication.target());
     let deadline = Instant::now() + DEADLINE;
     while count(&mut source, "select count(*) from outbox where not confirmed") > 0 {
@@ -175,5 +191,5 @@ fn script(case: &Case) -> String {
         format!("session {session}: {sql}")
     });
     let lines: Vec<String> = [case.create_in_source(), case.fill()].into_iter().chain(actions).collect();
-    lines.join(";\n")
+    format!("in SQL:\n{}", lines.join(";\n"))
 }
