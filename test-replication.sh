@@ -28,6 +28,7 @@ source "$ROOT/scripts/components.sh"
 source "$ROOT/scripts/ports.sh"
 source "$ROOT/scripts/start.sh"
 source "$ROOT/scripts/test-servers.sh"
+source "$ROOT/scripts/test-steps.sh"
 
 parse_arguments() {
   KEEP=false ONLY_RUST=false CARGO_TEST_ARGUMENTS=()
@@ -45,16 +46,6 @@ parse_arguments() {
     esac
     shift
   done
-}
-
-# step TITLE COMMAND…: a function as well, whose status counts (bash's errexit is off inside).
-step() {
-  local title=$1 begun_ms
-  shift
-  heading "$title"
-  begun_ms=$(now_ms)
-  "$@" || die "Failed: $title. (Its output is above; run by itself: $*)"
-  say "${GREEN}ok${PLAIN}, $(seconds_since "$begun_ms") s"
 }
 
 check_tools() {
@@ -105,31 +96,36 @@ servers_end() {
   fi
 }
 
-# The demo in containers takes longest, and mostly waits: it begins as soon as there is something to run, and
-# runs beside all others.
+# The demo in containers takes long, and mostly waits: it begins as soon as there is something to run.
 containers_begin() {
   CONTAINERS_DIR=$(mktemp --directory)
-  # The next step builds them otherwise, for a while.
+  # The next step replaces them for a while.
   cp "${SERVICE_COMPONENTS[@]/#/$TEST_BIN_DIR/}" "$CONTAINERS_DIR/"
-  timeout --kill-after=30 1000 scripts/test-containers.sh --older-services "$CONTAINERS_DIR" >"$CONTAINERS_DIR/log" 2>&1 &
-  CONTAINERS_PID=$!
+  step_beside "The demo in containers" scripts/test-containers.sh --older-services "$CONTAINERS_DIR"
 }
 
-containers_end() {
-  local status=0
-  wait "$CONTAINERS_PID" || status=$?
-  CONTAINERS_PID=''
-  cat "$CONTAINERS_DIR/log"
-  rm -rf "$CONTAINERS_DIR"
-  return "$status"
+quick_checks() {
+  step "Format" cargo fmt --all --check
+  step "Shell scripts" check_shell
+  step "Messages and settings of the scripts" scripts/test-scripts.sh
+  step "Mutations still fit" scripts/test-mutations.sh --check
 }
 
-containers_abandon() {
-  [[ -n ${CONTAINERS_PID:-} ]] || return 0
-  kill "$CONTAINERS_PID" 2>/dev/null || true
-  wait "$CONTAINERS_PID" || true
-  cat "$CONTAINERS_DIR/log"
-  rm -rf "$CONTAINERS_DIR"
+# All of them mostly wait, for servers of their own: the longest first.
+suites_run() {
+  # The output of each story by itself, those that failed last.
+  step_beside "Rust tests" env RUST_TEST_NOCAPTURE=0 cargo test --release --locked --workspace -- --show-output
+  step_beside "Faults, shortly" scripts/test-faults.sh
+  step_beside "The demo, as an operator runs it" scripts/test-demo.sh
+  step_beside "A database of one's own, as docs/adopting.md says" scripts/test-adopting.sh
+  steps_await
+}
+
+clean_up() {
+  trap '' INT TERM HUP
+  steps_abandon
+  ! $SERVERS_STARTED || servers_end
+  [[ -z ${CONTAINERS_DIR:-} ]] || rm -rf "$CONTAINERS_DIR"
 }
 
 main() {
@@ -142,31 +138,28 @@ main() {
   export TEST_KILL_POINTS_DIR=${TEST_BIN_DIR%/*}/kill-points
   run_dir_lock
   step "Tools" check_tools
-  if ! $ONLY_RUST; then
-    step "Format" cargo fmt --all --check
-    step "What the scripts say" scripts/test-scripts.sh
-    step "Mutations still fit" scripts/test-mutations.sh --check
-  fi
+  $ONLY_RUST || quick_checks
+  SERVERS_STARTED=false
+  trap clean_up EXIT
+  trap 'exit 130' INT TERM HUP
   step "Build" build
-  if ! $ONLY_RUST; then
-    trap containers_abandon EXIT
-    containers_begin
-  fi
+  $ONLY_RUST || containers_begin
   step "Build, with kill points" build_kill_points
   if ! $ONLY_RUST; then
     step "Clippy" cargo clippy --workspace --all-targets --locked --release -- --deny warnings
-    step "Shell scripts" check_shell
-    step "The demo, as an operator runs it" scripts/test-demo.sh
-    step "A database of one's own, as docs/adopting.md says" scripts/test-adopting.sh
-    step "Faults, shortly" scripts/test-faults.sh
+    step "Build the tests" cargo test --release --locked --workspace --no-run
   fi
-  trap 'servers_end; containers_abandon' EXIT
-  trap 'exit 130' INT TERM HUP
+  SERVERS_STARTED=true
   step "Servers for the tests" servers_start
-  # The stories mostly wait, too.
-  export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) + 1))}
-  step "Rust tests" cargo test --release --locked --workspace "${CARGO_TEST_ARGUMENTS[@]}"
-  $ONLY_RUST || step "The demo in containers, beside the steps above" containers_end
+  # The stories mostly wait.
+  export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))}
+  if $ONLY_RUST; then
+    step "Rust tests" cargo test --release --locked --workspace "${CARGO_TEST_ARGUMENTS[@]}"
+  elif ! suites_run; then
+    heading "Failed, after $(seconds_since "$begun_ms") s"
+    printf '  %s\n' "${STEPS_FAILED[@]}"
+    die "The output of each is above, after its name. One story by itself: ./test-replication.sh -- -p tests --test stories -- NAME"
+  fi
   heading "${GREEN}All is well${PLAIN}, after $(seconds_since "$begun_ms") s."
 }
 

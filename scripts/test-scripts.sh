@@ -207,6 +207,23 @@ test_comparison_by_value() (
   [[ $(<"$WORK/different") == 2832 ]] || die "expected the key 2832 to differ, got: $(<"$WORK/different")"
 )
 
+# Those that fail, and their tests, are named at the end; the others run to theirs.
+test_steps() (
+  local actual
+  source "$ROOT/scripts/test-steps.sh"
+  {
+    step_beside "Rust" bash -c "printf 'test %s\n' 'a::passes ... ok' 'a::fails ... FAILED'; exit 101"
+    step_beside "Slow, as docs/slow.md says" bash -c "sleep 0.2; echo slow output"
+    step_beside "Fails" bash -c "exit 3"
+    step_beside "Waits for its turn" echo last output
+    ! steps_await || die "steps that fail count as well"
+    steps_abandon
+  } >"$RUN_DIR/steps" 2>&1
+  actual=$(printf '%s\n' "${STEPS_FAILED[@]}" | sort)
+  [[ $actual == "Fails (run by itself: bash -c exit 3)"$'\n'"Rust (a::fails)" ]] || die "failed: $actual"
+  [[ $(grep --count '^\(slow\|last\) output$' "$RUN_DIR/steps") == 2 ]] || die "an output is not shown: $(<"$RUN_DIR/steps")"
+)
+
 main() {
   export ENV_FILE=/dev/null
   RUN_DIR=$(mktemp --directory)

@@ -22,9 +22,20 @@ test_servers_load() {
   export RUST_TEST_NOCAPTURE=1 # the stories say what they saw
 }
 
+# Those that a story started for itself (scripts/test-postgres.sh), where the story was ended before it removed them.
+private_servers_remove() {
+  local directory name
+  for directory in "$RUN_DIR"/private-*/; do
+    [[ -d $directory ]] || continue
+    name=$(basename "$directory")
+    TEST_RUN_DIR=$RUN_DIR "$ROOT/scripts/test-postgres.sh" remove "${name#private-}" 1
+  done
+}
+
 # Stops the servers and deletes all that is theirs, but for the logs.
 test_servers_end() {
   local component
+  private_servers_remove
   reverse "${SERVERS[@]}"
   for component in "${REVERSED[@]}"; do component_stop "$component"; done
   rm -rf "$KEPT_LOGS"
