@@ -257,7 +257,11 @@ fn a_value_that_does_not_fit_holds_with_the_row_that_has_it() {
     );
     assert_eq!(count(&mut target, "select count(*) from sized"), 0);
     source.batch_execute("update sized set v = '7' where id = 700").unwrap();
-    assert_eq!(count(&mut target, "select count(*) from sized"), 0, "nothing overtakes what is held");
+    assert_eq!(
+        count(&mut target, "select count(*) from sized"),
+        0,
+        "a later transaction overtook the one that blocks apply"
+    );
     target.batch_execute("alter table sized alter column v type text").unwrap();
     replication.wait_until_caught_up();
     assert_eq!(assert_same(&replication, &["sized"]), [900]);

@@ -93,7 +93,7 @@ fn a_reader_of_the_target_sees_only_whole_transactions() {
     assert_equal(&replication);
 }
 
-/// Reads all payments; fails if it sees a part of a transaction. Returns what tells this state from others.
+/// Reads all payments; fails if it sees a part of a transaction. Returns a fingerprint of the state.
 fn whole_state(target: &mut Client) -> String {
     let row = target
         .query_one(

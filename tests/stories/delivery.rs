@@ -1,4 +1,4 @@
-//! Nothing is lost and nothing is applied twice, whoever dies and whatever NATS forgets.
+//! Nothing is lost and nothing is applied twice, whatever crashes and whatever NATS loses.
 
 use crate::harness::{
     Demo, Replication, Service, applied_tick, assert_equal, assert_nothing_applied_twice, audit_writes,
@@ -42,9 +42,9 @@ fn a_processor_that_is_slow_takes_no_more_messages_than_it_can_hold() {
         most = most.max(i64::try_from(delivered).unwrap() - stored);
         (stored >= STORED).then_some(())
     });
-    // One pull of 32 in the making, one taken over, and what lies between the stages.
-    println!("{most} messages were under way");
-    assert!((25..=125).contains(&most), "{most} messages were under way");
+    // One pull of 32 in flight, one overlapping it, and what is between the stages.
+    println!("{most} messages were in flight");
+    assert!((25..=125).contains(&most), "{most} messages were in flight");
     replication.target().batch_execute("drop trigger take_long on replication.inbox_batch").unwrap();
     replication.wait_until_caught_up();
     assert_eq!(assert_equal(&replication).0, MESSAGES.unsigned_abs() as usize);
@@ -77,7 +77,7 @@ fn a_redelivered_batch_is_applied_once() {
     messages.iter().for_each(again);
     replication.processor.wait_until_healthy();
 
-    // What comes behind them in the stream is applied behind them.
+    // A later message in the stream is applied later.
     source.execute("insert into users (name, email) values ('Marker', 'b@x')", &[]).unwrap();
     replication.wait_until_caught_up();
     assert_equal(&replication);
@@ -177,7 +177,7 @@ fn killing_any_service_under_load_loses_nothing_and_doubles_nothing() {
     });
     meanwhile(writers, || {
         for round in 0..6 {
-            // At work again since the last kill, in the middle of things.
+            // Under load again since the last kill.
             let so_far = applied_tick(&mut target);
             wait_for("more is applied", || (applied_tick(&mut target) > so_far + 20).then_some(()));
             let service: &mut Service =

@@ -1,7 +1,8 @@
 //! A source that fails over behind one address, under services that keep running.
 
-use crate::harness::{Demo, PrivateServer, Proxy, Replication, applied_tick, assert_equal, count, wait_for};
-use crate::identity::add_user;
+use crate::harness::{
+    Demo, PrivateServer, Proxy, Replication, add_user, applied_tick, assert_equal, count, wait_for,
+};
 use crate::standby::{end_leading_session, takeovers};
 use crossbeam_channel::Receiver;
 use shared::broker::Incoming;

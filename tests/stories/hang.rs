@@ -1,5 +1,4 @@
-//! Servers that accept and never answer: because they are stopped, or because nothing passes on the
-//! way to them.
+//! Servers that accept connections and never answer: frozen, or cut off without a reset.
 
 use crate::harness::{Replication, Service, assert_equal, count, wait_for};
 use std::time::{Duration, Instant};
@@ -41,7 +40,7 @@ fn a_database_that_accepts_and_never_answers_is_noticed_and_all_goes_on_when_it_
         wait_for_log(service, "has not answered for", begun, NOTICED_WITHIN);
     }
     println!("noticed after {:.1} s", begun.elapsed().as_secs_f32());
-    // New connections are accepted as well, and not answered.
+    // New connections are accepted and not answered, either.
     for service in [&replication.publisher, &replication.processor] {
         wait_for_log(service, "has not answered for 5 s", Instant::now(), NOTICED_WITHIN);
     }
@@ -101,12 +100,12 @@ fn a_stop_does_not_wait_for_servers_that_hang_or_are_away() {
             assert!(took < STOPPED_WITHIN, "a stop took {took:?}: {}", service.log());
         }
     };
-    // In the midst of what they do, each of them waiting for an answer.
+    // While each of them waits for an answer.
     stop_all(&mut replication);
     // While they cannot even connect.
     for service in [&mut replication.processor, &mut replication.publisher, &mut replication.generator] {
         service.start();
-        wait_for("it knows that it cannot work", || service.health().contains("degraded").then_some(()));
+        wait_for("it reports that it is degraded", || service.health().contains("degraded").then_some(()));
     }
     stop_all(&mut replication);
     // While nobody listens.

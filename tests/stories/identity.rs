@@ -1,18 +1,13 @@
-//! Who is who: a source that was promoted from a standby, a target that is none of ours, and one that is too old.
+//! Who is who: a source that was promoted from a standby, an unexpected target, and one that is too old.
 
 use crate::harness::{
-    Demo, PrivateServer, Replication, Service, applied_tick, assert_equal, count, wait_for,
+    Demo, PrivateServer, Replication, Service, add_user, applied_tick, assert_equal, count, wait_for,
 };
 use crossbeam_channel::Receiver;
-use postgres::Client;
 use shared::broker::Incoming;
 use shared::wire::{Batch, Confirm, TickRef, confirm_subject, events_subject};
 use std::time::Duration;
 use uuid::Uuid;
-
-pub(crate) fn add_user(client: &mut Client, email: &str) {
-    client.execute("insert into users (name, email) values ('N', $1)", &[&email]).unwrap();
-}
 
 fn wait_for_health(service: &Service, text: &str) {
     wait_for(&format!("it says of its health \"{text}\""), || service.health().contains(text).then_some(()));
@@ -74,7 +69,7 @@ fn a_promoted_standby_that_lost_ticks_publishes_nothing_and_both_sides_start_ove
     assert_eq!(count(&mut source, system), identifier);
     assert_eq!(count(&mut source, "select count(*) from users"), 5, "the standby has lost what came last");
 
-    // Nobody can tell that yet, however often it is started: the target is away.
+    // No start can tell yet: the target is down.
     let nats = replication.nats_b();
     let wire = nats.subscribe(&events_subject(replication.name())).unwrap();
     for email in ["new1@x", "new2@x", "new3@x"] {
@@ -111,7 +106,7 @@ fn a_promoted_standby_that_lost_ticks_publishes_nothing_and_both_sides_start_ove
     assert!(batches(&wire) > 0, "this test hears what is published");
 }
 
-/// The target's word alone would not do: what it has is part of this history, and what is on its way to it is not.
+/// The target's confirm is not enough: what it has is part of this history, and what is in flight to it is not.
 #[test]
 fn what_the_former_primary_had_published_arrives_before_anything_is_added_to_it() {
     let mut replication = Replication::start("in_the_stream");
@@ -180,7 +175,7 @@ fn a_promoted_standby_that_lost_nothing_goes_on_by_itself() {
             }
             told
         });
-        wait_for("replication is in full swing", || (applied_tick(&mut target) > begun + 20).then_some(()));
+        wait_for("replication is busy", || (applied_tick(&mut target) > begun + 20).then_some(()));
         primary.kill();
         writer.join().unwrap()
     });
@@ -194,9 +189,9 @@ fn a_promoted_standby_that_lost_nothing_goes_on_by_itself() {
     let (users, _) = assert_equal(&replication);
     assert!(
         users >= usize::try_from(5 + told + 1).unwrap(),
-        "{users} users, {told} were told of their commit"
+        "{users} users, {told} commits were acknowledged"
     );
-    // The next start needs nobody's word.
+    // The next start needs no confirm.
     replication.publisher.kill();
     replication.processor.kill();
     let nats = replication.nats_b();
@@ -212,7 +207,7 @@ fn a_promoted_standby_that_lost_nothing_goes_on_by_itself() {
     assert_eq!(log.matches("publishing resumes from timeline 1 to 2").count(), 1, "{log}");
 }
 
-/// The worst of its kind: a copy of the target, which follows all that comes, and takes it away.
+/// The worst case: a copy of the target, which accepts every message and so takes it away.
 #[test]
 fn a_stray_processor_that_takes_the_messages_confirms_and_prunes_nothing() {
     let mut replication = Replication::start_with("stray", &[("OUTBOX_RETENTION", "1")]);
@@ -279,7 +274,7 @@ fn of_two_databases_with_one_identity_neither_confirms() {
         replication.publisher.health().contains("two processors confirm for it").then_some(())
     });
     add_user(&mut source, "6@x");
-    wait_for("it is in the target all the same", || {
+    wait_for("it is in the target nevertheless", || {
         speak(None);
         (count(&mut target, "select count(*) from users") == 6).then_some(())
     });

@@ -36,7 +36,7 @@ fn with_kill_points(name: &str) -> Replication {
     replication
 }
 
-/// Has the service die at the point, while others write, and goes on.
+/// Aborts the service at this point, under load, and restarts it.
 fn dies_at(point: &str, which: Which) {
     let mut replication = with_kill_points(&format!("dies_{point}"));
     let demo = Demo::add_users(&mut replication.source(), 10);

@@ -99,7 +99,7 @@ fn a_large_tick_that_the_target_cannot_take_is_held_as_a_whole() {
     assert_eq!(assert_equal(&replication), (30_001, 0));
 }
 
-/// A tick that waits behind it, and another large one behind that.
+/// A tick that waits for it, and another large one that waits for that.
 #[test]
 fn a_large_tick_that_was_held_is_followed_by_all_that_waited() {
     let mut replication = Replication::start("large_queue");
@@ -116,7 +116,7 @@ fn a_large_tick_that_was_held_is_followed_by_all_that_waited() {
         wait_until_published(&mut source);
     }
     replication.processor.start();
-    wait_for("the target is held, and all is received", || {
+    wait_for("apply is blocked, and all is received", || {
         let held = "select count(*) from replication.hold_status where key is not null";
         (count(&mut target, held) > 0 && received(&mut target) == 40_002).then_some(())
     });
@@ -151,13 +151,13 @@ fn a_transaction_in_a_large_tick_is_skipped_on_record_and_the_rest_of_the_tick_i
     let held = format!(
         "select count(*) from (select from replication.hold_status where txid = {txid} limit 1) held"
     );
-    wait_for("the target holds the transaction", || (count(&mut target, &held) == 1).then_some(()));
+    wait_for("apply is blocked by the transaction", || (count(&mut target, &held) == 1).then_some(()));
     assert_eq!(count(&mut target, "select count(*) from users"), 2);
-    // The order comes while another try is in its middle, some of the events already read.
+    // The order comes in the middle of a retry, when some of the events are read already.
     let mut locker = replication.target();
     let mut lock = locker.transaction().unwrap();
     lock.batch_execute("lock table replication.processed_events in share mode").unwrap();
-    wait_for("another try is in its middle", || {
+    wait_for("a retry is under way", || {
         let waits = "select count(*) from pg_locks where relation = 'replication.processed_events'::regclass
                      and not granted and database = (select oid from pg_database where datname = current_database())";
         (count(&mut target, waits) == 1).then_some(())
@@ -182,7 +182,7 @@ fn a_transaction_in_a_large_tick_is_skipped_on_record_and_the_rest_of_the_tick_i
     assert_eq!(assert_equal(&replication), (9000 + 30_000 + 1 + 2, 0));
 }
 
-/// An order for a transaction that never comes stays open, and so does the way on which orders are looked for.
+/// An order for a transaction that never comes stays open, and so every transaction is checked against it.
 #[test]
 fn a_large_tick_that_arrives_while_an_order_to_skip_is_open_is_applied_to_its_end() {
     let mut replication = Replication::start("large_order");
@@ -205,7 +205,7 @@ fn a_large_tick_that_arrives_while_an_order_to_skip_is_open_is_applied_to_its_en
 
 #[test]
 fn a_large_tick_of_which_a_transaction_is_skipped_before_the_rest_has_arrived_is_applied_to_its_end() {
-    // Many messages: only some of them are on their way when the target holds.
+    // Many messages: only some of them are in flight when apply is blocked.
     let small_batches = [("BATCH_SIZE", "50"), ("BATCH_SIZE_MAX", "50")];
     let mut replication = Replication::start_with("large_order_early", &small_batches);
     let (mut source, mut target) = (replication.source(), replication.target());
@@ -222,7 +222,7 @@ fn a_large_tick_of_which_a_transaction_is_skipped_before_the_rest_has_arrived_is
     replication.processor.start();
     let txid = count(&mut source, "select xmin::text::bigint from users where name = 'skipped'");
     let held = format!("select count(*) from replication.hold_status where txid = {txid}");
-    wait_for("the target holds, and has received the transaction", || {
+    wait_for("apply is blocked, and the transaction is received", || {
         (count(&mut target, &held) == 1).then_some(())
     });
     let received = received(&mut target);

@@ -3,10 +3,12 @@
 //! Each test has its own databases, subjects and stream on servers that `test-replication.sh`
 //! starts; run them with `./test-replication.sh -- <name>`.
 
-// A test that cannot go on says so by a panic.
+// A test fails by a panic.
 #![allow(clippy::unwrap_used)]
 
 mod apply;
+mod attached;
+mod blocked;
 mod capture;
 mod clocks;
 mod concurrency;
@@ -17,13 +19,17 @@ mod generated;
 mod hang;
 mod harness;
 mod identity;
+mod jetstream;
 mod kill_points;
 mod large;
 mod operation;
 mod property;
 mod protections;
+mod quarantine;
 mod recovery;
+mod resend;
 mod retention;
+mod rights;
 mod space;
 mod standby;
 mod tables;

@@ -55,7 +55,7 @@ fn nothing_unconfirmed_is_pruned_however_old_it_is() {
     let unconfirmed = "select count(*) from outbox where not confirmed";
     let waiting = count(&mut source, unconfirmed);
     assert_eq!(waiting, 40);
-    // Several times the retention, told by the pruner's own doing: what was confirmed is gone by then.
+    // Several times the retention: the pruner has deleted what was confirmed.
     wait_until_pruned(&mut source, "select count(*) from outbox where confirmed", 10);
     let begun = "select count(*) from replication.tick where taken_at < clock_timestamp() - interval '3 seconds' and tick > (select confirmed_tick from replication.progress)";
     wait_for("what waits is older than the retention by far", || {
@@ -181,7 +181,7 @@ fn a_look_for_work_does_not_read_what_an_open_transaction_has_captured() {
     // No tick is taken meanwhile.
     wait_for("it looked for work", || (index_reads(&mut source).0 - scans >= 100).then_some(()));
     let read = index_reads(&mut source).1 - entries;
-    assert!(read < 300_000, "{read} entries of the index were read by looks that find nothing");
+    assert!(read < 300_000, "{read} entries of the index were read by polls that found nothing");
     open.commit().unwrap();
     replication.wait_until_caught_up();
     assert_eq!(assert_equal(&replication), (30_001, 0));

@@ -1,5 +1,5 @@
-//! No room: a full disk under either database, a full stream, a store that is too small. It costs time and
-//! nothing else; once there is room again, all goes on by itself.
+//! No room: a full disk under either database, a full stream, a store that is too small. Nothing is lost:
+//! replication waits, and resumes by itself once there is room.
 
 use crate::harness::{Door, PrivateServer, Replication, assert_equal, count, wait_for};
 use postgres::Client;
@@ -66,7 +66,7 @@ fn a_full_disk_of_the_source_fails_the_transaction_as_a_whole_and_nothing_else()
     assert!(refused.is_closed() || refused.code() == Some(&SqlState::DISK_FULL), "{refused}");
     server.free_disk();
     server.start();
-    assert_eq!(count_at(&door, ROUNDS), told, "all that was told, and nothing by halves");
+    assert_eq!(count_at(&door, ROUNDS), told, "every acknowledged transaction, and none in part");
     sign_up(&mut connect(&door), 1).unwrap();
     wait_for("all of it is confirmed", || {
         (count_at(&door, "select count(*) from outbox where not confirmed") == 0).then_some(())

@@ -1,4 +1,4 @@
-//! Two of a kind: one works, the other stands by and takes over.
+//! Leader and standby: a standby takes over when the leader stops, dies or hangs.
 
 use crate::harness::{
     Demo, Replication, Service, applied_tick, assert_equal, assert_nothing_applied_twice, audit_writes,
@@ -25,7 +25,7 @@ pub(crate) fn takeovers(services: &[&Service]) -> usize {
     services.iter().map(|service| service.log().matches(LEADS).count()).sum()
 }
 
-/// Waits until one of these leads that did not, or leads anew, since `before` was counted.
+/// Waits until one of these has taken over since `before` was counted.
 fn wait_for_takeover(services: &[&Service], before: usize, begun: Instant) {
     wait_for("one of them takes over", || (takeovers(services) > before).then_some(()));
     let took = begun.elapsed();
@@ -138,9 +138,7 @@ fn leaders_that_were_stopped_and_wake_up_after_a_takeover_do_no_harm() {
         for round in 0..2 {
             let stopped = pairs.map(|pair| pair[round]);
             let so_far = applied_tick(&mut target);
-            wait_for("they are in the midst of work", || {
-                (applied_tick(&mut target) > so_far + 20).then_some(())
-            });
+            wait_for("they are at work", || (applied_tick(&mut target) > so_far + 20).then_some(()));
             let before = pairs.map(|pair| takeovers(&pair));
             stopped.into_iter().for_each(Service::freeze);
             let begun = Instant::now();
@@ -150,9 +148,7 @@ fn leaders_that_were_stopped_and_wake_up_after_a_takeover_do_no_harm() {
                 wait_for_takeover(pair, before, begun);
             }
             let so_far = applied_tick(&mut target);
-            wait_for("the others are in the midst of work", || {
-                (applied_tick(&mut target) > so_far + 20).then_some(())
-            });
+            wait_for("the others are at work", || (applied_tick(&mut target) > so_far + 20).then_some(()));
             let standing_by = stopped.map(|service| service.log().matches("standing by").count());
             stopped.into_iter().for_each(Service::thaw);
             for (service, before) in stopped.iter().zip(standing_by) {

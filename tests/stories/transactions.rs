@@ -88,7 +88,7 @@ fn one_statement_of_100_000_rows_becomes_visible_at_once() {
         looks += 1;
         (seen > 0).then_some(())
     });
-    assert!(looks > 1, "nobody looked while the rows were on their way");
+    assert!(looks > 1, "nobody read while the rows were in flight");
     source.execute("update users set status = 'checked'", &[]).unwrap();
     replication.wait_until_caught_up();
     assert_eq!(assert_equal(&replication), (100_000, 0));

@@ -329,7 +329,7 @@ fn keys_of_any_type_that_has_an_order() {
     }
     let drift = "select deletes_missing + inserts_overwritten from replication.target_drift";
     assert_eq!(count(&mut replication.target(), drift), 0);
-    wait_for("nothing is held", || {
+    wait_for("apply is not blocked", || {
         let held = "select count(*) from replication.target_status where held_error is not null";
         (count(&mut replication.target(), held) == 0).then_some(())
     });

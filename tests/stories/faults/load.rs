@@ -17,7 +17,7 @@ pub(super) const LEDGER: &str = "create table ledger (
         writer int, n bigint, seen bigint[] not null, id uuid not null default gen_random_uuid(),
         primary key (writer, n))";
 
-/// The last commit that each writer was told of.
+/// The last commit that was acknowledged to each writer.
 pub(super) struct Told([AtomicI64; WRITERS]);
 
 impl Told {
@@ -42,7 +42,7 @@ pub(super) fn write<'a>(source: &'a Door, writer: usize, told: &'a Told) -> impl
             told.0[writer - 1].store(n, Ordering::Release);
             n += 1;
         } else {
-            // Rolled back, or committed without our being told: the ledger knows.
+            // Rolled back, or committed without an acknowledgement: the ledger tells which.
             n = wait_for("the ledger can be read", || {
                 client = connect();
                 last_committed(&mut client, number)

@@ -1,5 +1,5 @@
-//! A clock that a test sets, for processes that are started with it (libfaketime). What measures time that
-//! passes, the monotonic clock, goes on as ever: so it is where the clock of a machine is set.
+//! A clock that a test sets, for processes that are started with it (libfaketime). The monotonic clock
+//! is left alone, as when the clock of a machine is set.
 
 use super::Service;
 use std::fs;

@@ -28,7 +28,7 @@ pub(crate) fn beside(url: &str, name: &str) -> String {
     format!("{server}/{name}")
 }
 
-/// The way to a database that may be away.
+/// Where to find a database that may be down.
 pub(crate) struct Door(pub(super) String);
 
 impl Door {

@@ -4,6 +4,11 @@ use super::Replication;
 use postgres::Client;
 use uuid::Uuid;
 
+/// Adds a user without payments, in a transaction of its own.
+pub(crate) fn add_user(client: &mut Client, email: &str) {
+    client.execute("insert into users (name, email) values ('N', $1)", &[&email]).unwrap();
+}
+
 /// Users with one payment each: moving money between the payments never changes the sum.
 pub(crate) struct Demo {
     pub(crate) payments: Vec<Uuid>,

@@ -1,4 +1,4 @@
-//! Work that goes on while something else happens.
+//! Work that is repeated while something else happens.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

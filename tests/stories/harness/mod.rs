@@ -20,7 +20,7 @@ pub(crate) use any_table::{assert_same, attach, compare, make_in_both, start_wit
 pub(crate) use audit::{assert_nothing_applied_twice, audit_writes};
 pub(crate) use clock::Clock;
 pub(crate) use databases::{Door, applied_tick, beside, count};
-pub(crate) use demo::{Demo, assert_equal};
+pub(crate) use demo::{Demo, add_user, assert_equal};
 pub(crate) use meanwhile::meanwhile;
 pub(crate) use pooler::start_pooler;
 pub(crate) use proxy::Proxy;

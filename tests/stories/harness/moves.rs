@@ -50,7 +50,7 @@ impl Replication {
         stray
     }
 
-    /// The way to another database at the target's server.
+    /// Where to find another database at the target's server.
     pub(crate) fn other_target_door(&self, database: &str) -> Door {
         Door(beside(&self.servers.target, database))
     }

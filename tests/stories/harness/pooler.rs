@@ -1,6 +1,5 @@
-//! What a connection pooler in transaction mode looks like to its clients: a query is carried out by
-//! whichever process of the server is free, whoever asks. (The real `PgBouncer` gives the one that was
-//! freed last, or each in turn, depending on `server_round_robin`.)
+//! A connection pooler in transaction mode, as its clients see it: any server process runs any client's query. (The real
+//! `PgBouncer` takes the one that was freed last, or each in turn, depending on `server_round_robin`.)
 
 use std::io::{Read, Result, Write};
 use std::net::{TcpListener, TcpStream};

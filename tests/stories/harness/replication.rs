@@ -103,7 +103,7 @@ impl Replication {
             servers,
             has_stream: true,
         };
-        // A test that failed on servers that were kept has left its own.
+        // On servers that were kept, a test that failed left its stream.
         replication.delete_stream();
         replication
     }
@@ -136,12 +136,12 @@ impl Replication {
         Client::connect(&self.target_url, NoTls).unwrap()
     }
 
-    /// The way to the source, for those who write while the services are being hurt.
+    /// Where to find the source, for those who write while services and servers fail.
     pub(crate) fn source_door(&self) -> Door {
         Door(self.source_url.clone())
     }
 
-    /// The way to the target.
+    /// Where to find the target.
     pub(crate) fn target_door(&self) -> Door {
         Door(self.target_url.clone())
     }
@@ -151,13 +151,13 @@ impl Replication {
         &self.name
     }
 
-    /// Says that no processor ever ran, and so no stream is there to be deleted at the end.
+    /// Ends a test in which no processor ran: there is no stream to delete.
     pub(crate) fn without_stream(mut self) {
         self.has_stream = false;
     }
 
     /// Waits until everything that is committed in the source by now is committed in the target,
-    /// and the source knows.
+    /// and confirmed in the source.
     pub(crate) fn wait_until_caught_up(&self) {
         let mut source = self.source();
         wait_for("nothing unconfirmed in the outbox", || {

@@ -61,12 +61,12 @@ impl Service {
         proxies
     }
 
-    /// Stops it in its tracks (SIGSTOP).
+    /// Freezes it (SIGSTOP).
     pub(crate) fn freeze(&self) {
         self.signal("STOP");
     }
 
-    /// Lets it go on (SIGCONT).
+    /// Resumes it (SIGCONT).
     pub(crate) fn thaw(&self) {
         self.signal("CONT");
     }
@@ -83,7 +83,7 @@ impl Service {
         self.set("KILL_POINT", &token);
     }
 
-    /// Has it die when it next comes to this point.
+    /// Aborts it when it next reaches this point.
     pub(crate) fn kill_at(&self, point: &str) {
         std::fs::write(&self.settings["KILL_POINT"], point).unwrap();
     }
@@ -114,7 +114,7 @@ impl Service {
         self.child = Some(child);
     }
 
-    /// Waits until the service says that all of its threads do their work.
+    /// Waits until the service reports that all of its threads work.
     pub(crate) fn wait_until_healthy(&self) {
         wait_for(&format!("{} is healthy; see {}", self.binary.display(), self.log.display()), || {
             let mut ask = Command::new(&self.binary);
@@ -146,7 +146,7 @@ impl Service {
         status
     }
 
-    /// What it says of its own health; empty while it says nothing.
+    /// The health that it reports; empty while it reports none.
     pub(crate) fn health(&self) -> String {
         std::fs::read_to_string(&self.settings["HEALTH_FILE"]).unwrap_or_default()
     }

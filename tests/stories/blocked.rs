@@ -1,0 +1,137 @@
+//! What blocks apply, and how it is resumed: by itself, at once, or without a transaction.
+
+use crate::harness::{Demo, Replication, add_user, assert_equal, count, wait_for, wait_until_blocked};
+
+#[test]
+fn an_event_that_the_target_cannot_take_holds_and_goes_on_when_it_is_mended() {
+    let replication = Replication::start("held");
+    let (mut source, mut target) = (replication.source(), replication.target());
+    target.batch_execute("alter table users rename to users_elsewhere").unwrap();
+    source.execute("insert into users (name, email) values ('N', '1@x')", &[]).unwrap();
+    let error = wait_until_blocked(&mut target);
+    assert!(error.contains("the target has no table \"public\".\"users\""), "{error}");
+    target.batch_execute("alter table users_elsewhere rename to users").unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (1, 0));
+    let held: Option<String> =
+        target.query_one("select held_error from replication.target_status", &[]).unwrap().get(0);
+    assert_eq!(held, None);
+}
+
+#[test]
+fn a_value_that_is_too_long_for_an_index_of_the_targets_own_holds_until_that_is_gone() {
+    let replication = Replication::start("too_long");
+    let (mut source, mut target) = (replication.source(), replication.target());
+    target.batch_execute("create index only_here on users (name)").unwrap();
+    let insert = "insert into users (name, email)
+        select string_agg(md5(random()::text), ''), '1@x' from generate_series(1, 320)";
+    source.execute(insert, &[]).unwrap();
+    let error = wait_until_blocked(&mut target);
+    assert!(error.contains("index row requires"), "{error}");
+    target.batch_execute("drop index only_here").unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (1, 0));
+}
+
+#[test]
+fn a_transaction_is_skipped_on_record_and_the_rest_goes_on() {
+    let replication = Replication::start("skipped");
+    let (mut source, mut target) = (replication.source(), replication.target());
+    Demo::add_users(&mut source, 2);
+    replication.wait_until_caught_up();
+    target.batch_execute("alter table users add constraint no_bad check (name <> 'bad')").unwrap();
+    source.execute("insert into users (name, email) values ('bad', 'bad@x')", &[]).unwrap();
+    add_user(&mut source, "good@x");
+    let txid: i64 = wait_for("the target names the transaction that blocks apply", || {
+        let query =
+            "select txid from replication.hold_status where key is not null and data ->> 'name' = 'bad'";
+        target.query_opt(query, &[]).unwrap().map(|row| row.get(0))
+    });
+    let refused = target.execute("select replication.skip_transaction(1, 'why not')", &[]).unwrap_err();
+    assert!(refused.as_db_error().unwrap().message().contains("is not pending behind a blocked apply"));
+    target.execute("select replication.skip_transaction($1, 'a test')", &[&txid]).unwrap();
+    replication.wait_until_caught_up();
+    let row = target
+        .query_one(
+            "select reason, skipped_by, events -> 0 ->> 'row', jsonb_array_length(events) from replication.skipped_transaction",
+            &[],
+        )
+        .unwrap();
+    assert_eq!(row.get::<_, &str>(0), "a test");
+    assert!(row.get::<_, &str>(2).contains("bad@x") && row.get::<_, i32>(3) == 1);
+    assert_eq!(count(&mut target, "select count(*) from users where email = 'good@x'"), 1);
+    assert_eq!(count(&mut target, "select count(*) from users where email = 'bad@x'"), 0);
+    // The repair: the rows are sent again once the target can take them.
+    target.batch_execute("alter table users drop constraint no_bad").unwrap();
+    source.execute("select replication.resend('public.users')", &[]).unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (4, 2));
+}
+
+#[test]
+fn a_transaction_behind_the_one_that_is_held_is_skipped_after_a_restart_too() {
+    let mut replication = Replication::start("skipped_behind");
+    let (mut source, mut target) = (replication.source(), replication.target());
+    target.batch_execute("alter table users add constraint no_bad check (name <> 'bad')").unwrap();
+    add_user(&mut source, "first@x");
+    source.execute("insert into users (name, email) values ('bad', 'bad@x')", &[]).unwrap();
+    add_user(&mut source, "unwanted@x");
+    add_user(&mut source, "last@x");
+    let txid: i64 = wait_for("the unwanted transaction waits", || {
+        let query = "select txid from replication.hold_status where data ->> 'email' = 'unwanted@x'";
+        target.query_opt(query, &[]).unwrap().map(|row| row.get(0))
+    });
+    target.execute("select replication.skip_transaction($1, 'a test')", &[&txid]).unwrap();
+    replication.processor.kill();
+    target.batch_execute("alter table users drop constraint no_bad").unwrap();
+    replication.processor.start();
+    replication.wait_until_caught_up();
+    assert_eq!(count(&mut target, "select count(*) from users where email = 'unwanted@x'"), 0);
+    assert_eq!(count(&mut target, "select count(*) from users"), 3);
+    let skipped = "select count(*) from replication.skipped_transaction where applied_tick is not null";
+    assert_eq!(count(&mut target, skipped), 1);
+}
+
+#[test]
+fn a_target_that_was_held_and_is_restored_under_a_living_processor_goes_on() {
+    let mut replication = Replication::start("held_restored");
+    let mut source = replication.source();
+    add_user(&mut source, "first@x");
+    replication.wait_until_caught_up();
+    replication.processor.kill();
+    replication.copy_target("held_restored_backup");
+    replication.processor.start();
+    replication.processor.wait_until_healthy();
+    replication
+        .target()
+        .batch_execute("alter table users add constraint no_bad check (name <> 'bad')")
+        .unwrap();
+    source.execute("insert into users (name, email) values ('bad', 'bad@x')", &[]).unwrap();
+    wait_for("apply is blocked", || {
+        replication.processor.health().contains("apply is blocked").then_some(())
+    });
+    replication.put_in_place_of_target("held_restored_backup");
+    wait_for("the restored target is where the source is", || {
+        let mut target = replication.target_door().connect()?;
+        (count(&mut target, "select count(*) from users") == 2).then_some(())
+    });
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (2, 0));
+}
+
+#[test]
+fn another_try_at_what_is_held_comes_at_once_when_it_is_asked_for() {
+    let replication = Replication::start("retried");
+    let (mut source, mut target) = (replication.source(), replication.target());
+    target.batch_execute("alter table users add constraint no_bad check (name <> 'bad')").unwrap();
+    source.execute("insert into users (name, email) values ('bad', 'bad@x')", &[]).unwrap();
+    wait_for("apply is blocked", || {
+        (count(&mut target, "select count(*) from replication.hold_status") > 0).then_some(())
+    });
+    target
+        .batch_execute("alter table users drop constraint no_bad; select replication.retry_hold()")
+        .unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (1, 0));
+    assert_eq!(count(&mut target, "select count(*) from replication.hold_status"), 0);
+}

@@ -1,0 +1,244 @@
+//! What NATS denies, refuses or does not answer.
+
+use crate::harness::{Proxy, Replication, Service, assert_equal, consumers, jetstream, messages, wait_for};
+use serde_json::Value;
+use shared::broker::{Broker, Connection};
+use shared::config::Environment;
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A NATS server of the test's own. Its users `outbox-publisher` and `inbox-processor` have the rights that
+/// docs/adopting.md names, and no others; the rest may do everything but what their names say.
+struct NatsWithRights {
+    server: Child,
+    directory: PathBuf,
+    url: String,
+}
+
+impl NatsWithRights {
+    /// `stream` is the one of the replication that is to run on it.
+    fn start(stream: &str) -> NatsWithRights {
+        let environment = Environment::read();
+        let directory = PathBuf::from(environment.optional("TEST_RUN_DIR").unwrap()).join("nats-with-rights");
+        let _ = std::fs::remove_dir_all(&directory);
+        std::fs::create_dir_all(&directory).unwrap();
+        // Free a moment ago.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let user = |name: &str, denied: &str| {
+            format!(
+                "{{ user: {name}, password: password, permissions: {{ publish: {{ deny: {denied:?} }} }} }}\n"
+            )
+        };
+        let of_stream = |call: &str, rest: &str| format!("$JS.API.{call}.{stream}{rest}");
+        let of_processor = [
+            format!("{stream}.confirm"),
+            format!("{stream}.events"),
+            "_INBOX.>".to_owned(),
+            of_stream("STREAM.INFO", ""),
+            of_stream("STREAM.CREATE", ""),
+            of_stream("STREAM.DELETE", ""),
+            of_stream("STREAM.PURGE", ""),
+            of_stream("CONSUMER.CREATE", ".*"),
+            of_stream("CONSUMER.MSG.NEXT", ".*"),
+            of_stream("CONSUMER.DELETE", ".*"),
+        ];
+        let config = format!(
+            "listen: \"127.0.0.1:{port}\"
+             jetstream {{ store_dir: \"{}\" }}
+             accounts {{ CLIENT {{ jetstream: enabled, users: [
+                 {{ user: all, password: password }}
+                 {{ user: outbox-publisher, password: password, permissions: {{
+                     publish: [\"{stream}.events\", \"{stream}.refusal\"], subscribe: [\"{stream}.confirm\", \"_INBOX.>\"] }} }}
+                 {{ user: inbox-processor, password: password, permissions: {{
+                     publish: {of_processor:?}, subscribe: [\"{stream}.refusal\", \"_INBOX.>\"] }} }}
+                 {}{}{}
+             ] }} }}",
+            directory.join("store").display(),
+            user("no_release", &of_stream("STREAM.PURGE", "")),
+            user("no_consumer", &of_stream("CONSUMER.CREATE", ".*")),
+            user("no_pull", &of_stream("CONSUMER.MSG.NEXT", ".*")),
+        );
+        std::fs::write(directory.join("nats.conf"), config).unwrap();
+        let log = std::fs::File::create(directory.join("nats.log")).unwrap();
+        let server = Command::new(environment.optional("NATS_SERVER").unwrap_or("nats-server"))
+            .arg("--config")
+            .arg(directory.join("nats.conf"))
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        wait_for("the NATS server takes connections", || TcpStream::connect(("127.0.0.1", port)).ok());
+        NatsWithRights { server, directory, url: format!("nats://127.0.0.1:{port}") }
+    }
+
+    /// Has the service log in as this user.
+    fn use_user(&self, service: &mut Service, user: &str) {
+        for (name, value) in [("NATS_URL", &*self.url), ("NATS_USER", user), ("NATS_PASSWORD", "password")] {
+            service.set(name, value);
+        }
+    }
+
+    fn connect(&self) -> Connection {
+        let url = self.url.replace("nats://", "nats://all:password@");
+        let environment = Environment::from_pairs([("NATS_URL".to_owned(), url)]);
+        Broker::from_env(&environment, "test").unwrap().connect().unwrap()
+    }
+}
+
+impl Drop for NatsWithRights {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+#[test]
+fn a_right_that_is_missing_at_nats_is_named_and_nothing_is_green_without_it() {
+    const WITHIN: Duration = Duration::from_secs(14);
+    const RETRIED_TWICE_IN: Duration = Duration::from_secs(5);
+    let mut replication = Replication::prepare("rights", &[("NATS_STREAM_REPLICAS", "1")]);
+    let nats = NatsWithRights::start(replication.name());
+    nats.use_user(&mut replication.publisher, "outbox-publisher");
+    let connection = nats.connect();
+    let consumers = || consumers(&connection, "rights");
+    nats.use_user(&mut replication.processor, "inbox-processor");
+    replication.start_services();
+    let insert = "insert into users (name, email) values ('N', $1)";
+    replication.source().execute(insert, &[&"1@x"]).unwrap();
+    replication.wait_until_caught_up();
+    wait_for("confirmed messages are released", || (messages(&connection, "rights") == 0).then_some(()));
+    let logs = replication.publisher.log() + &replication.processor.log();
+    assert!(!logs.contains("Permissions Violation"), "{logs}");
+    for user in ["no_consumer", "no_pull"] {
+        assert_eq!(replication.processor.stop().code(), Some(0));
+        wait_for("no consumer is left behind", || (consumers() == 0).then_some(()));
+        nats.use_user(&mut replication.processor, user);
+        replication.processor.start();
+        let missing = if user == "no_pull" {
+            "$JS.API.CONSUMER.MSG.NEXT.rights"
+        } else {
+            "$JS.API.CONSUMER.CREATE.rights"
+        };
+        let before = replication.processor.log().len();
+        let (begun, mut named) = (Instant::now(), None);
+        wait_for("the processor has retried twice", || {
+            let health = replication.processor.health();
+            if health.contains(missing) {
+                named.get_or_insert(begun.elapsed());
+            }
+            // Before that it is idle, until it leads.
+            assert!(named.is_none() || health.contains("degraded"), "{user}: {health}");
+            let connections = replication.processor.log()[before..].matches("connected to").count();
+            (connections > 2).then_some(())
+        });
+        let took = begun.elapsed();
+        println!("{user}: named after {named:?}, retried twice within {took:?}, {} consumers", consumers());
+        assert!(named.is_some_and(|named| named < WITHIN), "{}", replication.processor.health());
+        assert!(took > RETRIED_TWICE_IN && consumers() < 2, "{user}: {took:?}");
+    }
+    replication.processor.kill();
+    nats.use_user(&mut replication.processor, "no_release");
+    replication.processor.start();
+    replication.processor.wait_until_healthy();
+    replication.source().execute(insert, &[&"2@x"]).unwrap();
+    replication.wait_until_caught_up();
+    let begun = Instant::now();
+    wait_for("what cannot be released is named", || {
+        assert!(begun.elapsed() < WITHIN, "not reported: {}", replication.processor.health());
+        let health = replication.processor.health();
+        (health.contains("degraded") && health.contains("$JS.API.STREAM.PURGE.rights")).then_some(())
+    });
+    let log = replication.processor.log();
+    assert!(log.contains("the NATS user needs the right to publish there"), "{log}");
+    assert_eq!(assert_equal(&replication), (2, 0));
+}
+
+#[test]
+fn a_stop_while_nats_is_slow_leaves_no_consumer_behind() {
+    const NATS_TAKES: Duration = Duration::from_millis(200);
+    let mut replication = Replication::prepare("slow_stop", &[]);
+    let nodes = replication.processor.proxy("NATS_URL");
+    replication.start_services();
+    let nats = replication.nats_b();
+    replication.wait_until_caught_up();
+    wait_for("it pulls", || (consumers(&nats, replication.name()) == 1).then_some(()));
+    nodes.iter().for_each(Proxy::black_hole);
+    wait_for("a pull is under way", || {
+        nodes.iter().any(|node| node.holds_up("CONSUMER.MSG.NEXT")).then_some(())
+    });
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(NATS_TAKES);
+            nodes.iter().for_each(Proxy::heal);
+        });
+        assert_eq!(replication.processor.stop().code(), Some(0));
+    });
+    let begun = Instant::now();
+    wait_for("no consumer is left behind", || {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{}", replication.processor.log());
+        (consumers(&nats, replication.name()) == 0).then_some(())
+    });
+}
+
+#[test]
+fn consumers_whose_creation_is_not_answered_do_not_pile_up() {
+    let mut replication = Replication::prepare("unanswered", &[]);
+    let nodes = replication.processor.proxy("NATS_URL");
+    for node in &nodes {
+        node.withhold("consumer_create_response");
+    }
+    replication.processor.start();
+    replication.publisher.start();
+    replication.source().execute("insert into users (name, email) values ('N', '1@x')", &[]).unwrap();
+    let nats = replication.nats_b();
+    let unanswered = "no answer from $JS.API.CONSUMER.CREATE.";
+    wait_for("three sessions were not answered", || {
+        let most = consumers(&nats, replication.name());
+        assert!(most < 2, "{most} consumers: {}", replication.processor.log());
+        let log = replication.processor.log();
+        (log.matches(unanswered).count() >= 3).then_some(())
+    });
+    nodes.iter().for_each(Proxy::heal);
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (1, 0));
+    assert_eq!(replication.processor.stop().code(), Some(0));
+    wait_for("no consumer is left behind", || (consumers(&nats, replication.name()) == 0).then_some(()));
+}
+
+#[test]
+fn a_stream_that_refuses_to_release_is_said_aloud_and_refused_at_the_next_start() {
+    let mut replication = Replication::start("refuses_release");
+    let (mut source, nats) = (replication.source(), replication.nats_b());
+    let name = replication.name().to_owned();
+    let mut config = jetstream(&nats, &format!("STREAM.INFO.{name}"), &Value::Null)["config"].take();
+    config["deny_purge"] = Value::Bool(true);
+    let updated = jetstream(&nats, &format!("STREAM.UPDATE.{name}"), &config);
+    assert!(updated["error"].is_null(), "{updated}");
+    let before = replication.processor.log().len();
+    source.execute("insert into users (name, email) values ('N', '1@x')", &[]).unwrap();
+    replication.wait_until_caught_up();
+    let fills_up = |health: &str| health.contains("degraded") && health.contains("refuses to release");
+    wait_for("it reports that the stream fills up", || {
+        fills_up(&replication.processor.health()).then_some(())
+    });
+    for number in 0..100 {
+        let email = format!("{number}@y");
+        source.execute("insert into users (name, email) values ('N', $1)", &[&email]).unwrap();
+        assert!(fills_up(&replication.processor.health()), "{}", replication.processor.health());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    replication.wait_until_caught_up();
+    let log = replication.processor.log();
+    assert!(!log[before..].contains("connected to"), "it reconnected: {log}");
+    assert_eq!(assert_equal(&replication), (101, 0));
+
+    assert_eq!(replication.processor.stop().code(), Some(0));
+    wait_for("no consumer is left behind", || (consumers(&nats, &name) == 0).then_some(()));
+    replication.processor.start();
+    assert_eq!(replication.processor.wait_for_end().code(), Some(1));
+    let log = replication.processor.log();
+    assert!(log.contains("it is set to deny_purge"), "{log}");
+}
