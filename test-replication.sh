@@ -4,15 +4,15 @@
 #        ./test-replication.sh --soak [--minutes N]
 #        ./test-replication.sh --mutations [NAME…]
 #
-# Checks everything: format, clippy, the scripts, and the Rust tests, which run against PostgreSQL
-# and NATS servers that are started for them, on ports and with data of their own (in .run/test).
-# What is missing on the machine is installed (as root) or named.
+# Checks everything: format, clippy, the scripts, and the Rust tests, which run against PostgreSQL and NATS servers
+# that are started for them, on ports and with data of their own (in .run/test). Builds come first; then the suites run
+# side by side, and each shows its output when it ends. Installs what is missing on the machine (as root), or names it.
 #
 #   --keep   leave the servers running, so that the next run is quicker
 #   --       run only the Rust tests, and hand what follows to cargo test:
 #            ./test-replication.sh --keep -- name_of_a_test
 #   --faults     only the fault suite, with these options (see scripts/test-faults.sh --help)
-#   --soak       millions of events with short retention: do sizes, memory and latency stay flat?
+#   --soak       millions of events with short retention: do sizes, memory and latency stay constant?
 #                (see scripts/test-soak.sh --help)
 #   --mutations  takes one protection after the other out of a copy, and asserts which test notices it
 #                (see scripts/test-mutations.sh --help)
@@ -63,8 +63,7 @@ check_tools() {
 check_shell() {
   local files
   files=$(git ls-files --cached --others --exclude-standard '*.sh' .ci/run) || return
-  mapfile -t files <<<"$files"
-  shellcheck "${files[@]}"
+  xargs --max-procs="$(nproc)" --max-args=6 shellcheck <<<"$files"
 }
 
 build() {
@@ -115,7 +114,7 @@ quick_checks() {
 suites_run() {
   # The output of each story by itself, those that failed last.
   step_beside "Rust tests" env RUST_TEST_NOCAPTURE=0 cargo test --release --locked --workspace -- --show-output
-  step_beside "Faults, shortly" scripts/test-faults.sh
+  step_beside "Faults, briefly" scripts/test-faults.sh
   step_beside "The demo, as an operator runs it" scripts/test-demo.sh
   step_beside "A database of one's own, as docs/adopting.md says" scripts/test-adopting.sh
   steps_await

@@ -117,7 +117,7 @@ quietly() {
 }
 
 # green WHAT: waits until the check says that every component works and that B is what A was; then until B has
-# every value of A, while the generator is held. Says how long that took.
+# every value of A, while the generator is paused. Prints how long that took.
 green() {
   local what=$1 output begun_ms
   begun_ms=$(now_ms)
@@ -291,7 +291,7 @@ story_of_a_cut_between_the_zones() {
   green "the gateways' network cut for $CUT_S s"
 }
 
-# A new version of ours, built from the Dockerfile as it is: it goes on with the data of the older one.
+# A new version, built from the Dockerfile: it continues with the data of the older one.
 story_of_a_stop_an_upgrade_and_a_start() {
   local users older service
   users=$(in_database postgres-b 'select count(*) from users')
@@ -305,7 +305,7 @@ story_of_a_stop_an_upgrade_and_a_start() {
   done
   until_users "$users"
   (($(in_database postgres-b 'select count(*) from users') >= users / 2)) || die "the data was not kept"
-  green "stopped, the services' image built anew, started with the data of before"
+  green "stopped, the services' image rebuilt, started with the data of before"
 }
 
 # An image of the services that was here before the test has its name again after it, also if a test is
@@ -329,7 +329,7 @@ story_of_a_purge() {
   say "--purge left no container, network or volume"
 }
 
-# As the head of docker-compose.yml says. What looks, finds it; a start takes it over, and a purge is one of ours.
+# As the head of docker-compose.yml says. The scripts that read find it; a start takes it over, and a purge removes it.
 story_of_compose_by_hand() {
   quietly compose up --detach --no-build
   green "docker compose up, by hand"

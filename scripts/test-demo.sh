@@ -87,7 +87,7 @@ story_of_a_watcher_that_died() {
   check_says 0 "restarts: 1"
 }
 
-# A component that logs a lot does not fill the disk, and what it has said last can be seen all the same.
+# A component that logs a lot does not fill the disk, and its last messages can still be read.
 story_of_a_log_that_has_become_large() {
   local log=$RUN_DIR/log/data-generator.log begun_s=$SECONDS
   for _ in {1..110}; do printf '%100000s\n' 'a long line'; done >>"$log"
@@ -176,7 +176,7 @@ story_of_values_that_were_changed() {
 }
 
 story_of_a_capture_with_a_hole() {
-  # Whose audit may see the hole as well, or not: its error would be in the log for the stories behind.
+  # The publisher's audit could log the hole as an error, which later stories would find.
   quietly "$ROOT/stop-replication.sh" outbox-publisher
   in_a "alter table payments disable trigger replication_insert"
   check_says 2 "A does not capture every change: public.payments: its capture trigger for insert is not enabled always"

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Usage: scripts/test-faults.sh [--seed N] [--minutes N] [TEST]
 #
-# The fault suite: eight servers of its own (in .run/faults) and the services are killed, stopped, cut off and
+# The fault suite: eight servers of its own (in .run/faults) and the services are killed, frozen, cut off and
 # wiped under load, by a schedule that the seed decides. What must hold is in tests/stories/faults/mod.rs.
 #
 #   --seed N      the schedule; the same seed gives the same one (default: another one each time)
 #   --minutes N   how long (default: 0.7); from 3 on a recovery that takes more than 30 s is a failure
 #   TEST          only tests of the suite whose names begin so
 #
-# ./test-replication.sh runs it shortly; ./test-replication.sh --faults runs it with these options.
+# ./test-replication.sh runs it briefly; ./test-replication.sh --faults runs it with these options.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
@@ -43,7 +43,7 @@ parse_arguments() {
   done
 }
 
-# The servers that the suite stopped in their tracks cannot end before they go on.
+# Servers that the suite froze cannot end before they are resumed.
 servers_end() {
   local component pid
   trap '' INT TERM HUP

@@ -162,7 +162,7 @@ judge() {
   for column in "${COLUMNS[@]:1}"; do
     first=$(largest "$field" "$warm" "$half") second=$(largest "$field" "$half" "${#SAMPLES[@]}")
     grace=$GRACE_KB
-    # What else runs on the machine shows in the worst latency.
+    # Other load on the machine shows in the worst latency.
     [[ $column != latency ]] \
       || { grace=$GRACE_MS first=$(median "$field" "$warm" "$half") second=$(median "$field" "$half" "${#SAMPLES[@]}"); }
     limit=$((first * 5 / 4 + grace))
