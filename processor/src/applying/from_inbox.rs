@@ -34,14 +34,8 @@ impl Target {
             }
         };
         let after = position_after(&before, &applied);
-        let entry = Entry {
-            before: Some(&before),
-            after: &after,
-            held: refused.as_deref(),
-            stored: &[],
-            applied: &applied,
-            processed: &[],
-        };
+        let entry =
+            Entry { held: refused.as_deref(), applied: &applied, ..Entry::between(Some(&before), &after) };
         self.bookkeeping.write(&mut transaction, &entry)?;
         transaction.commit().context("commit")?;
         self.position = Some(after);

@@ -34,12 +34,10 @@ impl Target {
             complete.iter().filter_map(|batch| AppliedTick::ended_by(batch)).collect();
         let after = position_after(position, &applied);
         let entry = Entry {
-            before: self.position.as_ref(),
-            after: &after,
-            held: None,
             stored: &judged.stored,
             applied: &applied,
             processed: complete,
+            ..Entry::between(self.position.as_ref(), &after)
         };
         let mut transaction = self.client.transaction().context("begin a transaction")?;
         let written = inbox::quarantine(&mut transaction, &judged.unreadable)
@@ -112,15 +110,7 @@ fn write_groups(
     }
     let applied = stored.complete_ticks()?;
     let after = position_after(before, &applied);
-    let entry = Entry {
-        before: Some(before),
-        after: &after,
-        held: None,
-        stored: &[],
-        applied: &applied,
-        processed: &[],
-    };
-    bookkeeping.write(transaction, &entry)?;
+    bookkeeping.write(transaction, &Entry { applied: &applied, ..Entry::between(Some(before), &after) })?;
     record_drift(transaction, drift)?;
     Ok(after)
 }

@@ -16,7 +16,7 @@ const STATES_PER_WRITE: i32 = 5000;
 impl Staged {
     pub(super) fn find_last_states(&self, transaction: &mut Transaction<'_>, tables: &Tables) -> Result<()> {
         for (number, shape) in (0_i32..).zip(&self.shapes) {
-            let Some(key_type) = tables.key_variants_type(shape)? else { continue };
+            let Some(key_type) = tables.table(shape)?.key_variants_type() else { continue };
             // Of keys that are equal although their text differs, one represents all.
             transaction
                 .execute(
@@ -77,18 +77,19 @@ impl Staged {
     ) -> Result<Drift> {
         let shape = &self.shapes[number];
         let mut drift = Drift::default();
-        tables.begin(transaction, shape, mode)?;
+        let table = tables.table(shape)?;
+        table.begin(transaction, mode)?;
         if self.emptied[number] {
-            if tables.keeps(shape, mode)? {
+            if table.keeps(mode) {
                 Self::in_parts(transaction, number, stop, |transaction, part| {
-                    tables.keep(transaction, &part.changes(shape, true), mode)
+                    table.keep(transaction, &part.changes(shape, true), mode)
                 })?;
             }
             let all = TableChanges { emptied: true, ..TableChanges::none(shape) };
-            return tables.remove(transaction, &all, mode);
+            return table.remove(transaction, &all, mode);
         }
         Self::in_parts(transaction, number, stop, |transaction, part| {
-            tables.remove(transaction, &part.changes(shape, false), mode).map(|part| drift += part)
+            table.remove(transaction, &part.changes(shape, false), mode).map(|part| drift += part)
         })?;
         Ok(drift)
     }
@@ -102,10 +103,11 @@ impl Staged {
         stop: &Stop,
     ) -> Result<()> {
         let shape = &self.shapes[number];
+        let table = tables.table(shape)?;
         Self::in_parts(transaction, number, stop, |transaction, part| {
             let changes = part.changes(shape, self.emptied[number]);
             let mut attempt = transaction.savepoint("part").context("set a savepoint")?;
-            match tables.put(&mut attempt, &changes, mode) {
+            match table.put(&mut attempt, &changes, mode) {
                 Ok(()) => attempt.commit().context("release the savepoint"),
                 Err(error) if is_final(&error, mode) => {
                     attempt.rollback().context("roll back to the savepoint")?;

@@ -29,14 +29,7 @@ impl Target {
         let mut transaction = self.client.transaction().context("begin a transaction")?;
         inbox::quarantine(&mut transaction, &judged.unreadable)?;
         if let Some(after) = &judged.position {
-            let entry = Entry {
-                before: self.position.as_ref(),
-                after,
-                held: None,
-                stored: &judged.stored,
-                applied: &[],
-                processed: &[],
-            };
+            let entry = Entry { stored: &judged.stored, ..Entry::between(self.position.as_ref(), after) };
             self.bookkeeping.write(&mut transaction, &entry)?;
         }
         transaction.commit().context("commit")?;

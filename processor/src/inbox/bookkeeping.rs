@@ -50,6 +50,13 @@ pub(crate) struct Entry<'a> {
     pub(crate) processed: &'a [Arc<Batch>],
 }
 
+impl<'a> Entry<'a> {
+    /// Moves the position, and nothing else.
+    pub(crate) fn between(before: Option<&'a TargetPosition>, after: &'a TargetPosition) -> Entry<'a> {
+        Entry { before, after, held: None, stored: &[], applied: &[], processed: &[] }
+    }
+}
+
 /// Writes entries: the position (moved only from where this session knows it to be, which also locks
 /// it), the batches that arrived, the events and ticks that are applied. One statement, one round trip. What blocks
 /// apply stays recorded until a tick is applied.

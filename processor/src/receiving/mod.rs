@@ -1,6 +1,7 @@
 //! Pulls messages from the stream, decodes them, and releases those that are committed.
 
 mod decode;
+mod line;
 mod pull;
 mod release;
 

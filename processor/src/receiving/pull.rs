@@ -1,15 +1,15 @@
 //! Creates the stream where it is missing, pulls its messages, a bounded number at a time, and releases those that are
 //! committed. Receives refusals of the source, too.
 
+use super::line::Line;
 use super::release::Unreleased;
 use crate::confirm_sender::ConfirmSender;
 use anyhow::{Context, Result, anyhow, bail};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use shared::broker::jetstream::{ACK, Consumer, Stream, released, sequence};
+use crossbeam_channel::{RecvTimeoutError, Sender};
+use shared::broker::jetstream::{Consumer, Stream, released, sequence};
 use shared::broker::{Broker, Connection, Incoming, status, status_reason};
 use shared::retry::Complaint;
 use shared::supervisor::{Stop, ThreadContext};
-use shared::wire::Refusal;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ const PULL_GRACE: Duration = Duration::from_millis(250);
 /// …but this many in a row mean that the stream does not answer.
 const LOST_PULLS: u32 = 3;
 /// While pulling is paused, check this often whether to resume.
-const REST: Duration = Duration::from_millis(50);
+const PAUSE_CHECK: Duration = Duration::from_millis(50);
 
 /// Logged where the server may not have received the request to delete a consumer.
 const LEFT_BEHIND: &str = "a consumer may remain until the server expires it";
@@ -36,15 +36,6 @@ pub(crate) struct Pulled {
     /// Counted from 0 over the life of the process: the order in which messages came.
     pub(crate) number: u64,
     pub(crate) message: Incoming,
-}
-
-/// One connection, and what comes over it.
-struct Line {
-    connection: Arc<Connection>,
-    /// Answers come to subjects below it: to a pull under its number, to a release under its request.
-    inbox: String,
-    answers: Receiver<Incoming>,
-    refusals: Receiver<Incoming>,
 }
 
 pub(crate) struct Puller {
@@ -96,14 +87,7 @@ impl Puller {
     }
 
     fn session(&mut self, context: &ThreadContext) -> Result<()> {
-        let connection = Arc::new(self.broker.connect()?);
-        let inbox = Connection::new_inbox();
-        let line = Line {
-            answers: connection.subscribe(&format!("{inbox}.*"))?,
-            refusals: connection.subscribe(&self.refusal_subject)?,
-            inbox,
-            connection,
-        };
+        let line = Line::open(&mut self.broker, &self.refusal_subject)?;
         self.stream.ensure(&line.connection)?;
         // Where the last connection was lost, its consumer still exists.
         self.delete_consumer(&line.connection);
@@ -143,13 +127,13 @@ impl Puller {
         let mut brought = 0;
         while brought < PULL_MESSAGES && !context.stop().requested() {
             line.connection.check()?;
-            self.receive_refusals(line)?;
+            line.receive_refusals(&self.confirm_sender)?;
             self.release(line)?;
             // Not while messages of this one wait here: they would pile up.
             if brought > 0 && line.answers.is_empty() && requested.elapsed() > PULL_RENEWED {
                 return Ok(());
             }
-            let message = match line.answers.recv_timeout(REST) {
+            let message = match line.answers.recv_timeout(PAUSE_CHECK) {
                 Ok(message) => message,
                 Err(RecvTimeoutError::Timeout) if requested.elapsed() < PULL_EXPIRES + PULL_GRACE => continue,
                 Err(RecvTimeoutError::Timeout) => return self.lost(),
@@ -189,7 +173,7 @@ impl Puller {
             }
         };
         self.pulls += 1;
-        let inbox = format!("{}.{}", line.inbox, self.pulls);
+        let inbox = line.answers_to(self.pulls);
         consumer.pull(&line.connection, &inbox, PULL_MESSAGES, PULL_BYTES, PULL_EXPIRES)?;
         Ok(inbox)
     }
@@ -197,7 +181,7 @@ impl Puller {
     /// Waits while pulling is paused. Committed messages are still released.
     fn pause(&mut self, line: &Line, context: &ThreadContext) -> Result<()> {
         self.delete_consumer(&line.connection);
-        self.receive_refusals(line)?;
+        line.receive_refusals(&self.confirm_sender)?;
         self.release(line)?;
         for message in line.answers.try_iter() {
             // Other messages that were under way are read again by the next consumer.
@@ -205,7 +189,7 @@ impl Puller {
         }
         line.connection.check()?;
         self.report(context);
-        context.stop().wait(REST);
+        context.stop().wait(PAUSE_CHECK);
         Ok(())
     }
 
@@ -244,22 +228,6 @@ impl Puller {
         Ok(())
     }
 
-    /// Takes refusals of the source, and acknowledges them.
-    fn receive_refusals(&self, line: &Line) -> Result<()> {
-        while let Ok(message) = line.refusals.try_recv() {
-            match Refusal::decode(&message.data) {
-                Ok(refusal) if self.confirm_sender.refuse(&refusal) => {
-                    if let Some(reply) = &message.reply {
-                        line.connection.publish(reply, None, ACK.to_vec())?;
-                    }
-                }
-                Ok(_) => {}
-                Err(error) => log::warn!("ignoring a refusal that cannot be decoded: {error:#}"),
-            }
-        }
-        Ok(())
-    }
-
     fn ended(&self, status: u16, message: &Incoming, brought: usize) -> Result<()> {
         match status {
             404 | 408 => {
@@ -280,7 +248,7 @@ impl Puller {
     /// Requests the release of committed messages; [`Puller::is_released`] takes the answer.
     fn release(&mut self, line: &Line) -> Result<()> {
         if let Some(before) = self.unreleased.due(self.pulled - self.confirm_sender.in_work()) {
-            let answer_to = format!("{}.{}", line.inbox, self.unreleased.request(before));
+            let answer_to = line.answers_to(self.unreleased.request(before));
             self.stream.release(&line.connection, &answer_to, before)?;
             shared::kill_point::reached("messages_released");
         }
@@ -289,8 +257,8 @@ impl Puller {
 
     /// Takes the answer to a release; false where the message is another.
     fn is_released(&mut self, line: &Line, message: &Incoming) -> Result<bool> {
-        let token = message.subject.strip_prefix(&line.inbox).and_then(|rest| rest.strip_prefix('.'));
-        token.map_or(Ok(false), |token| self.unreleased.answered(token, || released(message)))
+        line.token_of(message)
+            .map_or(Ok(false), |token| self.unreleased.answered(token, || released(message)))
     }
 
     /// Passes a message to the decoders; waits while they are busy.

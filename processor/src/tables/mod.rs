@@ -117,61 +117,17 @@ impl Tables {
         let mut drift = Drift::default();
         for segment in segments {
             let order = self.parents_before_children(segment.iter().map(|changes| changes.shape))?;
-            for number in order.iter().rev() {
-                self.begin(transaction, segment[*number].shape, mode)?;
-                drift += self.remove(transaction, &segment[*number], mode)?;
+            for changes in order.iter().rev().map(|number| &segment[*number]) {
+                let table = self.table(changes.shape)?;
+                table.begin(transaction, mode)?;
+                drift += table.remove(transaction, changes, mode)?;
             }
-            for number in order {
-                self.put(transaction, &segment[number], mode)?;
+            for changes in order.iter().map(|number| &segment[*number]) {
+                self.table(changes.shape)?.put(transaction, changes, mode)?;
             }
         }
         self.require_unaltered(transaction, segments.iter().flatten().map(|changes| changes.shape))?;
         Ok(drift)
-    }
-
-    /// The part of [`Tables::write`] before rows are deleted, for one table.
-    pub(crate) fn begin(
-        &self,
-        transaction: &mut Transaction<'_>,
-        shape: &Shape,
-        mode: WriteMode,
-    ) -> Result<()> {
-        self.table(shape)?.begin(transaction, mode)
-    }
-
-    /// Whether [`Tables::keep`] has something to do.
-    pub(crate) fn keeps(&self, shape: &Shape, mode: WriteMode) -> Result<bool> {
-        self.table(shape).map(|table| table.keeps(mode))
-    }
-
-    /// Keeps what only the target has of rows of an emptied table, before it is emptied.
-    pub(crate) fn keep(
-        &self,
-        transaction: &mut Transaction<'_>,
-        changes: &TableChanges<'_>,
-        mode: WriteMode,
-    ) -> Result<()> {
-        self.table(changes.shape)?.keep(transaction, changes, mode)
-    }
-
-    /// The part of [`Tables::write`] in which rows are deleted, for one table.
-    pub(crate) fn remove(
-        &self,
-        transaction: &mut Transaction<'_>,
-        changes: &TableChanges<'_>,
-        mode: WriteMode,
-    ) -> Result<Drift> {
-        self.table(changes.shape)?.remove(transaction, changes, mode)
-    }
-
-    /// The part of [`Tables::write`] in which rows are written, for one table.
-    pub(crate) fn put(
-        &self,
-        transaction: &mut Transaction<'_>,
-        changes: &TableChanges<'_>,
-        mode: WriteMode,
-    ) -> Result<()> {
-        self.table(changes.shape)?.put(transaction, changes, mode)
     }
 
     /// The numbers of the shapes, in the order in which rows are to be put into their tables.
@@ -185,12 +141,8 @@ impl Tables {
         Ok(order)
     }
 
-    /// The type by which keys of the shape, as text, are compared; none where equal keys have equal text.
-    pub(crate) fn key_variants_type(&self, shape: &Shape) -> Result<Option<&str>> {
-        self.table(shape).map(Table::key_variants_type)
-    }
-
-    fn table(&self, shape: &Shape) -> Result<&Table> {
+    /// The table of a shape that was looked up.
+    pub(crate) fn table(&self, shape: &Shape) -> Result<&Table> {
         self.by_shape.get(shape).with_context(|| format!("{} was not looked up", shape.name()))
     }
 }

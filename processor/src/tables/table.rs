@@ -14,7 +14,7 @@ const BLOCKS: &str = "select case when bool_and(c.relkind = 'r' and m.amname = '
      from pg_class c left join pg_am m on m.oid = c.relam
      where c.relkind <> 'p' and (c.oid = $1 or c.oid in (select p.relid from pg_partition_tree($1::oid::regclass) p))";
 
-pub(super) struct Table {
+pub(crate) struct Table {
     pub(super) relation: u32,
     /// Its definition when it was looked up.
     pub(super) definition: String,
@@ -62,7 +62,8 @@ impl Table {
         self.first_equal.is_some()
     }
 
-    pub(super) fn key_variants_type(&self) -> Option<&str> {
+    /// The type by which keys, as text, are compared; none where equal keys have equal text.
+    pub(crate) fn key_variants_type(&self) -> Option<&str> {
         self.has_key_variants().then_some(self.key_type.as_str())
     }
 
@@ -85,18 +86,18 @@ impl Table {
     }
 
     /// Call this before the first [`Table::remove`] of a segment.
-    pub(super) fn begin(&self, transaction: &mut Transaction<'_>, mode: WriteMode) -> Result<()> {
+    pub(crate) fn begin(&self, transaction: &mut Transaction<'_>, mode: WriteMode) -> Result<()> {
         let Some(own) = self.own_columns.as_ref().filter(|_| self.keeps(mode)) else { return Ok(()) };
         transaction.batch_execute(&own.forget).with_context(|| format!("drop what was kept of {}", self.name))
     }
 
     /// Whether values of columns that only the target has are kept.
-    pub(super) fn keeps(&self, mode: WriteMode) -> bool {
+    pub(crate) fn keeps(&self, mode: WriteMode) -> bool {
         self.own_columns.is_some() && self.own_mode(mode) == WriteMode::DeleteInsert
     }
 
     /// The first step of [`Table::remove`]: keeps what only the target has of rows that are deleted and inserted again.
-    pub(super) fn keep(
+    pub(crate) fn keep(
         &self,
         transaction: &mut Transaction<'_>,
         changes: &TableChanges<'_>,
@@ -110,7 +111,8 @@ impl Table {
         Ok(())
     }
 
-    pub(super) fn remove(
+    /// Deletes the rows that are gone, and in delete-insert mode those that are written again.
+    pub(crate) fn remove(
         &self,
         transaction: &mut Transaction<'_>,
         changes: &TableChanges<'_>,
@@ -137,7 +139,8 @@ impl Table {
         Ok(drift)
     }
 
-    pub(super) fn put(
+    /// Writes the rows that exist at the end.
+    pub(crate) fn put(
         &self,
         transaction: &mut Transaction<'_>,
         changes: &TableChanges<'_>,
