@@ -10,6 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::Builder;
 use std::time::Duration;
 
+/// How often what is held up is checked.
+const CLOSED_CHECK: Duration = Duration::from_millis(5);
+
 /// Forwards a port of its own to one upstream server at a time.
 pub(crate) struct Proxy {
     address: SocketAddr,
@@ -103,7 +106,7 @@ impl Link {
     }
 
     fn forward(self: &Arc<Link>, downstream: TcpStream) {
-        self.wait_until_open(&[]);
+        self.wait_until_open();
         let upstream = self.upstream.lock().unwrap().clone();
         let Ok(upstream) = TcpStream::connect(upstream) else {
             let _ = downstream.shutdown(Shutdown::Both);
@@ -121,7 +124,9 @@ impl Link {
         let _ = to.set_nodelay(true);
         let mut bytes = vec![0; 64 * 1024];
         while let Ok(read) = from.read(&mut bytes) {
-            self.wait_until_open(&bytes[..read]);
+            if self.holed.load(Ordering::Acquire) {
+                self.hold_up(&from, &bytes[..read]);
+            }
             let mut passing = Cow::Borrowed(&bytes[..read]);
             let withheld = *self.withheld.lock().unwrap();
             while let Some(message) = withheld.and_then(|content| find_message(&passing, content)) {
@@ -135,15 +140,28 @@ impl Link {
         let _ = to.shutdown(Shutdown::Both);
     }
 
-    /// Returns once these bytes may pass.
-    fn wait_until_open(&self, bytes: &[u8]) {
-        if !self.holed.load(Ordering::Acquire) {
-            return;
-        }
+    /// Notes these bytes and what comes behind them, until they may pass.
+    fn hold_up(&self, from: &TcpStream, bytes: &[u8]) {
         self.held_up.lock().unwrap().extend(bytes);
-        while self.holed.load(Ordering::Acquire) && !self.ended.load(Ordering::Acquire) {
-            std::thread::sleep(Duration::from_millis(5));
+        let (mut behind, mut noted) = (vec![0; 64 * 1024], 0);
+        from.set_read_timeout(Some(CLOSED_CHECK)).unwrap();
+        while self.is_closed() {
+            let waiting = from.peek(&mut behind).unwrap_or(0);
+            self.held_up.lock().unwrap().extend(&behind[noted..waiting.max(noted)]);
+            noted = waiting.max(noted);
+            std::thread::sleep(CLOSED_CHECK);
         }
+        from.set_read_timeout(None).unwrap();
+    }
+
+    fn wait_until_open(&self) {
+        while self.is_closed() {
+            std::thread::sleep(CLOSED_CHECK);
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.holed.load(Ordering::Acquire) && !self.ended.load(Ordering::Acquire)
     }
 
     fn remember(&self, socket: &TcpStream) {
