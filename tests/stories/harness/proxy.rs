@@ -10,9 +10,6 @@ use std::sync::{Arc, Mutex};
 use std::thread::Builder;
 use std::time::Duration;
 
-/// How often what is held up is checked.
-const CLOSED_CHECK: Duration = Duration::from_millis(5);
-
 /// Forwards a port of its own to one upstream server at a time.
 pub(crate) struct Proxy {
     address: SocketAddr,
@@ -25,8 +22,8 @@ struct Link {
     /// Where new connections lead (`host:port`).
     upstream: Mutex<String>,
     holed: AtomicBool,
-    /// What the black hole holds up.
-    held_up: Mutex<Vec<u8>>,
+    /// The black hole holds up something that a client has sent.
+    holds_up_client: AtomicBool,
     withheld: Mutex<Option<&'static str>>,
     ended: AtomicBool,
     /// Both sides of every connection.
@@ -65,9 +62,9 @@ impl Proxy {
         self.link.holed.store(true, Ordering::Release);
     }
 
-    /// Whether the black hole holds up something that contains this.
-    pub(crate) fn holds_up(&self, content: &str) -> bool {
-        contains(&self.link.held_up.lock().unwrap(), content)
+    /// Whether the black hole holds up something that a client has sent.
+    pub(crate) fn holds_up_client(&self) -> bool {
+        self.link.holds_up_client.load(Ordering::Acquire)
     }
 
     /// From now on no message of a NATS server passes that contains this.
@@ -78,7 +75,7 @@ impl Proxy {
     /// Everything passes again, also what a black hole held up.
     pub(crate) fn heal(&self) {
         *self.link.withheld.lock().unwrap() = None;
-        self.link.held_up.lock().unwrap().clear();
+        self.link.holds_up_client.store(false, Ordering::Release);
         self.link.holed.store(false, Ordering::Release);
     }
 }
@@ -115,18 +112,19 @@ impl Link {
         self.remember(&upstream);
         let back = (upstream.try_clone().unwrap(), downstream.try_clone().unwrap());
         let link = self.clone();
-        start_thread(move || link.pump(back.0, back.1));
-        self.pump(downstream, upstream);
+        start_thread(move || link.pump(back.0, back.1, &AtomicBool::default()));
+        self.pump(downstream, upstream, &self.holds_up_client);
     }
 
-    /// Copies until either side ends.
-    fn pump(&self, mut from: TcpStream, mut to: TcpStream) {
+    /// Copies until either side ends; notes in `holds_up` whether something has to wait.
+    fn pump(&self, mut from: TcpStream, mut to: TcpStream, holds_up: &AtomicBool) {
         let _ = to.set_nodelay(true);
         let mut bytes = vec![0; 64 * 1024];
         while let Ok(read) = from.read(&mut bytes) {
-            if self.holed.load(Ordering::Acquire) {
-                self.hold_up(&from, &bytes[..read]);
+            if self.is_closed() {
+                holds_up.store(true, Ordering::Release);
             }
+            self.wait_until_open();
             let mut passing = Cow::Borrowed(&bytes[..read]);
             let withheld = *self.withheld.lock().unwrap();
             while let Some(message) = withheld.and_then(|content| find_message(&passing, content)) {
@@ -140,23 +138,9 @@ impl Link {
         let _ = to.shutdown(Shutdown::Both);
     }
 
-    /// Notes these bytes and what comes behind them, until they may pass.
-    fn hold_up(&self, from: &TcpStream, bytes: &[u8]) {
-        self.held_up.lock().unwrap().extend(bytes);
-        let (mut behind, mut noted) = (vec![0; 64 * 1024], 0);
-        from.set_read_timeout(Some(CLOSED_CHECK)).unwrap();
-        while self.is_closed() {
-            let waiting = from.peek(&mut behind).unwrap_or(0);
-            self.held_up.lock().unwrap().extend(&behind[noted..waiting.max(noted)]);
-            noted = waiting.max(noted);
-            std::thread::sleep(CLOSED_CHECK);
-        }
-        from.set_read_timeout(None).unwrap();
-    }
-
     fn wait_until_open(&self) {
         while self.is_closed() {
-            std::thread::sleep(CLOSED_CHECK);
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
@@ -173,10 +157,6 @@ impl Link {
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
-}
-
-fn contains(bytes: &[u8], content: &str) -> bool {
-    bytes.windows(content.len()).any(|window| window == content.as_bytes())
 }
 
 /// Where a message with this content is, with its frame: `MSG <subject> <sid> <bytes>\r\n…\r\n`, or
