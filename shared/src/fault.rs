@@ -59,11 +59,14 @@ fn fault_of_sqlstate(sqlstate: &SqlState) -> Fault {
     if IN_THE_WAY.contains(sqlstate) {
         return Fault::Conflict;
     }
-    match &sqlstate.code()[..2] {
-        // Data and schema. Of 54, the usual one is a value that is too long for an index that only the target has.
-        "0A" | "21" | "22" | "23" | "2F" | "38" | "42" | "44" | "54" | "P0" => Fault::Hold,
-        // Everything else: connection, transaction state, resources, operator intervention, system, internal.
-        _ => Fault::Retry,
+    if *sqlstate == SqlState::LOCK_NOT_AVAILABLE {
+        return Fault::Retry;
+    }
+    match sqlstate.code().get(..2) {
+        // Connection, serialization, resources, operator intervention, system.
+        Some("08" | "40" | "53" | "57" | "58") => Fault::Retry,
+        // Everything else, with whatever code a trigger or a function of the target raises it.
+        _ => Fault::Hold,
     }
 }
 
@@ -86,20 +89,20 @@ mod tests {
     fn every_class_of_sqlstate_has_its_fault() {
         use Fault::{Conflict, Hold, Retry};
         let table = [
-            ("00000", Retry),    // successful completion
-            ("01000", Retry),    // warning
-            ("02000", Retry),    // no data
-            ("03000", Retry),    // SQL statement not yet complete
+            ("00000", Hold),     // successful completion
+            ("01000", Hold),     // warning
+            ("02000", Hold),     // no data
+            ("03000", Hold),     // SQL statement not yet complete
             ("08006", Retry),    // connection failure
-            ("09000", Retry),    // triggered action exception
+            ("09000", Hold),     // triggered action exception
             ("0A000", Hold),     // feature not supported
-            ("0B000", Retry),    // invalid transaction initiation
-            ("0F001", Retry),    // invalid locator
-            ("0L000", Retry),    // invalid grantor
-            ("0P000", Retry),    // invalid role specification
-            ("0Z000", Retry),    // diagnostics exception
-            ("10608", Retry),    // XQuery error
-            ("20000", Retry),    // case not found
+            ("0B000", Hold),     // invalid transaction initiation
+            ("0F001", Hold),     // invalid locator
+            ("0L000", Hold),     // invalid grantor
+            ("0P000", Hold),     // invalid role specification
+            ("0Z000", Hold),     // diagnostics exception
+            ("10608", Hold),     // XQuery error
+            ("20000", Hold),     // case not found
             ("21000", Conflict), // cardinality violation
             ("22001", Hold),     // data exception
             ("23503", Hold),     // integrity constraint violation: foreign key
@@ -107,20 +110,20 @@ mod tests {
             ("23505", Conflict), // unique
             ("23514", Conflict), // check
             ("23P01", Conflict), // exclusion
-            ("24000", Retry),    // invalid cursor state
-            ("25006", Retry),    // invalid transaction state: read only
-            ("26000", Retry),    // invalid SQL statement name
-            ("27000", Retry),    // triggered data change violation
-            ("28P01", Retry),    // invalid authorization specification
-            ("2B000", Retry),    // dependent privilege descriptors still exist
-            ("2D000", Retry),    // invalid transaction termination
+            ("24000", Hold),     // invalid cursor state
+            ("25006", Hold),     // invalid transaction state: read only
+            ("26000", Hold),     // invalid SQL statement name
+            ("27000", Hold),     // triggered data change violation
+            ("28P01", Hold),     // invalid authorization specification
+            ("2B000", Hold),     // dependent privilege descriptors still exist
+            ("2D000", Hold),     // invalid transaction termination
             ("2F002", Hold),     // SQL routine exception
-            ("34000", Retry),    // invalid cursor name
+            ("34000", Hold),     // invalid cursor name
             ("38000", Hold),     // external routine exception
-            ("39000", Retry),    // external routine invocation exception
-            ("3B000", Retry),    // savepoint exception
-            ("3D000", Retry),    // invalid catalog name
-            ("3F000", Retry),    // invalid schema name
+            ("39000", Hold),     // external routine invocation exception
+            ("3B000", Hold),     // savepoint exception
+            ("3D000", Hold),     // invalid catalog name
+            ("3F000", Hold),     // invalid schema name
             ("40001", Retry),    // transaction rollback: serialization failure
             ("40P01", Retry),    // deadlock
             ("42P01", Hold),     // syntax error or access rule violation: undefined table
@@ -133,11 +136,12 @@ mod tests {
             ("57014", Retry),    // operator intervention: query cancelled
             ("57P01", Retry),    // admin shutdown
             ("58030", Retry),    // system error
-            ("72000", Retry),    // snapshot failure
-            ("F0000", Retry),    // configuration file error
-            ("HV000", Retry),    // foreign data wrapper error
+            ("72000", Hold),     // snapshot failure
+            ("F0000", Hold),     // configuration file error
+            ("HV000", Hold),     // foreign data wrapper error
             ("P0001", Hold),     // PL/pgSQL: raise exception
-            ("XX000", Retry),    // internal error
+            ("XX000", Hold),     // internal error
+            ("AP001", Hold),     // of a function of the application's
         ];
         for (code, fault) in table {
             assert_eq!(fault_of_sqlstate(&SqlState::from_code(code)), fault, "{code}");

@@ -135,3 +135,36 @@ fn another_try_at_what_is_held_comes_at_once_when_it_is_asked_for() {
     assert_eq!(assert_equal(&replication), (1, 0));
     assert_eq!(count(&mut target, "select count(*) from replication.hold_status"), 0);
 }
+
+/// An error of the application's own, or of anything else that is not known to be temporary.
+#[test]
+fn an_error_with_whatever_code_holds_and_can_be_skipped() {
+    let replication = Replication::start("any_code");
+    let (mut source, mut target) = (replication.source(), replication.target());
+    target
+        .batch_execute(
+            "create function app_ok(name text) returns bool language plpgsql immutable as $$ begin
+                 if name like 'bad%' then raise exception 'the name % is not allowed', name using errcode = substr(name, 5); end if;
+                 return true;
+             end $$;
+             alter table users add constraint app_ok check (app_ok(name))",
+        )
+        .unwrap();
+    for code in ["AP001", "3F000", "39000", "XX000"] {
+        source
+            .execute(
+                "insert into users (name, email) values ('bad ' || $1::text, $1::text || '@x')",
+                &[&code],
+            )
+            .unwrap();
+        let error = wait_until_blocked(&mut target);
+        assert!(error.contains("is not allowed") && error.contains("the row is"), "{error}");
+        let query = format!("select txid from replication.hold_status where data ->> 'name' = 'bad {code}'");
+        let txid: i64 = wait_for("the transaction can be skipped", || {
+            target.query_opt(&query, &[]).unwrap().map(|row| row.get(0))
+        });
+        target.execute("select replication.skip_transaction($1, 'a test')", &[&txid]).unwrap();
+        replication.wait_until_caught_up();
+    }
+    assert_eq!(count(&mut target, "select count(*) from users"), 0);
+}
