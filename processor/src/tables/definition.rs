@@ -61,7 +61,8 @@ pub(super) fn look_up(client: &mut impl GenericClient, shape: &Shape, number: us
         carried,
         key,
         own: own.collect(),
-        same_key: same_key(client, shape, relation, &name)?,
+        same_key: same_key(client, shape, relation, "t")?,
+        kept_key: same_key(client, shape, relation, "kept")?,
     };
     client.batch_execute(&parts.create_types()).with_context(|| format!("create the row types of {name}"))?;
     let depth = depth(client, relation)?;
@@ -149,15 +150,17 @@ fn columns(client: &mut impl GenericClient, relation: u32) -> Result<Vec<Column>
         .collect())
 }
 
-fn same_key(client: &mut impl GenericClient, shape: &Shape, relation: u32, name: &str) -> Result<String> {
+/// Whether a row `alias` has the key of `k`, as SQL.
+fn same_key(client: &mut impl GenericClient, shape: &Shape, relation: u32, alias: &str) -> Result<String> {
     let row = client
         .query_one(
-            "select replication.key_condition($1::oid::regclass, $2, 't', 'k')",
-            &[&relation, &shape.key],
+            "select replication.key_condition($1::oid::regclass, $2, $3, 'k')",
+            &[&relation, &shape.key, &alias],
         )
         .context("look up the key of a table")?;
     let condition: Option<String> = row.get(0);
     condition.ok_or_else(|| {
+        let name = format!("{}.{}", quote(&shape.schema), quote(&shape.table));
         let key = shape.key.iter().map(|column| quote(column)).collect::<Vec<_>>().join(", ");
         hold(format!(
             "the target's table {name} has no unique key on ({key}), by which the source finds its rows; run: \
@@ -177,7 +180,8 @@ fn has_key_variants(client: &mut impl GenericClient, shape: &Shape, relation: u3
     Ok(row.get(0))
 }
 
-/// Whether ON CONFLICT can use the key: a deferrable one it cannot.
+/// Whether ON CONFLICT can be used: not with a key that is deferrable, nor on a table with a rule for INSERT or UPDATE,
+/// even a disabled one.
 fn can_arbitrate(client: &mut impl GenericClient, shape: &Shape, relation: u32) -> Result<bool> {
     let row = client
         .query_one(
@@ -187,7 +191,8 @@ fn can_arbitrate(client: &mut impl GenericClient, shape: &Shape, relation: u32) 
                    and i.indnkeyatts = pg_catalog.cardinality($2::text[])
                    and not exists (select from pg_catalog.unnest(i.indkey::int2[]) with ordinality as k (attnum, n)
                                    join pg_catalog.pg_attribute a on a.attrelid = $1 and a.attnum = k.attnum
-                                   where k.n <= i.indnkeyatts and a.attname <> all ($2::text[])))",
+                                   where k.n <= i.indnkeyatts and a.attname <> all ($2::text[])))
+                 and not exists (select from pg_catalog.pg_rewrite r where r.ev_class = $1 and r.ev_type in ('2', '3'))",
             &[&relation, &shape.key],
         )
         .context("look up the key of a table")?;

@@ -24,6 +24,8 @@ pub(super) struct Parts<'a> {
     pub(super) own: Vec<&'a Column>,
     /// Whether a row `t` has the key of `k`.
     pub(super) same_key: String,
+    /// Whether a row `kept` has the key of `k`.
+    pub(super) kept_key: String,
 }
 
 impl Parts<'_> {
@@ -58,11 +60,12 @@ impl Parts<'_> {
     }
 
     pub(super) fn first_equal(&self) -> String {
-        let names = list(&self.key, |column| quote(&column.name));
-        let columns = list(&self.key, |column| format!("k.{}", quote(&column.name)));
+        // By position: a column of the key may have any name.
+        let columns =
+            (1..=self.key.len()).map(|number| format!("part_{number}")).collect::<Vec<_>>().join(", ");
         format!(
             "select pg_catalog.first_value(k.number) over (partition by {columns} order by k.number)
-             from pg_catalog.unnest($1::text[]::{}[]) with ordinality as k ({names}, number) order by k.number",
+             from pg_catalog.unnest($1::text[]::{}[]) with ordinality as k ({columns}, number) order by k.number",
             self.key_type()
         )
     }
@@ -104,7 +107,7 @@ impl Parts<'_> {
         let own = |prefix: &str| list(&self.own, |column| format!("{prefix}{}", quote(&column.name)));
         let columns =
             |prefix: &str| list(&self.written(), |column| format!("{prefix}{}", quote(&column.name)));
-        let kept_key = self.same_key.replace("t.", "kept.");
+        let kept_key = &self.kept_key;
         Some(OwnColumns {
             forget: format!("drop table if exists {kept}"),
             create: format!(
