@@ -2,32 +2,34 @@
 -- these operators are in and whatever the search path is.
 
 -- For each column of the relation's primary key (or of the unique index that has just these columns), the operator by
--- which it is compared; no rows where there is no such index.
+-- which it is compared; no rows where there is no such index. Columns that the index only includes are no part of the key.
 create or replace function replication.key_operators(relation regclass, key_columns text[])
 returns table (column_name text, operator_schema text, operator_name text)
 language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
     select a.attname, n.nspname, o.oprname
-    from (select i.indexrelid, i.indkey, i.indclass
+    from (select i.indexrelid, i.indnkeyatts, i.indkey, i.indclass
           from pg_index i
           where i.indrelid = relation and i.indisunique and i.indpred is null and i.indexprs is null and i.indisvalid
-            and (select array_agg(a.attname::text order by a.attname)
-                 from pg_attribute a
-                 where a.attrelid = relation and a.attnum = any (i.indkey::int2[]))
-              = (select array_agg(name order by name) from unnest(key_columns) as wanted (name))
             and i.indnkeyatts = cardinality(key_columns)
+            and (select array_agg(a.attname::text order by a.attname)
+                 from unnest(i.indkey::int2[]) with ordinality as part (attnum, number)
+                 join pg_attribute a on a.attrelid = relation and a.attnum = part.attnum
+                 where part.number <= i.indnkeyatts)
+              = (select array_agg(name order by name) from unnest(key_columns) as wanted (name))
           order by i.indisprimary desc, i.indexrelid limit 1) as key
-    cross join unnest(key.indkey::int2[], key.indclass::oid[]) as part (attnum, class)
+    cross join unnest(key.indkey::int2[], key.indclass::oid[]) with ordinality as part (attnum, class, number)
     join pg_attribute a on a.attrelid = relation and a.attnum = part.attnum
     join pg_opclass c on c.oid = part.class
     join pg_amop m on m.amopfamily = c.opcfamily and m.amopstrategy = 3
                   and m.amoplefttype = c.opcintype and m.amoprighttype = c.opcintype
     join pg_operator o on o.oid = m.amopopr
-    join pg_namespace n on n.oid = o.oprnamespace;
+    join pg_namespace n on n.oid = o.oprnamespace
+    where part.number <= key.indnkeyatts;
 end;
 
--- "l.a operator(pg_catalog.=) r.a and …" for the columns of the key; null where there is no index on it.
+-- "l.a operator(pg_catalog.=) r.a and ..." for the columns of the key; null where there is no index on it.
 create or replace function replication.key_condition(relation regclass, key_columns text[], left_alias text, right_alias text)
 returns text
 language sql stable

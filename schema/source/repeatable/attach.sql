@@ -39,7 +39,7 @@ $renew$;
 -- Attaches a table, or refreshes what is known of it (after ALTER TABLE).
 --
 -- Writes capture functions for the table: their statements are then planned once per session, which
--- a common one with dynamic SQL cannot have (measured: 17 against 75 µs per statement).
+-- a common one with dynamic SQL cannot have (measured: 17 against 75 us per statement).
 -- Touches replication.shape, replication.attached, and the triggers of the table. Waits for
 -- transactions that are writing to it, unless its triggers are there already.
 create or replace function replication.attach(relation regclass) returns void

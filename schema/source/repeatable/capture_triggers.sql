@@ -20,7 +20,7 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
     select wanted.event
-    from (values ('insert', 4, 'capture_insert_', null, 'new_rows'),   -- pg_trigger.tgtype: AFTER … FOR EACH STATEMENT
+    from (values ('insert', 4, 'capture_insert_', null, 'new_rows'),   -- pg_trigger.tgtype: AFTER ... FOR EACH STATEMENT
                  ('update', 16, 'capture_', 'old_rows', 'new_rows'),
                  ('delete', 8, 'capture_', 'old_rows', null),
                  ('truncate', 32, 'capture_', null, null)) as wanted (event, type, function, old_rows, new_rows)

@@ -26,8 +26,8 @@ begin atomic
                when c.relkind = 'p' or c.relispartition then 'Replicate it as an ordinary table (the target''s may be partitioned).'
                when c.relpersistence = 't' then 'Attach a permanent table.'
                when c.relpersistence = 'u' then format('ALTER TABLE %s SET LOGGED;', relation)
-               when exists (select from pg_inherits i where c.oid in (i.inhparent, i.inhrelid)) then 'ALTER TABLE … NO INHERIT …; for each child, or one table for all of them.'
-               else format('ALTER TABLE %s ADD PRIMARY KEY (…);', relation)
+               when exists (select from pg_inherits i where c.oid in (i.inhparent, i.inhrelid)) then 'ALTER TABLE ... NO INHERIT ...; for each child, or one table for all of them.'
+               else format('ALTER TABLE %s ADD PRIMARY KEY (...);', relation)
            end
     from (select relation as oid) wanted
     left join pg_class c on c.oid = wanted.oid

@@ -26,7 +26,7 @@ begin
     order by i.indisprimary desc limit 1;
     if key is null then
         raise exception 'cannot accept %: it has no primary key, by which rows could be found', relation
-            using errcode = 'wrong_object_type', hint = format('ALTER TABLE %s ADD PRIMARY KEY (…);', relation);
+            using errcode = 'wrong_object_type', hint = format('ALTER TABLE %s ADD PRIMARY KEY (...);', relation);
     end if;
     if role is not null then
         execute format('grant usage on schema %I to %s', (select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace
