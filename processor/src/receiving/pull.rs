@@ -13,9 +13,11 @@ use shared::supervisor::{Stop, ThreadContext};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Messages and bytes of one pull.
+/// Messages and bytes of one pull; more bytes where a single message may have more.
 const PULL_MESSAGES: usize = 32;
 const PULL_BYTES: usize = 32 * 1024 * 1024;
+/// What a stored message may have beyond its payload: subject and headers.
+const ENVELOPE_BYTES: usize = 64 * 1024;
 /// A pull expires after this time; if it brought nothing, the stream is drained.
 const PULL_EXPIRES: Duration = Duration::from_secs(1);
 /// While messages come, the next pull is made before the last expires: nats-server 2.9 drops one that expires between
@@ -174,7 +176,8 @@ impl Puller {
         };
         self.pulls += 1;
         let inbox = line.answers_to(self.pulls);
-        consumer.pull(&line.connection, &inbox, PULL_MESSAGES, PULL_BYTES, PULL_EXPIRES)?;
+        let bytes = pull_bytes(line.connection.max_payload());
+        consumer.pull(&line.connection, &inbox, PULL_MESSAGES, bytes, PULL_EXPIRES)?;
         Ok(inbox)
     }
 
@@ -271,5 +274,24 @@ impl Puller {
             recv(stop.receiver()) -> _ => Ok(()),
             send(self.output, pulled) -> sent => sent.context("the decoders are gone"),
         }
+    }
+}
+
+/// The bytes that a pull asks for: any message that the server stores must fit, or it is never delivered.
+fn pull_bytes(max_payload: usize) -> usize {
+    PULL_BYTES.max(max_payload.saturating_add(ENVELOPE_BYTES))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_message_that_a_server_takes_fits_into_a_pull() {
+        const MIB: usize = 1024 * 1024;
+        assert_eq!(pull_bytes(8 * MIB), PULL_BYTES);
+        assert!(pull_bytes(32 * MIB) > 32 * MIB);
+        assert!(pull_bytes(64 * MIB) > 64 * MIB);
+        assert_eq!(pull_bytes(usize::MAX), usize::MAX);
     }
 }

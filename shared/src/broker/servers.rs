@@ -4,6 +4,7 @@ use super::connection::Connection;
 use super::link::Identity;
 use crate::config::{Environment, Secret};
 use anyhow::{Context, Result, anyhow, bail};
+use percent_encoding::percent_decode_str;
 
 /// The servers of one cluster and how to log in.
 #[derive(Clone, Debug)]
@@ -63,9 +64,16 @@ fn split_url(url: &str) -> Result<(String, Option<(String, Secret)>)> {
             let (user, password) = login.split_once(':').context(
                 "NATS_URL has a login without a password: it takes nats://user:password@host:port",
             )?;
-            Ok((format!("{scheme}://{host}"), Some((user.to_owned(), Secret::new(password)))))
+            let login = (decoded(user)?, Secret::new(decoded(password)?));
+            Ok((format!("{scheme}://{host}"), Some(login)))
         }
     }
+}
+
+/// The text of a part of a URL, in which %40 is an @.
+fn decoded(part: &str) -> Result<String> {
+    let text = percent_decode_str(part).decode_utf8();
+    Ok(text.context("the login in NATS_URL is not UTF-8 where it is decoded (%40 is an @)")?.into_owned())
 }
 
 #[cfg(test)]
@@ -78,6 +86,10 @@ mod tests {
         assert_eq!(server, "nats://127.0.0.1:4222");
         let (user, password) = login.unwrap();
         assert_eq!((user.as_str(), password.reveal()), ("replication", "pass@word"));
+        let (_, login) = split_url("nats://us%3Aer:p%40ss%25@127.0.0.1:4222").unwrap();
+        let (user, password) = login.unwrap();
+        assert_eq!((user.as_str(), password.reveal()), ("us:er", "p@ss%"));
+        assert!(split_url("nats://u:%ff@127.0.0.1:4222").is_err());
         assert_eq!(split_url("127.0.0.1:4222").unwrap().0, "nats://127.0.0.1:4222");
         assert!(split_url("http://127.0.0.1:4222").is_err());
     }

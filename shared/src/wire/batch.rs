@@ -105,7 +105,7 @@ pub struct Batch {
 impl Batch {
     /// Ordinal of the last event here.
     pub fn last(&self) -> i64 {
-        self.first - 1 + i64::try_from(self.events.len()).unwrap_or(i64::MAX)
+        self.first.saturating_sub(1).saturating_add(i64::try_from(self.events.len()).unwrap_or(i64::MAX))
     }
 
     /// The position once this batch is included.
@@ -136,7 +136,12 @@ impl Batch {
     /// Reads a message that is [unpacked](unpack), and checks that it is consistent in itself.
     pub fn from_json(json: &str) -> Result<Batch> {
         let batch: Batch = read(json.as_bytes()).context("read a batch")?;
-        if batch.events.is_empty() || batch.first < 1 || batch.last() > batch.total {
+        // Nor is there an ordinal behind the greatest number.
+        if batch.events.is_empty()
+            || batch.first < 1
+            || batch.last() > batch.total
+            || batch.last() == i64::MAX
+        {
             bail!("a batch cannot have events {} to {} of {}", batch.first, batch.last(), batch.total);
         }
         for event in &batch.events {
@@ -222,13 +227,21 @@ mod tests {
     fn a_batch_that_cannot_be_is_refused() {
         let mut beyond_total = batch();
         beyond_total.first = 3;
+        let mut overflowing = batch();
+        (overflowing.first, overflowing.total) = (i64::MAX, i64::MAX);
+        overflowing.events = vec![overflowing.events[0].clone(); 2];
+        let (mut before_the_first, mut behind_the_last) = (batch(), batch());
+        before_the_first.first = i64::MIN;
+        (behind_the_last.first, behind_the_last.total) = (i64::MAX, i64::MAX);
         let mut unknown_shape = batch();
         unknown_shape.events[0].shape = 4;
         let mut no_key = batch();
         no_key.events[0].key = None;
         let mut empty = batch();
         empty.events.clear();
-        for wrong in [beyond_total, unknown_shape, no_key, empty] {
+        for wrong in
+            [beyond_total, overflowing, before_the_first, behind_the_last, unknown_shape, no_key, empty]
+        {
             assert!(Batch::decode(&wrong.encode().unwrap()).is_err(), "{wrong:?}");
         }
     }
