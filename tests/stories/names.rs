@@ -38,13 +38,14 @@ fn quoted(name: &str) -> String {
 /// Unique values swap, so that rows are deleted and inserted again and B's own column is kept by key.
 #[test]
 fn columns_may_have_any_name_also_those_that_our_own_sql_uses() {
-    let columns: String = COLUMNS.iter().map(|name| format!(", {} text", quoted(name))).collect();
+    let columns: Vec<String> = COLUMNS.iter().map(|name| format!("{} text", quoted(name))).collect();
+    let columns = columns.join(", ");
     let table = "\"k\".\"t\"";
     let replication = start_with_tables(
         "names",
         &format!(
             "create schema k;
-             create table {table} (\"k.no\" int, \"t.no\" numeric, u int unique{columns}, primary key (\"k.no\", \"t.no\"))"
+             create table {table} (\"k.no\" int, \"t.no\" numeric, u int unique, {columns}, primary key (\"k.no\", \"t.no\"))"
         ),
         &[table],
     );
