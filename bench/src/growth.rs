@@ -1,5 +1,5 @@
-//! `--growth`: whether this system stays as fast and as small with more data: larger backlogs (native with the
-//! same ones for comparison), a large retained outbox, 20 tables, one very large transaction.
+//! `--growth`: whether this system stays as fast and as small with more data: larger backlogs (native with
+//! the same ones for comparison), a large retained outbox, 20 tables, one very large transaction.
 
 mod outcome;
 

@@ -49,7 +49,8 @@ impl Native {
     }
 }
 
-/// Removes the subscription first, since it holds its slot in A, then the slot; also after an interrupted run.
+/// Removes the subscription first, since it holds its slot in A, then the slot; also after an interrupted
+/// run.
 fn remove_leftovers(place: &Place) -> Result<()> {
     if place.database_exists(Zone::B, DATABASE)? {
         let mut target = place.session(Zone::B, DATABASE)?;

@@ -3,9 +3,9 @@
 //! One session commits probe transactions in A (a user and four payments, like those of the load, with known
 //! ids) on a fixed schedule, independent of earlier probes. The clock of a probe starts when its commit has
 //! returned. Another session polls B for the user of the oldest pending probe: without a pause for the first
-//! millisecond, then with a pause of a small part of the probe's age, so that the resolution suits the latency
-//! and the polling takes little CPU from the system. The clock stops when the answer contains the user: the
-//! result includes one round trip to B, and is too long by at most one poll or pause
+//! millisecond, then with a pause of a small part of the probe's age, so that the resolution suits the
+//! latency and the polling takes little CPU from the system. The clock stops when the answer contains the
+//! user: the result includes one round trip to B, and is too long by at most one poll or pause
 //! ([`Latencies::poll_ms`]). B is not polled while no probe is pending, and both systems are polled alike.
 //! Both apply in order, so polling for one probe at a time misses nothing.
 

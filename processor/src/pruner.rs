@@ -1,5 +1,5 @@
-//! Deletes what was applied, once it is older than `INBOX_RETENTION`. The ids of ticks are kept as long as the
-//! source can send them again.
+//! Deletes what was applied, once it is older than `INBOX_RETENTION`. The ids of ticks are kept as long as
+//! the source can send them again.
 
 use crate::confirm_sender::ConfirmSender;
 use anyhow::{Context, Result};

@@ -1,5 +1,5 @@
-//! Checks once a minute whether every attached table is still captured completely: a change that is lost silently
-//! is worse than an error.
+//! Checks once a minute whether every attached table is still captured completely: a change that is lost
+//! silently is worse than an error.
 
 use crate::leadership::Leadership;
 use anyhow::{Context, Result};

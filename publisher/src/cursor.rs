@@ -1,5 +1,5 @@
-//! The next event to publish. A thread that finds that something has to be sent again turns the cursor back; what
-//! is in flight belongs to an older epoch then, and is dropped.
+//! The next event to publish. A thread that finds that something has to be sent again turns the cursor back;
+//! what is in flight belongs to an older epoch then, and is dropped.
 
 use parking_lot::Mutex;
 use shared::wire::Position;
@@ -36,8 +36,8 @@ impl fmt::Display for CursorPosition {
     }
 }
 
-/// A number that changes whenever the cursor is turned back. No two cursors share one: work of an earlier term is
-/// recognised as well.
+/// A number that changes whenever the cursor is turned back. No two cursors share one: work of an earlier
+/// term is recognised as well.
 pub(crate) type Epoch = u64;
 
 /// The epoch of no cursor.

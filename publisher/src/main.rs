@@ -1,5 +1,5 @@
-//! outbox-publisher: takes ticks of the outbox, publishes their events in order, and resends from where the target
-//! says that it is.
+//! outbox-publisher: takes ticks of the outbox, publishes their events in order, and resends from where the
+//! target says that it is.
 //!
 //! ```text
 //! ticker ──► reader ──► encoders ──► publishing ──► NATS
@@ -7,8 +7,8 @@
 //!              └─────── confirming ◄─────┴────► progress
 //! ```
 //!
-//! The ticker holds the advisory lock that makes this the one publisher of the source. While it does not, the other
-//! threads are idle.
+//! The ticker holds the advisory lock that makes this the one publisher of the source. While it does not, the
+//! other threads are idle.
 
 mod audit;
 mod confirming;

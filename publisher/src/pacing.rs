@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 /// The least time between ticks.
 const TICK_INTERVAL: Duration = Duration::from_millis(1);
-/// While fewer events than these arrive in the time that a tick takes to be published, ticks are taken at once.
+/// While fewer events than these arrive in the time that a tick takes to be published, ticks are taken at
+/// once.
 const EVENTS_IN_TIME_TO_PUBLISH: u32 = 10;
 /// Where more arrive, ticks are taken this far apart.
 const PACED_INTERVAL_MAX: Duration = Duration::from_millis(40);
@@ -18,7 +19,8 @@ const TIME_TO_PUBLISH_MAX: Duration = Duration::from_millis(500);
 pub(crate) struct Pacing {
     /// How many events the last tick that was read has. Written by the reader.
     tick_events: AtomicI64,
-    /// A tick that is not published yet, and when it was begun. Set by the ticker, taken by the publishing step.
+    /// A tick that is not published yet, and when it was begun. Set by the ticker, taken by the publishing
+    /// step.
     unpublished: Mutex<Option<(i64, Instant)>>,
     /// How long a tick takes from its beginning until it is published, in µs, smoothed. Written by the
     /// publishing step.
@@ -57,9 +59,9 @@ impl Pacing {
 
 /// The time from one tick to the next.
 ///
-/// A tick costs the same however few events it has. So waiting pays off the more, the more events arrive in the time
-/// that it takes to publish one. That time grows when the machine is saturated: small ticks, taken at once, would then
-/// take resources from the application, and never grow.
+/// A tick costs the same however few events it has. So waiting pays off the more, the more events arrive in
+/// the time that it takes to publish one. That time grows when the machine is saturated: small ticks, taken
+/// at once, would then take resources from the application, and never grow.
 fn paced_interval(tick_events: i64, time_to_publish: Duration) -> Duration {
     let events = u32::try_from(tick_events).unwrap_or(u32::MAX);
     let paced = (time_to_publish / EVENTS_IN_TIME_TO_PUBLISH).saturating_mul(events);

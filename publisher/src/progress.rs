@@ -1,5 +1,5 @@
-//! Stores the progress in the source's database, for the next publisher and for people. It may lag behind: losing an
-//! update costs a resend.
+//! Stores the progress in the source's database, for the next publisher and for people. It may lag behind:
+//! losing an update costs a resend.
 
 use crate::leadership::{Leadership, Term};
 use crate::outbox::progress::store_progress;

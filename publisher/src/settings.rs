@@ -17,9 +17,9 @@ pub(crate) struct Settings {
     /// The maximum poll interval while idle; NOTIFY normally wakes it sooner.
     pub(crate) poll_interval: Duration,
     pub(crate) batch_sizes: BatchSizes,
-    /// The longest time that a statement may take. Reading a tick waits for the broker while it streams, and an
-    /// open statement holds back vacuum: so it is canceled after this time and resumed from the cursor. If it returned
-    /// no row, the next attempt gets more time.
+    /// The longest time that a statement may take. Reading a tick waits for the broker while it streams, and
+    /// an open statement holds back vacuum: so it is canceled after this time and resumed from the cursor. If
+    /// it returned no row, the next attempt gets more time.
     pub(crate) statement_timeout: Duration,
     /// How long confirmed events are kept.
     pub(crate) outbox_retention: Duration,

@@ -1,5 +1,5 @@
-//! What an error asks for. [`fault_of`] decides it, in one place: by the [`Fault`] that the error carries as its
-//! context, or by PostgreSQL's SQLSTATE.
+//! What an error asks for. [`fault_of`] decides it, in one place: by the [`Fault`] that the error carries as
+//! its context, or by PostgreSQL's SQLSTATE.
 
 use anyhow::Error;
 use postgres::error::SqlState;
@@ -10,9 +10,9 @@ use std::fmt;
 pub enum Fault {
     /// Temporary, as a lost connection or a serialization failure: retry after a pause.
     Retry,
-    /// PostgreSQL refuses rows as they are written, and may accept them once the rows in their way are deleted: a
-    /// unique value that moves from one row to another, or a NOT NULL column that only the target has. Write them by
-    /// delete-insert; if that fails, too, block.
+    /// PostgreSQL refuses rows as they are written, and may accept them once the rows in their way are
+    /// deleted: a unique value that moves from one row to another, or a NOT NULL column that only the target
+    /// has. Write them by delete-insert; if that fails, too, block.
     Conflict,
     /// PostgreSQL refuses the data, and would again: block what comes later, and retry.
     Hold,

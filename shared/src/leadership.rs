@@ -26,7 +26,8 @@ impl Role {
         }
     }
 
-    /// The advisory lock's number: the one that `replication.lock_number` gives it (a test in schema.rs compares).
+    /// The advisory lock's number: the one that `replication.lock_number` gives it (a test in schema.rs
+    /// compares).
     pub(crate) fn lock(self) -> i64 {
         match self {
             Role::Publisher => 0x7265_706c_0002,

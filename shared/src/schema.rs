@@ -1,9 +1,9 @@
 //! The SQL that each side needs, embedded from `schema/`, and how a database is brought up to date.
 //!
-//! Numbered files create tables; each is applied once, in order. Repeatable files create functions, views and event
-//! triggers; all of a side's are applied again when one of them has changed. Each change of either is a version of its
-//! own, so that an older program never replaces newer functions. Safe to run concurrently and repeatedly. An up-to-date
-//! database is not written to, so a role without rights on the schema can run this.
+//! Numbered files create tables; each is applied once, in order. Repeatable files create functions, views and
+//! event triggers; all of a side's are applied again when one of them has changed. Each change of either is a
+//! version of its own, so that an older program never replaces newer functions. Safe to run concurrently and
+//! repeatedly. An up-to-date database is not written to, so a role without rights on the schema can run this.
 
 mod files;
 mod locks;
@@ -20,17 +20,19 @@ use postgres::{Client, Transaction};
 /// The number that `replication.lock_number` gives it.
 const MIGRATION_LOCK: i64 = 0x7265_706c_0001;
 
-/// Brings `side`'s objects in this database up to date, in one transaction, as far as that locks no table of the
-/// application.
+/// Brings `side`'s objects in this database up to date, in one transaction, as far as that locks no table of
+/// the application.
 ///
-/// Waits while another process does the same, and some seconds at most for other locks. Refuses a database that a newer
-/// version of this program has already been at, and one that is not up to date where this role may not change that.
+/// Waits while another process does the same, and some seconds at most for other locks. Refuses a database
+/// that a newer version of this program has already been at, and one that is not up to date where this role
+/// may not change that.
 pub fn migrate(client: &mut Client, side: Side) -> Result<()> {
     migrate_with(client, side, Attempts::OF_A_SERVICE)
 }
 
-/// The same, and then what locks tables of the application: one at a time and briefly, so that writers wait for moments.
-/// Blocks for minutes where transactions that use them do not end. For an operator, with each new version.
+/// The same, and then what locks tables of the application: one at a time and briefly, so that writers wait
+/// for moments. Blocks for minutes where transactions that use them do not end. For an operator, with each
+/// new version.
 pub fn upgrade(client: &mut Client, side: Side) -> Result<()> {
     migrate_with(client, side, Attempts::OF_A_COMMAND)?;
     match side {

@@ -9,7 +9,8 @@ use shared::broker::Incoming;
 use shared::wire::confirm_subject;
 use std::time::Duration;
 
-/// A replication whose publisher reaches its source through a proxy; both services running, five users replicated.
+/// A replication whose publisher reaches its source through a proxy; both services running, five users
+/// replicated.
 fn start_behind_proxy(name: &str, primary: &PrivateServer) -> (Replication, Proxy) {
     let mut replication = Replication::prepare_from(name, primary.url(), &[]);
     let proxy = replication.publisher.proxy("DATABASE_URL").remove(0);

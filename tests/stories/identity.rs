@@ -106,7 +106,8 @@ fn a_promoted_standby_that_lost_ticks_publishes_nothing_and_both_sides_start_ove
     assert!(batches(&wire) > 0, "this test hears what is published");
 }
 
-/// The target's confirm is not enough: what it has is part of this history, and what is in flight to it is not.
+/// The target's confirm is not enough: what it has is part of this history, and what is in flight to it is
+/// not.
 #[test]
 fn what_the_former_primary_had_published_arrives_before_anything_is_added_to_it() {
     let mut replication = Replication::start("in_the_stream");

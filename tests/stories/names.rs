@@ -1,5 +1,5 @@
-//! Tables that are named, keyed or governed otherwise than most: nothing in the SQL of the replication may depend on
-//! that.
+//! Tables that are named, keyed or governed otherwise than most: nothing in the SQL of the replication may
+//! depend on that.
 
 use crate::harness::{assert_same, make_in_both, start_with_tables};
 

@@ -114,7 +114,8 @@ fn index_reads(source: &mut Client) -> (i64, i64) {
     (row.get(0), row.get(1))
 }
 
-/// Carries small ticks one by one; returns how many entries of the outbox's index were read for each, by everybody.
+/// Carries small ticks one by one; returns how many entries of the outbox's index were read for each, by
+/// everybody.
 fn index_entries_read_for_a_tick(replication: &Replication, name: &str) -> i64 {
     const TICKS: i64 = 20;
     let mut source = replication.source();
@@ -155,7 +156,8 @@ fn a_small_tick_does_not_read_what_an_open_transaction_has_captured() {
         "insert into users (name, email) select 'U', i || '@x' from generate_series(1, 100000) i",
     )
     .unwrap();
-    // The first tick beside it has still to pass by its events; it is contained in the last tick's snapshot then.
+    // The first tick beside it has still to pass by its events; it is contained in the last tick's snapshot
+    // then.
     replication.source().execute("insert into users (name, email) values ('First', 'first@x')", &[]).unwrap();
     replication.wait_until_caught_up();
     let entries = index_entries_read_for_a_tick(&replication, "b");

@@ -23,7 +23,8 @@ const CODE: &str = "
     create trigger nest after insert on trap.items for each row execute function trap.nest();
     reset role";
 
-/// Every kind of statement that is captured, as the owner; each in a session of its own, without plans of before.
+/// Every kind of statement that is captured, as the owner; each in a session of its own, without plans of
+/// before.
 const STATEMENTS: [&str; 6] = [
     "insert into trap.items values (1, 'a'), (2, 'b')",
     "update trap.items set v = 'c'",

@@ -78,8 +78,8 @@ const HOSTILE: [&str; 16] = [
     "row_security = off",
 ];
 
-/// How money is written on each side: -1234.56 is '-1.234,56 €' in Germany and '-￥1,235' in Japan, which knows
-/// no hundredths. What is read by another locale than it was written by is refused, or another amount.
+/// How money is written on each side: -1234.56 is '-1.234,56 €' in Germany and '-￥1,235' in Japan, which
+/// knows no hundredths. What is read by another locale than it was written by is refused, or another amount.
 const MONEY: [(&str, &str); 2] = [("source", "ja_JP.UTF-8"), ("target", "de_DE.UTF-8")];
 
 /// The databases' own ways to write money.

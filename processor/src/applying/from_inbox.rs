@@ -1,8 +1,9 @@
 //! The careful way to apply: from the inbox, any size and any number of ticks, in SQL. Memory stays flat.
 //!
-//! The events go into a temporary table, PostgreSQL finds the last state of each key, and these are written part by
-//! part: by upsert, and where other rows are in the way, by delete-insert. Events that were processed before have no
-//! effect, transactions that are to be skipped are left out, and a row that PostgreSQL refuses is named.
+//! The events go into a temporary table, PostgreSQL finds the last state of each key, and these are written
+//! part by part: by upsert, and where other rows are in the way, by delete-insert. Events that were processed
+//! before have no effect, transactions that are to be skipped are left out, and a row that PostgreSQL refuses
+//! is named.
 
 use super::operator;
 use super::staging::Staged;

@@ -21,8 +21,8 @@ pub(super) struct Judged<'a> {
     pub(super) gap: bool,
 }
 
-/// Judges each message by the position, which moves with what is to be stored. Batches of an `abandoned` source
-/// are dropped.
+/// Judges each message by the position, which moves with what is to be stored. Batches of an `abandoned`
+/// source are dropped.
 pub(super) fn judge_group<'a>(
     position: Option<&TargetPosition>,
     group: &'a [Decoded],

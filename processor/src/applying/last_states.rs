@@ -1,4 +1,5 @@
-//! Reduces the events of whole ticks, in memory, to the last state of each key. [`super::staging`] does the same in SQL.
+//! Reduces the events of whole ticks, in memory, to the last state of each key. [`super::staging`] does the
+//! same in SQL.
 
 use crate::tables::{EqualKeys, SchemaSegment, TableChanges};
 use shared::wire::{Batch, Operation, Shape};

@@ -14,8 +14,8 @@ pub(super) fn retry_requests(client: &mut Client) -> Result<i64> {
     Ok(row.get(0))
 }
 
-/// The source transactions that are to be skipped. Read them once for each attempt: an order that comes in the middle
-/// of one would leave out only a part of the transaction.
+/// The source transactions that are to be skipped. Read them once for each attempt: an order that comes in
+/// the middle of one would leave out only a part of the transaction.
 pub(super) fn skipped(transaction: &mut Transaction<'_>) -> Result<HashSet<i64>> {
     let rows = transaction
         .query(
@@ -39,8 +39,8 @@ pub(super) fn skips_are_open(client: &mut Client) -> Result<bool> {
     Ok(row.get(0))
 }
 
-/// The batches without the events of the transactions `skipped`. Records what is left out, in the transaction that
-/// applies the rest. A batch of which nothing is left stays, empty.
+/// The batches without the events of the transactions `skipped`. Records what is left out, in the transaction
+/// that applies the rest. A batch of which nothing is left stays, empty.
 pub(super) fn leave_out(
     transaction: &mut Transaction<'_>,
     batches: &[Arc<Batch>],

@@ -1,5 +1,5 @@
-//! The quick way to apply: in memory, group by group, rows inserted where they are new in the source. A few round
-//! trips for each group. Where PostgreSQL refuses, nothing is done, and the ticks are applied [from the
+//! The quick way to apply: in memory, group by group, rows inserted where they are new in the source. A few
+//! round trips for each group. Where PostgreSQL refuses, nothing is done, and the ticks are applied [from the
 //! inbox](super::from_inbox).
 
 use super::judged::Judged;
@@ -18,8 +18,8 @@ use shared::wire::Batch;
 use std::sync::Arc;
 
 impl Target {
-    /// Stores a group of messages and applies the `complete` ticks, of which all batches are given. False where
-    /// PostgreSQL refuses.
+    /// Stores a group of messages and applies the `complete` ticks, of which all batches are given. False
+    /// where PostgreSQL refuses.
     pub(super) fn apply_from_memory(&mut self, judged: &Judged<'_>, complete: &[Arc<Batch>]) -> Result<bool> {
         match self.tables.learn(&mut self.client, complete.iter().flat_map(|batch| &batch.shapes)) {
             Ok(()) => {}

@@ -1,10 +1,10 @@
-//! One database session of the applying thread: how a group of messages gets into the target, and which of the
-//! two ways applies what is complete.
+//! One database session of the applying thread: how a group of messages gets into the target, and which of
+//! the two ways applies what is complete.
 //!
-//! [The quick way](super::quick) applies from memory, in the transaction that stores the messages, or from the inbox
-//! once a large tick is complete. Where PostgreSQL refuses, [the careful way](super::from_inbox) applies the same ticks
-//! from the inbox. While a tick is large, apply is blocked or a transaction is to be skipped, batches are stored and
-//! not kept in memory.
+//! [The quick way](super::quick) applies from memory, in the transaction that stores the messages, or from
+//! the inbox once a large tick is complete. Where PostgreSQL refuses, [the careful way](super::from_inbox)
+//! applies the same ticks from the inbox. While a tick is large, apply is blocked or a transaction is to be
+//! skipped, batches are stored and not kept in memory.
 
 use super::hold::Hold;
 use super::judged::{Judged, judge_group};
@@ -108,8 +108,8 @@ impl Session {
         Ok(())
     }
 
-    /// Whether [`Session::apply_waiting`] has something to do: ticks in the inbox are complete, and no retry of them
-    /// is pending.
+    /// Whether [`Session::apply_waiting`] has something to do: ticks in the inbox are complete, and no retry
+    /// of them is pending.
     pub(super) fn has_work(&self) -> bool {
         match &self.hold {
             Some(hold) => hold.is_retry_due(),
@@ -117,8 +117,8 @@ impl Session {
         }
     }
 
-    /// Stores every message of the group in one transaction, which applies what is complete if the quick way can.
-    /// After an error nothing is stored, and a new session must be begun.
+    /// Stores every message of the group in one transaction, which applies what is complete if the quick way
+    /// can. After an error nothing is stored, and a new session must be begun.
     pub(super) fn take(&mut self, group: &[Decoded]) -> Result<()> {
         let judged = judge_group(self.target.position.as_ref(), group, self.gap, &self.abandoned)?;
         if !judged.known.is_empty() {

@@ -1,5 +1,5 @@
-//! The last state of each key, as PostgreSQL finds it among the [staged events](super::staging), and how these are
-//! written, part by part.
+//! The last state of each key, as PostgreSQL finds it among the [staged events](super::staging), and how
+//! these are written, part by part.
 //!
 //! It finds what [`super::last_states`] finds in memory. A property test compares the two.
 

@@ -73,7 +73,8 @@ impl Staged {
         columns.insert(transaction)
     }
 
-    /// The number of a shape that the batch has under `id`. Begins a segment where its table had another shape.
+    /// The number of a shape that the batch has under `id`. Begins a segment where its table had another
+    /// shape.
     fn number_of(&mut self, shape: &Shape, id: i32, numbers: &mut HashMap<i32, i32>) -> Result<i32> {
         if self.shapes[self.segment()..].iter().any(|known| known.is_another_form_of(shape)) {
             self.segments.push(self.shapes.len());

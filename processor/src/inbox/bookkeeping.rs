@@ -57,8 +57,8 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// Writes entries: the position (moved only from where this session knows it to be, which also locks
-/// it), the batches that arrived, the events and ticks that are applied. One statement, one round trip. What blocks
+/// Writes entries: the position (moved only from where this session knows it to be, which also locks it), the
+/// batches that arrived, the events and ticks that are applied. One statement, one round trip. What blocks
 /// apply stays recorded until a tick is applied.
 pub(crate) struct Bookkeeping(Statement);
 
@@ -152,8 +152,8 @@ fn require_consecutive(applied: Option<TickRef>, ticks: &[i64]) -> Result<()> {
     Ok(())
 }
 
-/// The position moves to the last of the ticks that are applied in full, or stays: everything up to it counts as
-/// applied, and is confirmed.
+/// The position moves to the last of the ticks that are applied in full, or stays: everything up to it counts
+/// as applied, and is confirmed.
 fn require_complete(before: Option<TickRef>, ticks: &[i64], after: Option<TickRef>) -> Result<()> {
     let expected = ticks.last().copied().or(before.map(|before| before.number));
     let claimed = after.map(|after| after.number);

@@ -1,5 +1,5 @@
-//! What the target has received and applied: the batches that are stored, the ticks and events that are applied, and
-//! the position. Every SQL statement on these tables is here.
+//! What the target has received and applied: the batches that are stored, the ticks and events that are
+//! applied, and the position. Every SQL statement on these tables is here.
 
 mod bookkeeping;
 mod history;

@@ -17,8 +17,8 @@ pub(crate) fn read_position(client: &mut Client) -> Result<Option<TargetPosition
     Ok(row.as_ref().map(target_position))
 }
 
-/// Locks the position until the end of the transaction. Fails where it is not `expected`: then another session has
-/// moved it, and nothing of this transaction may be committed.
+/// Locks the position until the end of the transaction. Fails where it is not `expected`: then another
+/// session has moved it, and nothing of this transaction may be committed.
 pub(crate) fn lock_position(transaction: &mut Transaction<'_>, expected: &TargetPosition) -> Result<()> {
     let row = transaction.query_opt(&format!("{POSITION} for update"), &[]).context("lock the position")?;
     let position = row.as_ref().map(target_position);
@@ -89,8 +89,8 @@ pub(crate) enum Verdict {
     Gap,
 }
 
-/// Judges a batch by the position. An error means that it belongs to another history: nothing may be applied until
-/// an operator has decided.
+/// Judges a batch by the position. An error means that it belongs to another history: nothing may be applied
+/// until an operator has decided.
 pub(crate) fn judge(position: Option<&TargetPosition>, batch: &Batch) -> Result<Verdict> {
     let Some(position) = position else {
         return Ok(if batch.tick.number == 1 && batch.first == 1 {

@@ -1,5 +1,5 @@
-//! Creates the stream where it is missing, pulls its messages, a bounded number at a time, and releases those that are
-//! committed. Receives refusals of the source, too.
+//! Creates the stream where it is missing, pulls its messages, a bounded number at a time, and releases those
+//! that are committed. Receives refusals of the source, too.
 
 use super::line::Line;
 use super::release::Unreleased;
@@ -20,8 +20,8 @@ const PULL_BYTES: usize = 32 * 1024 * 1024;
 const ENVELOPE_BYTES: usize = 64 * 1024;
 /// A pull expires after this time; if it brought nothing, the stream is drained.
 const PULL_EXPIRES: Duration = Duration::from_secs(1);
-/// While messages come, the next pull is made before the last expires: nats-server 2.9 drops one that expires between
-/// two messages, and does not report it.
+/// While messages come, the next pull is made before the last expires: nats-server 2.9 drops one that expires
+/// between two messages, and does not report it.
 const PULL_RENEWED: Duration = Duration::from_millis(800);
 /// A pull with no reply this long after it expired is assumed lost and reissued…
 const PULL_GRACE: Duration = Duration::from_millis(250);
@@ -163,7 +163,8 @@ impl Puller {
         Ok(())
     }
 
-    /// Requests messages, of a consumer that is created where there is none. Returns the subject to which a status comes.
+    /// Requests messages, of a consumer that is created where there is none. Returns the subject to which a
+    /// status comes.
     fn request_pull(&mut self, line: &Line) -> Result<String> {
         let consumer = match &mut self.consumer {
             Some(consumer) => consumer,

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 
 /// Committed messages are released this often, all at once: releasing one costs the stream as much.
 const RELEASE_INTERVAL: Duration = Duration::from_secs(1);
-/// A request without an answer for this long was not permitted, or lost; after that it is repeated this often.
+/// A request without an answer for this long was not permitted, or lost; after that it is repeated this
+/// often.
 const UNANSWERED_MAX: Duration = Duration::from_secs(10);
 
 /// The messages of one consumer that are not released yet. A sequence stands for all messages before it.
 pub(super) struct Unreleased {
-    /// The number of the consumer. An earlier one may have read from another stream, with sequences of its own.
+    /// The number of the consumer. An earlier one may have read from another stream, with sequences of its
+    /// own.
     consumer: u64,
     /// Number and sequence of each message, in order.
     messages: VecDeque<(u64, u64)>,
@@ -47,7 +49,8 @@ impl Unreleased {
         self.messages.push_back((number, sequence));
     }
 
-    /// Up to where the stream can release, now that the messages before `number` are committed; none where it has done so.
+    /// Up to where the stream can release, now that the messages before `number` are committed; none where it
+    /// has done so.
     pub(super) fn committed(&mut self, number: u64) -> Option<u64> {
         while self.messages.front().is_some_and(|(first, _)| *first < number) {
             let (_, sequence) = self.messages.pop_front()?;
@@ -73,8 +76,8 @@ impl Unreleased {
         format!("before-{}-{before}", self.consumer)
     }
 
-    /// Takes the answer to a [`Unreleased::request`]; false where the token is none. Answers for an earlier consumer
-    /// are ignored.
+    /// Takes the answer to a [`Unreleased::request`]; false where the token is none. Answers for an earlier
+    /// consumer are ignored.
     pub(super) fn answered(&mut self, token: &str, answer: impl FnOnce() -> Result<()>) -> Result<bool> {
         let Some(request) = token.strip_prefix("before-") else { return Ok(false) };
         let (consumer, before) = request.split_once('-').context("an answer to an unknown release")?;

@@ -1,5 +1,5 @@
-//! What is to be written: the last state of each key, table by table. Nothing is copied: all text stays where it was
-//! read.
+//! What is to be written: the last state of each key, table by table. Nothing is copied: all text stays where
+//! it was read.
 
 use shared::wire::Shape;
 use std::collections::HashMap;

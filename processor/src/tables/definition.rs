@@ -8,8 +8,8 @@ use shared::fault::Fault;
 use shared::wire::Shape;
 use std::collections::HashMap;
 
-/// What a look-up depends on: names, types and collations of the columns, and the name of the table. Unlike the
-/// versions of catalog rows, it does not change where only a constraint or a default does.
+/// What a look-up depends on: names, types and collations of the columns, and the name of the table. Unlike
+/// the versions of catalog rows, it does not change where only a constraint or a default does.
 const DEFINITIONS: &str = "
     select a.attrelid,
            pg_catalog.concat_ws(' ', c.relnamespace, c.relname, pg_catalog.string_agg(
@@ -19,7 +19,8 @@ const DEFINITIONS: &str = "
     where a.attrelid = any ($1) and a.attnum > 0 and not a.attisdropped
     group by a.attrelid, c.oid";
 
-/// The definitions of some tables as they are now, by oid. Prepares the `statement` for it where there is none.
+/// The definitions of some tables as they are now, by oid. Prepares the `statement` for it where there is
+/// none.
 pub(super) fn definitions(
     client: &mut impl GenericClient,
     statement: &mut Option<Statement>,
@@ -180,8 +181,8 @@ fn has_key_variants(client: &mut impl GenericClient, shape: &Shape, relation: u3
     Ok(row.get(0))
 }
 
-/// Whether ON CONFLICT can be used: not with a key that is deferrable, nor on a table with a rule for INSERT or UPDATE,
-/// even a disabled one.
+/// Whether ON CONFLICT can be used: not with a key that is deferrable, nor on a table with a rule for INSERT
+/// or UPDATE, even a disabled one.
 fn can_arbitrate(client: &mut impl GenericClient, shape: &Shape, relation: u32) -> Result<bool> {
     let row = client
         .query_one(

@@ -65,8 +65,9 @@ impl Tables {
         Ok(())
     }
 
-    /// Fails, so that it is retried, where one of the tables was altered before it was written: rows were cast
-    /// to types that its columns do not have any more. From the writes to the end of the transaction nobody can.
+    /// Fails, so that it is retried, where one of the tables was altered before it was written: rows were
+    /// cast to types that its columns do not have any more. From the writes to the end of the transaction
+    /// nobody can.
     pub(crate) fn require_unaltered<'a>(
         &mut self,
         transaction: &mut Transaction<'_>,
@@ -82,8 +83,8 @@ impl Tables {
         Err(anyhow!("a table of the target was altered while it was written; retrying").context(Fault::Hold))
     }
 
-    /// Keys that are equal although their text differs (1.0 and 1.00), in the tables that can have such; usually
-    /// there are none, and the target is not asked.
+    /// Keys that are equal although their text differs (1.0 and 1.00), in the tables that can have such;
+    /// usually there are none, and the target is not asked.
     pub(crate) fn equal_keys<'a>(
         &self,
         client: &mut impl GenericClient,
@@ -106,8 +107,8 @@ impl Tables {
         Ok(equal)
     }
 
-    /// Writes the changes, one segment after the other: first deletes, children before parents, then rows, parents
-    /// before children. Fails, so that it is retried, where a table was altered before.
+    /// Writes the changes, one segment after the other: first deletes, children before parents, then rows,
+    /// parents before children. Fails, so that it is retried, where a table was altered before.
     pub(crate) fn write(
         &mut self,
         transaction: &mut Transaction<'_>,

@@ -9,8 +9,8 @@ use postgres::Transaction;
 use shared::fault::fault_of;
 
 impl Tables {
-    /// The error, with the first row of the changes that the target refuses where there is one. Leaves behind what it
-    /// tried: the caller rolls back.
+    /// The error, with the first row of the changes that the target refuses where there is one. Leaves behind
+    /// what it tried: the caller rolls back.
     pub(crate) fn with_refused_row(
         &self,
         transaction: &mut Transaction<'_>,

@@ -6,11 +6,11 @@ use postgres::error::SqlState;
 use shared::database::make_commits_durable;
 use shared::fault::Fault;
 
-/// Pins what names and values are read by, and what could end the session, against the defaults of database and
-/// role.
+/// Pins what names and values are read by, and what could end the session, against the defaults of database
+/// and role.
 ///
-/// As in PostgreSQL's own apply worker, only triggers made for replication fire, and foreign keys are not checked:
-/// a snapshot of the source satisfies them by construction.
+/// As in PostgreSQL's own apply worker, only triggers made for replication fire, and foreign keys are not
+/// checked: a snapshot of the source satisfies them by construction.
 pub(crate) fn prepare_session(client: &mut Client) -> Result<()> {
     make_commits_durable(client)?;
     client

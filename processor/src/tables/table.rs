@@ -6,10 +6,11 @@ use anyhow::{Context, Result};
 use postgres::{GenericClient, Statement, Transaction};
 use std::collections::HashMap;
 
-/// A table is emptied this many blocks (32 MiB) at a time: each of these deletes ends long before the statement
-/// timeout, however large the table is.
+/// A table is emptied this many blocks (32 MiB) at a time: each of these deletes ends long before the
+/// statement timeout, however large the table is.
 const EMPTIED_BLOCKS: i64 = 4096;
-/// How many blocks the table has, or the largest of its partitions; 0 where blocks say nothing about its rows.
+/// How many blocks the table has, or the largest of its partitions; 0 where blocks say nothing about its
+/// rows.
 const BLOCKS: &str = "select case when bool_and(c.relkind = 'r' and m.amname = 'heap') then max(pg_relation_size(c.oid)) / current_setting('block_size')::int else 0 end
      from pg_class c left join pg_am m on m.oid = c.relam
      where c.relkind <> 'p' and (c.oid = $1 or c.oid in (select p.relid from pg_partition_tree($1::oid::regclass) p))";
@@ -25,14 +26,15 @@ pub(crate) struct Table {
     pub(super) key_type: String,
     /// Deletes the rows with these keys.
     pub(super) delete: Statement,
-    /// Inserts rows, or updates those whose key exists. None where the target cannot: there, the mode is always
-    /// [`WriteMode::DeleteInsert`].
+    /// Inserts rows, or updates those whose key exists. None where the target cannot: there, the mode is
+    /// always [`WriteMode::DeleteInsert`].
     pub(super) upsert: Option<Statement>,
     /// Inserts rows whose keys do not exist.
     pub(super) insert: Statement,
     /// Counts the keys that exist.
     pub(super) existing: Statement,
-    /// For keys that can be equal though their text differs: for each one, the number of the first equal to it.
+    /// For keys that can be equal though their text differs: for each one, the number of the first equal to
+    /// it.
     pub(super) first_equal: Option<Statement>,
     /// Where the table has columns that the source does not know.
     pub(super) own_columns: Option<OwnColumns>,
@@ -96,7 +98,8 @@ impl Table {
         self.own_columns.is_some() && self.own_mode(mode) == WriteMode::DeleteInsert
     }
 
-    /// The first step of [`Table::remove`]: keeps what only the target has of rows that are deleted and inserted again.
+    /// The first step of [`Table::remove`]: keeps what only the target has of rows that are deleted and
+    /// inserted again.
     pub(crate) fn keep(
         &self,
         transaction: &mut Transaction<'_>,
@@ -164,7 +167,8 @@ impl Table {
     fn empty(&self, transaction: &mut Transaction<'_>) -> Result<()> {
         let blocks: i64 = transaction.query_one(BLOCKS, &[&self.relation])?.get(0);
         if blocks > EMPTIED_BLOCKS {
-            // Readers are not blocked. Without the lock, a row that somebody moves into a finished part would stay.
+            // Readers are not blocked. Without the lock, a row that somebody moves into a finished part would
+            // stay.
             transaction.execute(&format!("lock table {} in share row exclusive mode", self.name), &[])?;
         }
         let mut emptied = 0;

@@ -5,11 +5,11 @@ use std::ops::AddAssign;
 /// How rows that exist at the end are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WriteMode {
-    /// Rows that are new in the source are inserted, others upserted. The quickest mode. Fails where the target has
-    /// a row that is new in the source.
+    /// Rows that are new in the source are inserted, others upserted. The quickest mode. Fails where the
+    /// target has a row that is new in the source.
     Insert,
-    /// Each row is inserted, or updated where its key exists. Fails where a unique value moves from one row to
-    /// another.
+    /// Each row is inserted, or updated where its key exists. Fails where a unique value moves from one row
+    /// to another.
     Upsert,
     /// Every touched key is deleted, then the final rows are inserted: no order of rows can collide.
     DeleteInsert,

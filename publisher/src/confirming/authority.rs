@@ -1,6 +1,7 @@
-//! Which processor's confirms count for the target. Usually there is one. For a moment there may be two: one that
-//! was suspended, lost its lock and resumes, and the one that took over from it. Two that keep confirming belong to
-//! two databases with one identity, one of them a copy of the other's server: then neither counts.
+//! Which processor's confirms count for the target. Usually there is one. For a moment there may be two: one
+//! that was suspended, lost its lock and resumes, and the one that took over from it. Two that keep
+//! confirming belong to two databases with one identity, one of them a copy of the other's server: then
+//! neither counts.
 
 use super::silence::{CONTESTED_AFTER, PROCESSOR_GONE_AFTER};
 use shared::wire::Confirm;
@@ -31,9 +32,9 @@ struct Rival {
 }
 
 impl ConfirmAuthority {
-    /// Whether a confirm received at `now` counts. One that is older than another one before does not, nor does one
-    /// of an earlier term while the later one confirms, nor any while two keep confirming. An earlier term that is
-    /// the only one counts: the target was restored from a backup.
+    /// Whether a confirm received at `now` counts. One that is older than another one before does not, nor
+    /// does one of an earlier term while the later one confirms, nor any while two keep confirming. An
+    /// earlier term that is the only one counts: the target was restored from a backup.
     pub(super) fn accepts(&mut self, confirm: &Confirm, now: Instant) -> bool {
         let Some(current) = &mut self.current else {
             self.current = Some(Processor::of(confirm, now));

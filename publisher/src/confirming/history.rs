@@ -12,8 +12,8 @@ use shared::wire::{Confirm, TickRef};
 pub(super) struct History {
     /// The tick that the target needed last.
     needed: Option<i64>,
-    /// The ticks that the target claimed last, which this source has: it claims those of a large one with each
-    /// batch.
+    /// The ticks that the target claimed last, which this source has: it claims those of a large one with
+    /// each batch.
     matched: Vec<TickRef>,
 }
 
@@ -24,8 +24,8 @@ impl History {
         self.check_ticks(client, confirm)
     }
 
-    /// What the target needs next must still be there. As what is not confirmed is never pruned, that is looked up
-    /// for the first confirm, and for a target that was set back.
+    /// What the target needs next must still be there. As what is not confirmed is never pruned, that is
+    /// looked up for the first confirm, and for a target that was set back.
     fn check_retention(&mut self, client: &mut Client, confirm: &Confirm) -> Result<()> {
         let needed = next_needed(confirm).tick;
         if self.needed.replace(needed).is_some_and(|before| needed >= before) {

@@ -67,8 +67,8 @@ impl<'a> Listener<'a> {
         }
     }
 
-    /// The target is in this history, and nothing of another one is in flight to it: what was published before the
-    /// timeline changed has arrived. So ticks of this timeline may be published.
+    /// The target is in this history, and nothing of another one is in flight to it: what was published
+    /// before the timeline changed has arrived. So ticks of this timeline may be published.
     fn note_match(&mut self, confirm: &Confirm) -> Result<()> {
         let (before, timeline) = (self.term.matched_timeline(), self.timeline);
         if before == timeline

@@ -4,8 +4,8 @@ use crate::cursor::CursorPosition;
 use shared::wire::{Confirm, Position};
 use std::time::{Duration, Instant};
 
-/// What was in flight before a resend still causes reports of the same gap; they are not answered again for this
-/// long.
+/// What was in flight before a resend still causes reports of the same gap; they are not answered again for
+/// this long.
 const RESEND_GRACE: Duration = Duration::from_secs(3);
 
 /// What is needed to decide.
@@ -17,8 +17,8 @@ pub(super) struct Resends {
 }
 
 impl Resends {
-    /// Where to resend from: behind what the target has received, when it reports a gap, or when it was idle twice
-    /// in a row without having received what was acknowledged before the first time.
+    /// Where to resend from: behind what the target has received, when it reports a gap, or when it was idle
+    /// twice in a row without having received what was acknowledged before the first time.
     pub(super) fn wanted(
         &mut self,
         confirm: &Confirm,

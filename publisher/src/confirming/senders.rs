@@ -1,4 +1,5 @@
-//! Whose confirms count: those of the one target that this source is bound to, while one processor confirms for it.
+//! Whose confirms count: those of the one target that this source is bound to, while one processor confirms
+//! for it.
 
 use super::authority::ConfirmAuthority;
 use super::silence::NO_CONFIRM_AFTER;

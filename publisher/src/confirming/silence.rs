@@ -7,7 +7,8 @@ use std::time::Duration;
 pub(super) const PROCESSOR_GONE_AFTER: Duration = CONFIRM_INTERVAL.saturating_mul(3);
 /// The same for a target whose confirms do not count.
 pub(super) const UNEXPECTED_GONE_AFTER: Duration = CONFIRM_INTERVAL.saturating_mul(5);
-/// A processor that lost its lock notices within seconds; two that confirm for longer than this both hold one.
+/// A processor that lost its lock notices within seconds; two that confirm for longer than this both hold
+/// one.
 pub(super) const CONTESTED_AFTER: Duration = CONFIRM_INTERVAL.saturating_mul(15);
 /// Without a confirm for this long, the publisher reports it. An outage of a whole zone is usually shorter.
 pub(super) const NO_CONFIRM_AFTER: Duration = CONFIRM_INTERVAL.saturating_mul(30);

@@ -1,5 +1,5 @@
-//! Targets that confirm on this source's subject and must not: another one than the source is bound to, or one that
-//! follows another source. Their confirms do not count; that they are there is reported.
+//! Targets that confirm on this source's subject and must not: another one than the source is bound to, or
+//! one that follows another source. Their confirms do not count; that they are there is reported.
 
 use super::silence::UNEXPECTED_GONE_AFTER;
 use std::collections::BTreeMap;

@@ -10,8 +10,8 @@ pub(crate) mod wake;
 use anyhow::{Context, Result};
 use postgres::Client;
 
-/// Has statements that are prepared from now on planned once, for any parameters and however small the outbox is
-/// at the time: planning costs more than a small tick.
+/// Has statements that are prepared from now on planned once, for any parameters and however small the outbox
+/// is at the time: planning costs more than a small tick.
 fn plan_once(client: &mut Client) -> Result<()> {
     client
         .batch_execute("set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set jit = off")

@@ -52,11 +52,11 @@ pub(crate) fn store_matched_timeline(client: &mut Client, term: i64, timeline: i
     Ok(stored > 0)
 }
 
-/// Stores the progress without waiting for the disk: losing it costs a resend. False when another publisher has
-/// begun a later term.
+/// Stores the progress without waiting for the disk: losing it costs a resend. False when another publisher
+/// has begun a later term.
 ///
-/// A target that was set back behind the oldest tick that is left still has the events to apply: then the oldest
-/// tick is stored as confirmed.
+/// A target that was set back behind the oldest tick that is left still has the events to apply: then the
+/// oldest tick is stored as confirmed.
 pub(crate) fn store_progress(client: &mut Client, term: i64, progress: Progress) -> Result<bool> {
     let stored = client
         .execute(

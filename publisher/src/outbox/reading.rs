@@ -79,8 +79,8 @@ impl TickReader {
         }
     }
 
-    /// Passes the events of `tick` from `position` on to `each`, in order, as they come from the server. There are
-    /// none where the tick was pruned since it was looked up, wholly or in part.
+    /// Passes the events of `tick` from `position` on to `each`, in order, as they come from the server.
+    /// There are none where the tick was pruned since it was looked up, wholly or in part.
     pub(crate) fn read(
         &self,
         client: &mut Client,
@@ -113,16 +113,16 @@ fn tick(row: &Row) -> Tick {
 }
 
 /// The events visible in snapshot $2 and not in $1, by PgQ's rule: two ranges of the index, never one
-/// condition with OR. Transactions in the order of their highest id, so that one that waited for
-/// another comes after it; events of a transaction by id. Nothing where tick $4, the one before, is gone:
-/// pruning deletes it together with the first of these events. (A snapshot in a subquery is read once, not for
-/// each row.) Of the transactions that were in progress at $1, only those that had ended at $2 are looked up: the
+/// condition with OR. Transactions in the order of their highest id, so that one that waited for another
+/// comes after it; events of a transaction by id. Nothing where tick $4, the one before, is gone: pruning
+/// deletes it together with the first of these events. (A snapshot in a subquery is read once, not for each
+/// row.) Of the transactions that were in progress at $1, only those that had ended at $2 are looked up: the
 /// events of the others would all be read, at each tick, only to be found invisible.
 ///
-/// First the transactions alone, from the index, in their order ("offset 0" keeps it); then, with the plan that
-/// [`TickReader::new`] pins, the rows of one after the other, as they are asked for. The transactions are sorted,
-/// and the rows of each transaction: the first row of a tick comes once the ids of the whole tick, and the rows of
-/// its first transaction, were read.
+/// First the transactions alone, from the index, in their order ("offset 0" keeps it); then, with the plan
+/// that [`TickReader::new`] pins, the rows of one after the other, as they are asked for. The transactions
+/// are sorted, and the rows of each transaction: the first row of a tick comes once the ids of the whole
+/// tick, and the rows of its first transaction, were read.
 const EVENTS_OF_A_TICK: &str = "
     select n, total, id, txid, shape_id, operation, key_text, row_text
     from (select e.*, of_tick.last_id, of_tick.total, row_number() over (order by of_tick.last_id, e.id) as n

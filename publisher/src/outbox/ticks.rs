@@ -20,11 +20,11 @@ impl TickTaker {
             .query_one("select tick, snapshot::text from replication.tick order by tick desc limit 1", &[])
             .context("read the last tick")?;
         plan_once(client)?;
-        // One statement, and so one snapshot: it checks for events and stores its snapshot as the tick. The snapshot of
-        // the last tick is a parameter, so that the planner uses the index. Events of transactions in progress, however
-        // many, would each be read only to be found invisible: so of the transactions in progress at the last tick, only
-        // those that have ended are looked up, and of the later ones those between two in progress. Two takers would
-        // collide on the primary key.
+        // One statement, and so one snapshot: it checks for events and stores its snapshot as the tick. The
+        // snapshot of the last tick is a parameter, so that the planner uses the index. Events of
+        // transactions in progress, however many, would each be read only to be found invisible: so of the
+        // transactions in progress at the last tick, only those that have ended are looked up, and of the
+        // later ones those between two in progress. Two takers would collide on the primary key.
         let take = client
             .prepare(
                 "insert into replication.tick (tick, previous_id, snapshot)

@@ -3,8 +3,8 @@
 use anyhow::{Context, Result};
 use postgres::Client;
 
-/// Has NOTIFY wake this session; returns whether it will. Not where transactions can be prepared: one that has
-/// notified cannot be.
+/// Has NOTIFY wake this session; returns whether it will. Not where transactions can be prepared: one that
+/// has notified cannot be.
 pub(crate) fn listen(client: &mut Client) -> Result<bool> {
     let prepared: i32 = client
         .query_one("select current_setting('max_prepared_transactions')::int", &[])

@@ -1,8 +1,8 @@
-//! The one ordered step of the publisher: batches leave in order, many in flight, and each is awaited until the
-//! stream has acknowledged it.
+//! The one ordered step of the publisher: batches leave in order, many in flight, and each is awaited until
+//! the stream has acknowledged it.
 //!
-//! After any failure, nothing in flight counts as published: the session ends, and the next one begins behind the
-//! last acknowledged batch. What arrives twice, the target drops.
+//! After any failure, nothing in flight counts as published: the session ends, and the next one begins behind
+//! the last acknowledged batch. What arrives twice, the target drops.
 
 mod line;
 mod window;

@@ -72,7 +72,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// False, after a short wait, while the target has not shown that its history is the one of this timeline.
+    /// False, after a short wait, while the target has not shown that its history is the one of this
+    /// timeline.
     fn may_publish(&self) -> bool {
         let (matched, timeline) = (self.term.matched_timeline(), self.ticks.source().timeline);
         if matched == timeline {

@@ -3,8 +3,8 @@
 use anyhow::Result;
 use postgres::error::SqlState;
 
-/// Where a tick cannot be read within the time that a statement has, the next session gives it up to this many
-/// times as much: rather a vacuum that is held back than a tick that is never read.
+/// Where a tick cannot be read within the time that a statement has, the next session gives it up to this
+/// many times as much: rather a vacuum that is held back than a tick that is never read.
 const FACTOR_MAX: u32 = 16;
 
 /// A multiple of the statement timeout.
@@ -22,8 +22,8 @@ impl TimeoutFactor {
         self.0
     }
 
-    /// Doubles after a timeout without progress; 1 again after a tick that was read. A read that got as far as a
-    /// batch made progress: the next session continues behind that.
+    /// Doubles after a timeout without progress; 1 again after a tick that was read. A read that got as far
+    /// as a batch made progress: the next session continues behind that.
     pub(super) fn adapt(&mut self, read: &Result<()>, has_cut: bool) {
         match read {
             Ok(()) => self.0 = 1,

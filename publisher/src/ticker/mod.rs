@@ -1,5 +1,5 @@
-//! Holds the publisher's lock and takes ticks: at once when there are events, bounded per second, and also while
-//! publishing is blocked, so that an outage leaves many small ticks and not one huge one.
+//! Holds the publisher's lock and takes ticks: at once when there are events, bounded per second, and also
+//! while publishing is blocked, so that an outage leaves many small ticks and not one huge one.
 
 mod sleep;
 
@@ -17,8 +17,8 @@ use sleep::Sleep;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// With more unpublished ticks than these, the next one waits for one of them to be published: it is larger then,
-/// and costs less for each of its events.
+/// With more unpublished ticks than these, the next one waits for one of them to be published: it is larger
+/// then, and costs less for each of its events.
 const UNPUBLISHED_TICKS_MAX: i64 = 3;
 /// But no longer than this: an outage leaves many small ticks and not one huge one.
 const TICK_INTERVAL_MAX: Duration = Duration::from_millis(100);

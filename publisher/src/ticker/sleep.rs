@@ -17,8 +17,8 @@ const STOP_CHECK: Duration = Duration::from_millis(250);
 
 /// The pauses while there is no work.
 ///
-/// A capture notifies only while the flag is up. A transaction that captured before the flag went up and commits
-/// after the last poll is not noticed: hence pauses are short at first, and grow.
+/// A capture notifies only while the flag is up. A transaction that captured before the flag went up and
+/// commits after the last poll is not noticed: hence pauses are short at first, and grow.
 pub(super) struct Sleep {
     /// The maximum pause.
     poll_interval: Duration,

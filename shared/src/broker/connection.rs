@@ -104,7 +104,8 @@ impl Connection {
         }
     }
 
-    /// Waits until the server has read all that was handed over, at most 1 s, also while the process is stopping.
+    /// Waits until the server has read all that was handed over, at most 1 s, also while the process is
+    /// stopping.
     pub fn flush(&self) -> Result<()> {
         let (answer, flushed) = bounded(1);
         self.command(Command::Flush { answer })?;

@@ -49,8 +49,8 @@ impl Side {
         }
     }
 
-    /// The version of the repeatable files: raised above every number of the side whenever one of them changes. A test
-    /// compares it with their text.
+    /// The version of the repeatable files: raised above every number of the side whenever one of them
+    /// changes. A test compares it with their text.
     pub(super) fn revision(self) -> i32 {
         match self {
             Side::Common => 3,

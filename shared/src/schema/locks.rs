@@ -1,5 +1,5 @@
-//! Locks on what the application uses: awaited briefly, and again later. Whoever else wants the table queues behind
-//! one that waits.
+//! Locks on what the application uses: awaited briefly, and again later. Whoever else wants the table queues
+//! behind one that waits.
 
 use anyhow::Result;
 use postgres::error::SqlState;

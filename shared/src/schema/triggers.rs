@@ -1,13 +1,13 @@
-//! The capture triggers of attached tables. To make one locks its table against writers, so it is done by a command
-//! that an operator runs, and never by a service that starts.
+//! The capture triggers of attached tables. To make one locks its table against writers, so it is done by a
+//! command that an operator runs, and never by a service that starts.
 
 use super::locks::{self, Attempts};
 use anyhow::{Context, Result};
 use postgres::Client;
 
-/// Makes the triggers that an older version made otherwise: one transaction for each table, which waits for its writers
-/// only briefly, so that nobody queues behind it for long; again and again, until none is left. Blocks for minutes
-/// where transactions that write stay open.
+/// Makes the triggers that an older version made otherwise: one transaction for each table, which waits for
+/// its writers only briefly, so that nobody queues behind it for long; again and again, until none is left.
+/// Blocks for minutes where transactions that write stay open.
 ///
 /// # Errors
 ///

@@ -7,8 +7,8 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// One state, in one statement and so in one snapshot: the sum of all money, how far each writer is, whether a
-/// transaction is there without one that it saw, and whether one of the last 50 of a writer is missing.
+/// One state, in one statement and so in one snapshot: the sum of all money, how far each writer is, whether
+/// a transaction is there without one that it saw, and whether one of the last 50 of a writer is missing.
 const STATE: &str = "
     with heads as (select w, coalesce((select max(n) from ledger where writer = w), 0) as n
                    from generate_series(1, $1::int) w)

@@ -1,9 +1,9 @@
 //! Everything that can fail fails, under load, on servers of the suite's own: killed, frozen,
 //! restarted, cut off, wiped. `./test-replication.sh --faults` runs it; without its servers it is ignored.
 //!
-//! Writers count the commits that were acknowledged to them. A reader of the target checks that every state it
-//! sees is one that a snapshot of the source had. At the end source and target are the same, every acknowledged
-//! commit is there, and an audit of every write to the target shows none twice and none late.
+//! Writers count the commits that were acknowledged to them. A reader of the target checks that every state
+//! it sees is one that a snapshot of the source had. At the end source and target are the same, every
+//! acknowledged commit is there, and an audit of every write to the target shows none twice and none late.
 
 mod catalog;
 mod field;

@@ -1,5 +1,6 @@
-//! A connection pooler in transaction mode, as its clients see it: any server process runs any client's query. (The real
-//! `PgBouncer` takes the one that was freed last, or each in turn, depending on `server_round_robin`.)
+//! A connection pooler in transaction mode, as its clients see it: any server process runs any client's
+//! query. (The real `PgBouncer` takes the one that was freed last, or each in turn, depending on
+//! `server_round_robin`.)
 
 use std::io::{Read, Result, Write};
 use std::net::{TcpListener, TcpStream};

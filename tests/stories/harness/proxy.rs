@@ -1,5 +1,5 @@
-//! A TCP proxy whose connections can be cut, and through which nothing passes for a while, or all but one kind of
-//! answer.
+//! A TCP proxy whose connections can be cut, and through which nothing passes for a while, or all but one
+//! kind of answer.
 
 use std::borrow::Cow;
 use std::io::{Read, Write};

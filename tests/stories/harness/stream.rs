@@ -30,8 +30,8 @@ impl Replication {
     }
 }
 
-/// What JetStream answers to this call; asks again where no answer comes: only the zone's leader answers where there is
-/// no such stream, and its answer to a connection that is new to it may get lost.
+/// What JetStream answers to this call; asks again where no answer comes: only the zone's leader answers
+/// where there is no such stream, and its answer to a connection that is new to it may get lost.
 pub(crate) fn jetstream(nats: &Connection, call: &str, request: &Value) -> Value {
     let request = if request.is_null() { Vec::new() } else { request.to_string().into_bytes() };
     let answer = wait_for(&format!("JetStream answers {call}"), || {

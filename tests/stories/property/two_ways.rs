@@ -1,8 +1,10 @@
-//! The two ways to apply find the same last state of each key: the quick one in memory, the careful one in SQL.
+//! The two ways to apply find the same last state of each key: the quick one in memory, the careful one in
+//! SQL.
 //!
-//! The same generated ticks go to two targets, without a source. One target applies them the quick way. The other has
-//! an order to skip a transaction that never comes, so it applies everything the careful way, from the inbox. Both must
-//! end with the rows that the ticks describe. Keys are equal in different text: 1.0 and 1.00.
+//! The same generated ticks go to two targets, without a source. One target applies them the quick way. The
+//! other has an order to skip a transaction that never comes, so it applies everything the careful way, from
+//! the inbox. Both must end with the rows that the ticks describe. Keys are equal in different text: 1.0 and
+//! 1.00.
 
 use super::{Outcome, run_cases};
 use crate::harness::{Replication, count, wait_for};
@@ -131,7 +133,8 @@ impl Row {
         if has_x { format!("(\"{key}\",{value},x{value})") } else { format!("(\"{key}\",{value})") }
     }
 
-    /// Whether it is the row that a target has. What `x` holds of a row that was written without it is the target's.
+    /// Whether it is the row that a target has. What `x` holds of a row that was written without it is the
+    /// target's.
     fn is(self, (key, value, x): &(String, i64, Option<String>)) -> bool {
         self.key == key
             && i64::try_from(self.value) == Ok(*value)
