@@ -20,14 +20,16 @@ declare
     refused record;
 begin
     -- An attached table cannot become one that attach refuses. A table that already is one concerns only the DDL that
-    -- touches it, or makes a child of it.
+    -- touches it, its parent or its child.
     for refused in
         select a.relation, r.reason, r.remedy
         from replication.attached a cross join lateral replication.refusal(a.relation) r
         where r.reason is not null
           and exists (select from pg_class c where c.oid = a.relation)
           and (a.relation = any (touched)
-               or exists (select from pg_inherits i where i.inhparent = a.relation and i.inhrelid = any (touched)))
+               or exists (select from pg_inherits i
+                          where i.inhparent = a.relation and i.inhrelid = any (touched)
+                             or i.inhrelid = a.relation and i.inhparent = any (touched)))
     loop
         raise exception 'the replicated table % cannot be changed so: %', refused.relation, refused.reason
             using errcode = 'wrong_object_type',
