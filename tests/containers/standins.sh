@@ -37,7 +37,7 @@ standins_untag() {
 
 standin_label() { docker image inspect --format "{{index .Config.Labels \"$STANDIN\"}}" "$1" 2>/dev/null; }
 
-# Its label says what a stand-in was made from: one of an older recipe or of older packages is made anew.
+# Its label says what a stand-in was made from: one from an older recipe or older packages is rebuilt.
 standin_is_current() { [[ $(standin_label "$STANDIN:$1") == "$(standin_recipe)" ]]; }
 
 standin_recipe() {

@@ -160,7 +160,7 @@ pub(crate) fn from_ordinal(batch: Arc<Batch>, from: i64) -> Arc<Batch> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use shared::fault::fault_of;
     use shared::wire::{Event, FORMAT, Operation, Source};
@@ -169,7 +169,8 @@ mod tests {
         Uuid::from_u64_pair(1, tick.unsigned_abs())
     }
 
-    fn batch(tick: i64, first: i64, last: i64, total: i64) -> Batch {
+    /// Events `first` to `last` of a tick.
+    pub(in crate::inbox) fn batch(tick: i64, first: i64, last: i64, total: i64) -> Batch {
         let event = |ordinal: i64| Event {
             event_id: Uuid::from_u64_pair(tick.unsigned_abs(), ordinal.unsigned_abs()),
             txid: 1,

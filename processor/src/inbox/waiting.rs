@@ -145,30 +145,7 @@ impl StoredBatches {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shared::wire::{Event, FORMAT, Operation, Source, TickRef};
-    use uuid::Uuid;
-
-    fn batch(tick: i64, first: i64, last: i64, total: i64) -> Batch {
-        let event = Event {
-            event_id: Uuid::nil(),
-            txid: 1,
-            shape: 1,
-            operation: Operation::Insert,
-            key: Some(String::new()),
-            row: None,
-        };
-        Batch {
-            format: FORMAT,
-            source: Source { id: "1/a".to_owned(), timeline: 1 },
-            tick: TickRef { number: tick, id: Uuid::nil() },
-            previous_id: Uuid::nil(),
-            first,
-            total,
-            taken_at_us: 0,
-            shapes: vec![],
-            events: (first..=last).map(|_| event.clone()).collect(),
-        }
-    }
+    use crate::inbox::position::tests::batch;
 
     fn read(batches: &[Batch]) -> Result<Vec<AppliedTick>> {
         let mut stored =

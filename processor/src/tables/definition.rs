@@ -56,15 +56,8 @@ pub(super) fn look_up(client: &mut impl GenericClient, shape: &Shape, number: us
     let carried = carried_columns(shape, &name, &known)?;
     let key = named(&shape.key, &known);
     let own = known.iter().filter(|column| !shape.columns.contains(&column.name) && !column.generated);
-    let parts = Parts {
-        name: &name,
-        number,
-        carried,
-        key,
-        own: own.collect(),
-        same_key: same_key(client, shape, relation, "t")?,
-        kept_key: same_key(client, shape, relation, "kept")?,
-    };
+    let (same_key, kept_key) = same_key(client, shape, relation, &name)?;
+    let parts = Parts { name: &name, number, carried, key, own: own.collect(), same_key, kept_key };
     client.batch_execute(&parts.create_types()).with_context(|| format!("create the row types of {name}"))?;
     let depth = depth(client, relation)?;
     let has_key_variants = has_key_variants(client, shape, relation)?;
@@ -151,17 +144,22 @@ fn columns(client: &mut impl GenericClient, relation: u32) -> Result<Vec<Column>
         .collect())
 }
 
-/// Whether a row `alias` has the key of `k`, as SQL.
-fn same_key(client: &mut impl GenericClient, shape: &Shape, relation: u32, alias: &str) -> Result<String> {
+/// Whether a row `t`, and whether a row `kept`, has the key of `k`, as SQL.
+fn same_key(
+    client: &mut impl GenericClient,
+    shape: &Shape,
+    relation: u32,
+    name: &str,
+) -> Result<(String, String)> {
     let row = client
         .query_one(
-            "select replication.key_condition($1::oid::regclass, $2, $3, 'k')",
-            &[&relation, &shape.key, &alias],
+            "select replication.key_condition($1::oid::regclass, $2, 't', 'k'),
+                    replication.key_condition($1::oid::regclass, $2, 'kept', 'k')",
+            &[&relation, &shape.key],
         )
         .context("look up the key of a table")?;
-    let condition: Option<String> = row.get(0);
-    condition.ok_or_else(|| {
-        let name = format!("{}.{}", quote(&shape.schema), quote(&shape.table));
+    let conditions: (Option<String>, Option<String>) = (row.get(0), row.get(1));
+    conditions.0.zip(conditions.1).ok_or_else(|| {
         let key = shape.key.iter().map(|column| quote(column)).collect::<Vec<_>>().join(", ");
         hold(format!(
             "the target's table {name} has no unique key on ({key}), by which the source finds its rows; run: \
