@@ -86,15 +86,15 @@ postgres_make_logical() {
     component_psql "$component" --quiet --command='alter system set wal_level = logical' \
       --command="alter system set wal_retrieve_retry_interval = '100ms'"
     component_stop "$component"
-    components_start_or_undo "$component"
+    components_start "$component" || die "$component does not start."
   done
 }
 
 servers_start() {
   ports_check "${SERVERS[@]}"
-  components_start_or_undo "${SERVERS[@]}"
-  postgres_make_logical
   trap bench_end EXIT
+  components_start "${SERVERS[@]}" || die "The servers do not start."
+  postgres_make_logical
   trap 'exit 130' INT TERM HUP
 }
 

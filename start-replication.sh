@@ -15,8 +15,12 @@
 #               available and has the images or can pull them, otherwise as plain processes.
 #
 # Ports, passwords and other settings come from the environment or from .env; see .env.example.
-# Exit status: 0 everything started is healthy; 1 it is not, and this run has stopped what it started;
-# 2 usage.
+# Nothing that runs is stopped because something is not healthy: what corrects it may be SQL in a server that runs. Only
+# an interrupted start (Ctrl-C) stops what it has started.
+#
+# Exit status: 0 everything named is healthy; 1 something exited right after its start, or nothing was started; 2 usage;
+# 3 everything runs, but something is not healthy (a service is degraded, for example because B rejects a row), and the
+# last lines say what.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
@@ -64,6 +68,7 @@ print_summary() {
 }
 
 main() {
+  local status=0
   parse_arguments "$@"
   settings_load
   run_dir_lock
@@ -71,9 +76,11 @@ main() {
   ports_check "${COMPONENTS[@]}"
   layer_prepare "${COMPONENTS[@]}"
   layer_note
-  components_start_or_undo "${COMPONENTS[@]}"
+  components_start "${COMPONENTS[@]}" || status=$?
   layer_watch
-  print_summary
+  ((status == 1)) || print_summary
+  ((status == 0)) || start_problems_print
+  exit "$status"
 }
 
 main "$@"

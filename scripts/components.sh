@@ -13,8 +13,9 @@
 #   component_start COMPONENT     starts it, without waiting for it to be healthy
 #   component_stop COMPONENT      stops it cleanly; fine if it does not run
 #   component_healthy COMPONENT   true if it is healthy; otherwise prints why not, in one line
-#   component_state COMPONENT     prints "STATE SINCE RESTARTS DEATHS": up, died, stopped (on purpose)
-#                                 or absent (never started); since when it is up (epoch seconds, or -);
+#   component_state COMPONENT     prints "STATE SINCE RESTARTS DEATHS": up, died, failed (it exited right after
+#                                 its start), stopped (on purpose) or absent (never started); since when it
+#                                 is up (epoch seconds, or -);
 #                                 restarts since it was last started by hand; how often in a row it died
 #                                 soon after a start
 #   component_logs COMPONENT LINES [follow]
@@ -103,10 +104,28 @@ nats_page_matches() {
   page=$(nats_page "$1" "$2") && [[ ${page//[[:space:]]/} =~ $3 ]]
 }
 
-# A stop on purpose is remembered, so that check-replication.sh can tell it from a crash.
-stopped_on_purpose_mark() { : >"$RUN_DIR/$1.stopped"; }
-stopped_on_purpose_forget() { rm -f "$RUN_DIR/$1.stopped"; }
-was_stopped_on_purpose() { [[ -e $RUN_DIR/$1.stopped ]]; }
+# Why a component does not run is remembered, so that check-replication.sh can tell a stop on purpose from a crash, and
+# both from a start that failed.
+stopped_on_purpose_mark() {
+  stop_reason_forget "$1"
+  : >"$RUN_DIR/$1.stopped"
+}
+start_failure_mark() {
+  stop_reason_forget "$1"
+  : >"$RUN_DIR/$1.failed"
+}
+stop_reason_forget() { rm -f "$RUN_DIR/$1".{stopped,failed}; }
+
+# Prints the state of a component that does not run, and did not die: failed, stopped or absent.
+stop_reason() {
+  if [[ -e $RUN_DIR/$1.failed ]]; then
+    printf failed
+  elif [[ -e $RUN_DIR/$1.stopped ]]; then
+    printf stopped
+  else
+    printf absent
+  fi
+}
 
 # One start, stop or restart at a time. The lock ends with the script; components do not inherit it.
 run_dir_lock() {

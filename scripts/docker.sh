@@ -73,7 +73,7 @@ component_start() {
     }
   fi
   : >"$RUN_DIR/$1.started"
-  stopped_on_purpose_forget "$1"
+  stop_reason_forget "$1"
 }
 
 # The same deadlines as plain processes have. PostgreSQL's image stops on SIGINT, a fast shutdown.
@@ -100,10 +100,9 @@ component_state() {
     state=up since=$(date --date="$since" +%s)
   elif [[ $status == restarting || -e $RUN_DIR/$component.started ]]; then
     state=died
-  elif [[ -n $status ]] || was_stopped_on_purpose "$component"; then
-    state=stopped
   else
-    state=absent
+    state=$(stop_reason "$component")
+    [[ $state != absent || -z $status ]] || state=stopped
   fi
   [[ $state == up ]] || since=-
   printf '%s %s %s 0\n' "$state" "$since" "${restarts:-0}"
@@ -177,7 +176,7 @@ component_purge() {
   project=$(compose_project)
   ! container_exists "$1" || docker rm --force --volumes "$1" >/dev/null
   docker volume rm --force "${project}_$1" >/dev/null
-  rm -f "$RUN_DIR/$1".{started,stopped}
+  rm -f "$RUN_DIR/$1".{started,stopped,failed}
   [[ -z $(docker ps --all --quiet --filter "label=com.docker.compose.project=$project") ]] || return 0
   for network in $(docker network ls --quiet --filter "label=com.docker.compose.project=$project"); do
     docker network rm "$network" >/dev/null

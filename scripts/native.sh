@@ -32,7 +32,7 @@ component_ports() {
 
 component_start() {
   process_id "$1" >/dev/null || "$(component_kind "$1")_start" "$1" || return 1
-  stopped_on_purpose_forget "$1"
+  stop_reason_forget "$1"
   rm -f "$RUN_DIR/$1.deaths"
 }
 
@@ -63,5 +63,5 @@ component_disk_free() { timeout 5 df --output=avail --block-size=1 "$RUN_DIR/dat
 
 component_purge() {
   "$(component_kind "$1")_purge" "$1"
-  rm -f "$RUN_DIR/$1".{pid,born,restarts,deaths,stopped,health} "$RUN_DIR/log/$1.log"{,.1}
+  rm -f "$RUN_DIR/$1".{pid,born,restarts,deaths,stopped,failed,health} "$RUN_DIR/log/$1.log"{,.1}
 }

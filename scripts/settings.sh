@@ -6,6 +6,7 @@
 readonly SETTINGS=(
   RUN_DIR=.run
   NATS_SERVER=nats-server
+  START_TIMEOUT=60
 
   POSTGRES_PASSWORD=password
   POSTGRES_MAX_CONNECTIONS=100
@@ -92,7 +93,7 @@ settings_check() {
         [[ $value =~ ^[1-9][0-9]{0,4}$ && $value -le 65535 ]] \
           || die "$name is '$value'; allowed is a port from 1 to 65535."
         ;;
-      POSTGRES_MAX_CONNECTIONS | NATS_GOMAXPROCS)
+      POSTGRES_MAX_CONNECTIONS | NATS_GOMAXPROCS | START_TIMEOUT)
         [[ $value =~ ^[1-9][0-9]{0,4}$ ]] || die "$name is '$value'; allowed is a number from 1 to 99999."
         ;;
       *_PASSWORD) # they become parts of URLs and of NATS configuration

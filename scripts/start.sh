@@ -1,39 +1,51 @@
 # shellcheck shell=bash
-# Starts components so that either all become healthy or everything started is stopped again.
+# Starts components and waits until they are healthy. Nothing that runs is stopped because something is not healthy: what
+# corrects it may be SQL in a server that runs. Only what exited right after its start is cleaned up, so that nothing
+# restarts it in a loop; and an interrupted start stops what it has started.
 
 source "$ROOT/scripts/wait.sh"
 
-components_start_or_undo() {
+# The exit status of a start that leaves everything running, although something is not healthy.
+readonly RUNS_UNHEALTHY=3
+
+# components_start COMPONENT…: 0 if all are healthy; 1 if some exited; RUNS_UNHEALTHY if all run and some are not healthy.
+# Lists the components that exited in FAILED, and the reasons of those that are not healthy in UNHEALTHY.
+components_start() {
+  local status=0
   STARTED=()
-  trap undo EXIT
-  trap 'exit 130' INT TERM HUP
-  components_start_in_order "$@" || die "The start failed. Fix the error above, then run this again."
-  trap - EXIT INT TERM HUP
+  trap 'interrupted_start_undo; exit 130' INT TERM HUP
+  components_start_in_order "$@" || status=$?
+  trap - INT TERM HUP
+  return "$status"
 }
 
-# Stops what this run started, and only that.
-undo() {
+interrupted_start_undo() {
   local component
   trap '' INT TERM HUP
   [[ ${#STARTED[@]} -gt 0 ]] || return 0
-  heading "Stopping what this run started"
+  heading "Interrupted; stopping what this run started"
   reverse "${STARTED[@]}"
   for component in "${REVERSED[@]}"; do
     component_stop "$component"
+    stopped_on_purpose_mark "$component"
     progress "$component" stopped
   done
 }
 
 components_start_in_order() {
-  kind_start postgres "Starting PostgreSQL" "$@" \
-    && kind_start nats "Starting NATS" "$@" \
-    && wait_until_zones_ready "$@" \
-    && kind_start service "Starting the services" "$@"
+  declare -gA UNHEALTHY=()
+  FAILED=()
+  kind_start postgres "Starting PostgreSQL" "$@"
+  [[ ${#FAILED[@]} -gt 0 ]] || kind_start nats "Starting NATS" "$@"
+  [[ ${#FAILED[@]} -gt 0 ]] || wait_until_zones_ready "$@" || true
+  [[ ${#FAILED[@]} -gt 0 ]] || kind_start service "Starting the services" "$@"
+  [[ ${#FAILED[@]} -eq 0 ]] || return 1
+  [[ ${#UNHEALTHY[@]} -eq 0 ]] || return "$RUNS_UNHEALTHY"
 }
 
 # kind_start KIND HEADING COMPONENT…: those of one kind, side by side.
 kind_start() {
-  local kind=$1 title=$2 component begun_ms chosen=()
+  local kind=$1 title=$2 component begun_ms status chosen=()
   shift 2
   for component in "$@"; do
     [[ $(component_kind "$component") != "$kind" ]] || chosen+=("$component")
@@ -42,23 +54,54 @@ kind_start() {
   heading "$title"
   begun_ms=$(now_ms)
   for component in "${chosen[@]}"; do
-    component_is_up "$component" && continue
-    STARTED+=("$component")
-    component_start "$component" || return 1
+    component_is_up "$component" || component_begin "$component"
   done
   for component in "${chosen[@]}"; do
-    wait_until_healthy "$component" "$begun_ms" && "${kind}_finish" "$component" || return 1
+    [[ " ${FAILED[*]} " != *" $component "* ]] || continue
+    status=0
+    wait_until_healthy "$component" "$begun_ms" || status=$?
+    case $status in
+      0) "${kind}_finish" "$component" ;;
+      "$RUNS_UNHEALTHY") UNHEALTHY[$component]=$REASON ;;
+      *) component_give_up "$component" ;;
+    esac
   done
+}
+
+component_begin() {
+  STARTED+=("$1")
+  # In a subshell: whatever ends it ends this component's start only.
+  (component_start "$1") || component_give_up "$1"
+}
+
+component_give_up() {
+  FAILED+=("$1")
+  [[ " ${STARTED[*]} " == *" $1 "* ]] || return 0 # it ran before, and is restarted as ever
+  component_stop "$1"
+  start_failure_mark "$1"
 }
 
 # The demo's tables are not part of the replication: its services bring their own schema.
 postgres_finish() {
-  component_psql "$1" --quiet --set=ON_ERROR_STOP=1 --output=/dev/null \
-    --command='set client_min_messages = warning' --file=- <"$ROOT/schema/demo/tables.sql" || {
-    error "$1 rejected schema/demo/tables.sql; see its message above."
-    return 1
-  }
+  local answer
+  answer=$(component_psql "$1" --quiet --set=ON_ERROR_STOP=1 --output=/dev/null \
+    --command='set client_min_messages = warning' --file=- <"$ROOT/schema/demo/tables.sql" 2>&1) \
+    || UNHEALTHY[$1]="it rejects schema/demo/tables.sql: ${answer%%$'\n'*}"
 }
 
 nats_finish() { :; }
 service_finish() { :; }
+
+# What a start that did not go well prints last.
+start_problems_print() {
+  local name
+  if [[ ${#UNHEALTHY[@]} -gt 0 ]]; then
+    heading "Not healthy"
+    for name in "${!UNHEALTHY[@]}"; do progress "$name" "$YELLOW${UNHEALTHY[$name]}$PLAIN"; done
+  fi
+  if [[ ${#FAILED[@]} -gt 0 ]]; then
+    error "The start failed: ${FAILED[*]} exited. Correct the error above, then run this again. What runs keeps running; to stop it: ./stop-replication.sh"
+  else
+    error "Not everything is healthy. All is left running: correct what the lines above name, and it becomes healthy by itself. What to do: ./check-replication.sh"
+  fi
+}

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Usage: scripts/test-demo.sh
+# Usage: scripts/test-demo.sh [STORY…]
 #
 # Runs the demo as an operator does, with ports and data of its own: starts it, lets
 # check-replication.sh judge it in good and in bad times, stops it, starts it again, and deletes it. A
 # step of test-replication.sh. TEST_PORT_OFFSET moves its ports, as it moves those of the stories.
+#
+#   STORY   run only these, after a good start: the name of a function below, without story_of_
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
@@ -11,6 +13,7 @@ source "$ROOT/scripts/console.sh"
 source "$ROOT/scripts/settings.sh"
 source "$ROOT/scripts/test-databases.sh"
 source "$ROOT/scripts/components.sh"
+source "$ROOT/scripts/test-demo/starts.sh"
 
 readonly PORT_OFFSET=$((${TEST_PORT_OFFSET:-400} + 500)) # neither the demo's ports nor those of the stories
 readonly DEADLINE_S=60
@@ -242,25 +245,42 @@ story_of_a_purge() {
   [[ ! -e $RUN_DIR ]] || die "--purge left something in $RUN_DIR: $(ls "$RUN_DIR")"
 }
 
+# In this order.
+readonly STORIES=(
+  components_that_died
+  a_service_that_keeps_dying
+  a_watcher_that_died
+  a_log_that_has_become_large
+  a_node_that_is_stopped
+  an_outbox_that_nobody_takes
+  a_target_that_is_away
+  a_target_that_was_changed_under_load
+  starts_while_apply_is_blocked
+  a_start_while_an_attached_table_is_gone
+  a_service_that_does_not_start
+  a_target_that_was_changed
+  values_that_were_changed
+  a_capture_with_a_hole
+  a_stop_and_a_start
+  a_database_that_died
+  another_history
+  a_stray_target
+)
+
 main() {
+  local story stories=("$@")
+  case ${1:-} in
+    '') stories=("${STORIES[@]}") ;;
+    -h | --help) print_help "$0" && exit ;;
+    -*) die_usage "There is no option '$1'." ;;
+  esac
   own_settings_load
   trap '"$ROOT/stop-replication.sh" --purge >/dev/null 2>&1 || true' EXIT
   story_of_a_good_start
-  story_of_components_that_died
-  story_of_a_service_that_keeps_dying
-  story_of_a_watcher_that_died
-  story_of_a_log_that_has_become_large
-  story_of_a_node_that_is_stopped
-  story_of_an_outbox_that_nobody_takes
-  story_of_a_target_that_is_away
-  story_of_a_target_that_was_changed_under_load
-  story_of_a_target_that_was_changed
-  story_of_values_that_were_changed
-  story_of_a_capture_with_a_hole
-  story_of_a_stop_and_a_start
-  story_of_a_database_that_died
-  story_of_another_history
-  story_of_a_stray_target
+  for story in "${stories[@]}"; do
+    heading "${story//_/ }"
+    "story_of_$story"
+  done
   story_of_a_purge
 }
 

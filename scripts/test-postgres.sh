@@ -82,7 +82,7 @@ server_start() {
   STARTED=("$COMPONENT")
   component_start "$COMPONENT"
   until component_healthy "$COMPONENT" >/dev/null; do
-    (($(now_ms) - begun_ms < HEALTHY_DEADLINE_S * 1000)) || die "the server is not healthy: $(component_healthy "$COMPONENT")"
+    (($(now_ms) - begun_ms < START_TIMEOUT * 1000)) || die "the server is not healthy: $(component_healthy "$COMPONENT")"
     component_is_up "$COMPONENT" || die "the server ended: $(component_logs "$COMPONENT" 20)"
     sleep 0.1
   done

@@ -54,6 +54,7 @@ component_note() {
       level=1
       ;;
     died) printf 'died; restart pending' ;;
+    failed) printf 'its last start failed' ;;
     *) printf 'never started' ;;
   esac
   return "$level"

@@ -101,10 +101,8 @@ process_state() {
     since=$(stat --format=%Y "$RUN_DIR/$component.pid")
   elif [[ -e $RUN_DIR/$component.pid ]]; then
     state=died
-  elif was_stopped_on_purpose "$component"; then
-    state=stopped
   else
-    state=absent
+    state=$(stop_reason "$component")
   fi
   [[ ! -e $RUN_DIR/$component.restarts ]] || restarts=$(<"$RUN_DIR/$component.restarts")
   printf '%s %s %s %s\n' "$state" "$since" "$restarts" "$(deaths_of "$component")"
