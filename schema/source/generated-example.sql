@@ -1,9 +1,9 @@
--- What replication.attach writes for this table, in full (OID: its number). A test compares; to renew it, run that
--- test with RENEW_GENERATED=yes: generated::the_capture_of_a_sample_table_is_written_as_the_file_shows
+-- What replication.attach writes for this table, in full. It is the third that is attached. A test compares; to renew
+-- it, run that test with RENEW_GENERATED=yes: generated::the_capture_of_a_sample_table_is_written_as_the_file_shows
 
 -- create table sample (id int, name text, at timestamptz, ratio float8, note xml, primary key (name, id));
 
-CREATE OR REPLACE FUNCTION replication.capture_OID()
+CREATE OR REPLACE FUNCTION replication.capture_3()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -34,7 +34,7 @@ AS $function$
                 end if;
                 get diagnostics call_stack = pg_context;
                 if strpos(call_stack, chr(10)) > 0 then
-                    perform set_config('replication.changed_OID', 'yes', true);
+                    perform set_config('replication.changed_3', 'yes', true);
                 end if;
                 if pg_catalog.pg_sequence_last_value('replication.wake_wanted') operator(pg_catalog.=) 2
                         and pg_catalog.current_setting('max_prepared_transactions') operator(pg_catalog.=) '0' then
@@ -45,7 +45,7 @@ AS $function$
             $function$
 ;
 
-CREATE OR REPLACE FUNCTION replication.capture_insert_OID()
+CREATE OR REPLACE FUNCTION replication.capture_insert_3()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -54,13 +54,13 @@ AS $function$
             declare
                 former pg_catalog.text[];
             begin
-                if coalesce(pg_catalog.current_setting('replication.changed_OID', true), '') operator(pg_catalog.<>) 'yes'
+                if coalesce(pg_catalog.current_setting('replication.changed_3', true), '') operator(pg_catalog.<>) 'yes'
                         and pg_catalog.current_setting('datestyle') operator(pg_catalog.~~) 'ISO%'
                         and tg_table_name operator(pg_catalog.=) 'sample' and tg_table_schema operator(pg_catalog.=) 'public' and coalesce(pg_catalog.pg_sequence_last_value('replication.wake_wanted'), 1) operator(pg_catalog.<>) 2 then
                     insert into replication.outbox_event (shape_id, operation, key_text, row_text) select 3, 'I', row(k.name, k.id)::pg_catalog.text, row(k.id, k.name, k.at, k.ratio, k.note::pg_catalog.text)::pg_catalog.text from new_rows k;
                     return new;
                 end if;
-                if coalesce(pg_catalog.current_setting('replication.changed_OID', true), '') operator(pg_catalog.<>) 'yes'
+                if coalesce(pg_catalog.current_setting('replication.changed_3', true), '') operator(pg_catalog.<>) 'yes'
                         and pg_catalog.current_setting('datestyle') operator(pg_catalog.~~) 'ISO%'
                         and tg_table_name operator(pg_catalog.=) 'sample' and tg_table_schema operator(pg_catalog.=) 'public' then
                     insert into replication.outbox_event (shape_id, operation, key_text, row_text) select 3, 'I', row(k.name, k.id)::pg_catalog.text, row(k.id, k.name, k.at, k.ratio, k.note::pg_catalog.text)::pg_catalog.text from new_rows k;
@@ -72,7 +72,7 @@ AS $function$
                     if tg_table_name <> 'sample' or tg_table_schema <> 'public' then
                         perform replication.refuse_renamed(tg_relid, 'public.sample');
                     end if;
-                    if current_setting('replication.changed_OID', true) is distinct from 'yes' then
+                    if current_setting('replication.changed_3', true) is distinct from 'yes' then
                         insert into replication.outbox_event (shape_id, operation, key_text, row_text) select 3, 'I', row(k.name, k.id)::pg_catalog.text, row(k.id, k.name, k.at, k.ratio, k.note::pg_catalog.text)::pg_catalog.text from new_rows k;
                     elsif current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
                         insert into replication.outbox_event (shape_id, operation, key_text, row_text) select 3, 'I', row(k.name, k.id)::pg_catalog.text, (select row(t.id, t.name, t.at, t.ratio, t.note::pg_catalog.text)::pg_catalog.text from public.sample t where t.name operator(pg_catalog.=) k.name and t.id operator(pg_catalog.=) k.id and (age(t.xmin) <= 0 or not exists (select from public.sample own where own.name operator(pg_catalog.=) k.name and own.id operator(pg_catalog.=) k.id and age(own.xmin) <= 0)) limit 1) from new_rows k;
@@ -91,7 +91,7 @@ AS $function$
             $function$
 ;
 
-CREATE OR REPLACE FUNCTION replication.capture_rows_OID()
+CREATE OR REPLACE FUNCTION replication.capture_rows_3()
  RETURNS bigint
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -111,10 +111,10 @@ AS $function$
             $function$
 ;
 
-CREATE TRIGGER replication_delete AFTER DELETE ON public.sample REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION replication.capture_OID();
+CREATE TRIGGER replication_delete AFTER DELETE ON public.sample REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION replication.capture_3();
 
-CREATE TRIGGER replication_insert AFTER INSERT ON public.sample REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION replication.capture_insert_OID();
+CREATE TRIGGER replication_insert AFTER INSERT ON public.sample REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION replication.capture_insert_3();
 
-CREATE TRIGGER replication_truncate AFTER TRUNCATE ON public.sample FOR EACH STATEMENT EXECUTE FUNCTION replication.capture_OID();
+CREATE TRIGGER replication_truncate AFTER TRUNCATE ON public.sample FOR EACH STATEMENT EXECUTE FUNCTION replication.capture_3();
 
-CREATE TRIGGER replication_update AFTER UPDATE ON public.sample REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION replication.capture_OID();
+CREATE TRIGGER replication_update AFTER UPDATE ON public.sample REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION replication.capture_3();

@@ -30,6 +30,7 @@ mod protections;
 mod quarantine;
 mod recovery;
 mod resend;
+mod restored;
 mod retention;
 mod rights;
 mod space;

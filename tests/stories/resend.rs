@@ -72,7 +72,7 @@ fn row_security_cannot_hide_rows_from_what_is_sent_again() {
     source
         .batch_execute(
             "do $$begin execute format('alter function replication.capture_rows_%s() owner to resent_owner',
-                                       'users'::regclass::oid); end$$",
+                                       replication.capture_id('users')); end$$",
         )
         .unwrap();
     let refused = source.batch_execute(sent).unwrap_err();

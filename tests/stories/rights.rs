@@ -43,7 +43,7 @@ fn ordinary_roles_need_no_rights_on_the_outbox_and_no_search_path_deceives() {
         .source()
         .batch_execute(
             "create table hostile.forged (id int, n int, v text); alter table hostile.forged owner to capture_writer;
-             select set_config('test.capture', 'replication.capture_insert_' || 'public.items'::regclass::oid, false);
+             select set_config('test.capture', 'replication.capture_insert_' || replication.capture_id('public.items'), false);
              grant usage on schema replication to capture_writer; set role capture_writer;
              do $$begin execute format('create trigger forged after insert on hostile.forged referencing new table as new_rows
                  for each statement execute function %s()', current_setting('test.capture')); end$$",

@@ -10,10 +10,10 @@ declare
     generated text := replication.capture_functions(relation, shape_id);
     mark text := 'Written by replication.attach: ' || md5(generated);
 begin
-    if obj_description(to_regproc('replication.capture_' || relation::oid), 'pg_proc') is distinct from mark
+    if obj_description(to_regproc('replication.capture_' || replication.capture_id(relation)), 'pg_proc') is distinct from mark
        or exists (select from replication.capture_function_names(relation) f where to_regproc(f) is null) then
         execute generated;
-        execute format('comment on function replication.%I() is %L', 'capture_' || relation::oid, mark);
+        execute format('comment on function replication.%I() is %L', 'capture_' || replication.capture_id(relation), mark);
     end if;
     perform replication.give_to_capture_role(relation);
 end
@@ -35,6 +35,33 @@ begin
     end loop;
 end
 $renew$;
+
+-- The triggers of a table that call capture functions, whichever these are.
+create or replace function replication.capture_triggers(relation regclass) returns setof text
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select t.tgname::text
+    from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+    where t.tgrelid = relation and p.pronamespace = 'replication'::regnamespace and p.proname ~ '^capture_(insert_)?[0-9]+$';
+end;
+
+-- Drops these capture functions, where they are and no trigger calls them.
+create or replace function replication.drop_capture_functions(functions text[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $drop$
+declare
+    function text;
+begin
+    for function in
+        select f from unnest(functions) f
+        where to_regproc(f) is not null and not exists (select from pg_trigger t where t.tgfoid = to_regproc(f))
+    loop
+        execute format('drop function %s()', function);
+    end loop;
+end
+$drop$;
 
 -- Attaches a table, or refreshes what is known of it (after ALTER TABLE).
 --
@@ -94,16 +121,17 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $detach$
 declare
-    function text;
+    functions text[] := array(select f from replication.capture_function_names(relation) f);
+    trigger_name text;
 begin
     delete from replication.attached a where a.relation = detach.relation;
     if not found then
         raise warning '% was not attached', relation;
     end if;
-    -- The triggers depend on them.
-    for function in select f from replication.capture_function_names(relation) f loop
-        execute format('drop function if exists %s() cascade', function);
+    for trigger_name in select t from replication.capture_triggers(relation) t loop
+        execute format('drop trigger %I on %s', trigger_name, relation);
     end loop;
+    perform replication.drop_capture_functions(functions);
     perform replication.take_from_capture_role(relation);
 end
 $detach$;
@@ -124,5 +152,11 @@ begin
     loop
         perform replication.attach(attached);
     end loop;
+    -- What earlier versions left where a table had got another oid by a restore.
+    perform replication.drop_capture_functions(array(
+        select 'replication.' || p.proname
+        from pg_proc p
+        where p.pronamespace = 'replication'::regnamespace and p.proname ~ '^capture_(insert_|rows_)?[0-9]+$'
+          and substring(p.proname from '[0-9]+$') not in (select a.id::text from replication.attached a)));
 end
 $do$;

@@ -4,7 +4,7 @@
 drop view if exists replication.capture_problem;
 create view replication.capture_problem as
 with attached as (
-    select a.relation, s.schema_name || '.' || s.table_name as table_name, s.columns, s.key_columns,
+    select a.relation, a.id, s.schema_name || '.' || s.table_name as table_name, s.columns, s.key_columns,
            quote_literal(a.relation::text) as literal,
            format('%I.%I', s.schema_name, s.table_name) as known_as,
            exists (select from pg_class c where c.oid = a.relation) as is_there
@@ -71,7 +71,7 @@ select a.table_name, 'row security hides rows from the capture, which reads them
        || '; run: ALTER TABLE ' || a.relation::text || ' NO FORCE ROW LEVEL SECURITY; or give that role BYPASSRLS'
 from attached a
 join pg_class c on c.oid = a.relation and c.relrowsecurity
-join pg_proc p on p.oid = to_regproc('replication.capture_' || a.relation::oid)
+join pg_proc p on p.oid = to_regproc('replication.capture_' || a.id)
 join pg_roles o on o.oid = p.proowner
 where not o.rolsuper and not o.rolbypassrls and (c.relforcerowsecurity or not pg_has_role(o.oid, c.relowner, 'usage'))
 union all
@@ -85,10 +85,19 @@ where o.rolsuper
 union all
 select a.table_name, 'its capture may not read it, so that changes of it fail; run as a superuser: select replication.attach(' || a.literal || ')'
 from attached a
-join pg_proc p on p.oid = to_regproc('replication.capture_' || a.relation::oid)
+join pg_proc p on p.oid = to_regproc('replication.capture_' || a.id)
 where a.is_there
   and not (has_table_privilege(p.proowner, a.relation, 'select')
            and (select bool_and(has_schema_privilege(p.proowner, s, 'usage')) from replication.capture_schemas(a.relation) s))
+union all
+select distinct n.nspname || '.' || c.relname, 'its changes are captured although it is not attached; run: select replication.attach('
+       || quote_literal(c.oid::regclass::text) || '), or: select replication.detach(' || quote_literal(c.oid::regclass::text) || ')'
+from pg_proc p
+join pg_trigger t on t.tgfoid = p.oid
+join pg_class c on c.oid = t.tgrelid
+join pg_namespace n on n.oid = c.relnamespace
+where p.pronamespace = 'replication'::regnamespace and p.proname ~ '^capture_(insert_)?[0-9]+$'
+  and not exists (select from replication.attached a where a.relation = c.oid)
 union all
 -- With a cache, ids of one session would run ahead of another's, and order would be lost.
 select 'replication.outbox_event', 'its id sequence must have CACHE 1'

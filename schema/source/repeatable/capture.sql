@@ -154,7 +154,7 @@ return format(
         -- Or anybody's trigger could call them, with rows of its own making.
         revoke execute on function replication.capture_insert_%1$s(), replication.capture_%1$s(), replication.capture_rows_%1$s() from public
         $format$,
-        relation::oid,
+        replication.capture_id(relation),
         -- The style of dates, which almost every table has, is tested instead: it is almost always what it must be.
         replication.capture_settings(relation, shape_id, 'datestyle'),
         replication.capture_insert_body(relation, shape_id),
@@ -162,12 +162,14 @@ return format(
         replication.capture_change_body(relation, shape_id),
         replication.capture_rows_body(relation, shape_id));
 
--- The functions that a table's capture consists of; they need not exist.
+-- The functions that an attached table's capture consists of; they need not exist.
 create or replace function replication.capture_function_names(relation regclass) returns setof text
-language sql immutable
+language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
-    select 'replication.' || kind || relation::oid
-    from unnest(array['capture_insert_', 'capture_', 'capture_rows_']) as kind;
+    select 'replication.' || kind || a.id
+    from replication.attached a
+    cross join unnest(array['capture_insert_', 'capture_', 'capture_rows_']) as kind
+    where a.relation = capture_function_names.relation;
 end;
 

@@ -1,6 +1,12 @@
 -- The parts of a table's capture functions, each an expression or a statement as text. In all of them "t" is the table,
 -- "k" has a touched key. Names are the table owner's choice: identifiers are quoted with %I, values with %L.
 
+-- The number by which the capture functions of an attached table are named; null where it is not attached.
+create or replace function replication.capture_id(relation regclass) returns int
+language sql stable
+set search_path = pg_catalog, pg_temp
+return (select a.id from replication.attached a where a.relation = capture_id.relation);
+
 -- The table, by the name that its shape has.
 create or replace function replication.capture_source(shape_id int) returns text
 language sql stable
@@ -51,9 +57,9 @@ return (
 
 -- The setting that notes, for the rest of a transaction, that rows of the table were changed inside a statement.
 create or replace function replication.capture_changed_setting(relation regclass) returns text
-language sql immutable
+language sql stable
 set search_path = pg_catalog, pg_temp
-return 'replication.changed_' || relation::oid;
+return 'replication.changed_' || replication.capture_id(relation);
 
 -- Wakes the publisher, if it sleeps. A transaction that has notified cannot be prepared.
 create or replace function replication.capture_wake() returns text

@@ -12,7 +12,7 @@ return format(
         when 'update' then 'referencing old table as old_rows new table as new_rows'
         when 'delete' then 'referencing old table as old_rows'
     end,
-    case event when 'insert' then 'capture_insert_' else 'capture_' end || relation::oid);
+    case event when 'insert' then 'capture_insert_' else 'capture_' end || replication.capture_id(relation));
 
 -- The events of which the table's capture trigger is missing, not enabled always, or another than capture_trigger writes.
 create or replace function replication.stale_capture_triggers(relation regclass) returns setof text
@@ -27,7 +27,7 @@ begin atomic
     where not exists (
         select from pg_trigger t
         where t.tgrelid = relation and t.tgname = 'replication_' || wanted.event and t.tgenabled = 'A' and t.tgtype = wanted.type
-          and t.tgfoid = to_regproc('replication.' || wanted.function || relation::oid)
+          and t.tgfoid = to_regproc('replication.' || wanted.function || replication.capture_id(relation))
           and t.tgqual is null and t.tgattr = ''::int2vector
           and t.tgoldtable is not distinct from wanted.old_rows and t.tgnewtable is not distinct from wanted.new_rows)
     order by wanted.event;

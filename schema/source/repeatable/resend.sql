@@ -28,7 +28,7 @@ begin
         perform replication.refuse_renamed(relation, format('%I.%I', shape.schema_name, shape.table_name));
     end if;
     -- Reading evaluates expressions of the table's owner: not with the caller's rights.
-    execute format('select replication.%I()', 'capture_rows_' || relation::oid) into sent;
+    execute format('select replication.%I()', 'capture_rows_' || replication.capture_id(relation)) into sent;
     return sent;
 end
 $resend$;

@@ -54,7 +54,7 @@ impl Side {
     pub(super) fn revision(self) -> i32 {
         match self {
             Side::Common => 3,
-            Side::Source => 54,
+            Side::Source => 60,
             Side::Target => 44,
         }
     }
@@ -88,6 +88,7 @@ const SOURCE: &[Migration] = migrations![
     30 "source/030_history.sql",
     40 "source/040_autovacuum.sql",
     50 "source/050_timeline.sql",
+    60 "source/060_capture_identity.sql",
 ];
 const TARGET: &[Migration] = migrations![
     1 "target/001_inbox_and_positions.sql",
@@ -152,7 +153,7 @@ mod tests {
     fn a_changed_file_is_a_new_version() {
         let known = [
             (Side::Common, 3, 0x3bb7_07d1_fd76_d784),
-            (Side::Source, 54, 0x923c_40a8_1e52_c4f2),
+            (Side::Source, 60, 0xf669_3ebb_f4f0_c20c),
             (Side::Target, 44, 0x2e75_23df_b2dd_0fce),
         ];
         for (side, version, expected) in known {

@@ -2,7 +2,9 @@
 
 use super::databases::{Door, beside, copy_database, create_database, restore_database};
 use super::{PrivateServer, Replication, Service};
+use postgres::{Client, NoTls};
 use shared::schema::DEMO_TABLES;
+use std::process::Command;
 
 impl Replication {
     /// A backup of the source (whose services must be stopped), as a database of this name.
@@ -23,6 +25,21 @@ impl Replication {
     /// Restores the target from a backup.
     pub(crate) fn put_in_place_of_target(&self, backup: &str) {
         restore_database(&self.servers.target, &self.target_url, backup);
+    }
+
+    /// Dumps the source (whose services must be stopped) and restores it under its name: everything has another
+    /// oid then.
+    pub(crate) fn dump_and_restore_source(&self) {
+        let file = format!("{}.dump", self.servers.logs.join(&self.name).display());
+        run("pg_dump", &["--format=custom", "--file", &file, &self.source_url]);
+        let (_, name) = self.source_url.rsplit_once('/').unwrap();
+        Client::connect(&self.servers.source, NoTls)
+            .unwrap()
+            .batch_execute(&format!("drop database {name} with (force)"))
+            .unwrap();
+        create_database(&self.servers.source, name);
+        run("pg_restore", &["--exit-on-error", "--dbname", &self.source_url, &file]);
+        std::fs::remove_file(file).unwrap();
     }
 
     /// The source is at another server from now on.
@@ -54,4 +71,9 @@ impl Replication {
     pub(crate) fn other_target_door(&self, database: &str) -> Door {
         Door(beside(&self.servers.target, database))
     }
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
 }

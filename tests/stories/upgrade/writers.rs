@@ -7,10 +7,10 @@ use postgres::Client;
 const OLDER: &str = "
     do $$declare attached regclass; begin
         for attached in select relation from replication.attached loop
-            execute format('comment on function replication.capture_%s() is null', attached::oid);
+            execute format('comment on function replication.capture_%s() is null', replication.capture_id(attached));
         end loop;
         execute format('create or replace trigger replication_insert after insert on users referencing new table as new_rows
-                        for each statement when (true) execute function replication.capture_insert_%s()', 'users'::regclass::oid);
+                        for each statement when (true) execute function replication.capture_insert_%s()', replication.capture_id('users'));
         alter table users enable always trigger replication_insert;
     end$$;
     update replication.repeatable set checksum = 'older' where side = 'source'";
@@ -49,7 +49,7 @@ fn no_writer_waits_for_an_upgrade_that_waits_for_another_writer() {
     write_promptly(&mut writer, 0);
     assert_eq!(count(&mut source, stale), 1);
     let renewed = "select count(*) from replication.attached a
-                   where obj_description(to_regproc('replication.capture_' || a.relation::oid), 'pg_proc') like 'Written by%'";
+                   where obj_description(to_regproc('replication.capture_' || a.id), 'pg_proc') like 'Written by%'";
     assert_eq!(count(&mut source, renewed), 1, "the functions of the table whose triggers are right");
 
     // The command waits for the long transaction; nobody else waits for long.
