@@ -2,6 +2,7 @@
 
 use parking_lot::Mutex;
 use shared::broker::Connection;
+use shared::retry::Complaint;
 use shared::supervisor::ThreadContext;
 use shared::wire::{CONFIRM_INTERVAL, Confirm, FORMAT, Position, Refusal, TickRef};
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub(crate) struct ConfirmSender {
     status: Mutex<Option<TargetStatus>>,
     /// Why the source refuses this target, and when it said so.
     refused: Mutex<Option<(String, Instant)>>,
+    complaint: Mutex<Complaint>,
     /// Apply is blocked: pulling is paused.
     blocked: AtomicBool,
     /// The last pull came back empty.
@@ -55,6 +57,7 @@ impl ConfirmSender {
             connection: Mutex::new(None),
             status: Mutex::new(None),
             refused: Mutex::new(None),
+            complaint: Mutex::default(),
             blocked: AtomicBool::new(false),
             drained: AtomicBool::new(false),
             in_work: AtomicU64::new(0),
@@ -82,13 +85,19 @@ impl ConfirmSender {
         *current = status;
     }
 
-    /// Takes a refusal, and logs it as an error; false where it is for another target.
+    /// Takes a refusal, and logs it as an error; false where it is for another target, or of another source.
     pub(crate) fn refuse(&self, refusal: &Refusal) -> bool {
         let Refusal { source, target, reason, .. } = refusal;
-        if self.status.lock().as_ref().is_none_or(|status| status.target != *target) {
+        let concerns = |status: &TargetStatus| {
+            status.target == *target && status.source.as_ref().is_none_or(|followed| followed == source)
+        };
+        if !self.status.lock().as_ref().is_some_and(concerns) {
             return false;
         }
-        log::error!("the source {source} refuses this target: {reason}");
+        let trouble = format!("the source {source} refuses this target: {reason}");
+        if self.complaint.lock().is_due(&trouble) {
+            log::error!("{trouble}");
+        }
         *self.refused.lock() = Some((reason.clone(), Instant::now()));
         true
     }

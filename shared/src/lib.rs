@@ -14,5 +14,6 @@ pub mod pruning;
 pub mod retry;
 pub mod schema;
 mod stopping;
+pub mod strangers;
 pub mod supervisor;
 pub mod wire;

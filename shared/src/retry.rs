@@ -1,5 +1,6 @@
 //! Retries: how long to pause, and how often to log.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// Pauses between tries: doubling from 0.1 s to 5 s, each shortened at random by up to a half, so
@@ -18,23 +19,32 @@ impl Backoff {
     }
 }
 
-/// Decides whether a repeated complaint is worth another log line.
+/// Complaints of one kind are repeated after this time.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
+/// So many different ones are logged in that time: their texts may be somebody else's.
+const COMPLAINTS_MAX: usize = 10;
+
+/// Decides whether a complaint is worth a log line.
 #[derive(Default)]
 pub struct Complaint {
-    last: Option<(String, Instant)>,
+    last: Option<String>,
+    /// When the last ones were logged.
+    logged_at: VecDeque<Instant>,
 }
 
 impl Complaint {
-    /// True when `text` is new or was last logged a minute ago.
+    /// True when `text` is new or was last logged a minute ago, and not too many others were since.
     pub fn is_due(&mut self, text: &str) -> bool {
-        let repeated = self
-            .last
-            .as_ref()
-            .is_some_and(|(last, at)| last == text && at.elapsed() < Duration::from_secs(60));
-        if !repeated {
-            self.last = Some((text.to_owned(), Instant::now()));
+        while self.logged_at.front().is_some_and(|at| at.elapsed() >= COMPLAINT_INTERVAL) {
+            self.logged_at.pop_front();
         }
-        !repeated
+        let repeated = !self.logged_at.is_empty() && self.last.as_deref() == Some(text);
+        if repeated || self.logged_at.len() >= COMPLAINTS_MAX {
+            return false;
+        }
+        self.last = Some(text.to_owned());
+        self.logged_at.push_back(Instant::now());
+        true
     }
 }
 
@@ -56,5 +66,12 @@ mod tests {
         assert!(complaint.is_due("connection refused"));
         assert!(!complaint.is_due("connection refused"));
         assert!(complaint.is_due("connection reset"));
+    }
+
+    #[test]
+    fn of_complaints_that_all_differ_a_few_are_made() {
+        let mut complaint = Complaint::default();
+        let made = (0..1000).filter(|number| complaint.is_due(&format!("message {number}"))).count();
+        assert_eq!(made, COMPLAINTS_MAX);
     }
 }

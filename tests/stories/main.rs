@@ -16,6 +16,7 @@ mod ddl;
 mod delivery;
 mod failover;
 mod faults;
+mod foreign;
 mod generated;
 mod hang;
 mod harness;

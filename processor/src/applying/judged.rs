@@ -1,9 +1,11 @@
 //! Judges a group of messages by the position. Nothing is written here.
 
-use crate::inbox::{Stored, TargetPosition, Verdict, from_ordinal, judge};
+use super::set_aside::SetAside;
+use crate::inbox::{self, Stored, TargetPosition, Verdict, from_ordinal, judge};
 use crate::receiving::{Decoded, Readable};
 use anyhow::Result;
-use shared::wire::Batch;
+use postgres::Client;
+use shared::wire::{Batch, TickRef};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -13,10 +15,10 @@ pub(super) struct Judged<'a> {
     pub(super) position: Option<TargetPosition>,
     /// Batches that follow, in order.
     pub(super) stored: Vec<Stored<'a>>,
-    /// Batches that were stored before.
-    pub(super) known: Vec<Arc<Batch>>,
-    /// Messages that cannot be decoded, with the reason.
-    pub(super) unreadable: Vec<(String, &'a [u8])>,
+    /// Batches that were stored before, with their messages.
+    known: Vec<(Arc<Batch>, &'a [u8])>,
+    /// Messages that are of no use here.
+    pub(super) set_aside: SetAside<'a>,
     /// Something before the last batch is missing.
     pub(super) gap: bool,
 }
@@ -24,6 +26,7 @@ pub(super) struct Judged<'a> {
 /// Judges each message by the position, which moves with what is to be stored. Batches of an `abandoned`
 /// source are dropped.
 pub(super) fn judge_group<'a>(
+    client: &mut Client,
     position: Option<&TargetPosition>,
     group: &'a [Decoded],
     gap: bool,
@@ -33,36 +36,37 @@ pub(super) fn judge_group<'a>(
         position: position.cloned(),
         stored: Vec::with_capacity(group.len()),
         known: Vec::new(),
-        unreadable: Vec::new(),
+        set_aside: SetAside::default(),
         gap,
     };
     for decoded in group {
+        let message = &*decoded.pulled.message.data;
         match &decoded.batch {
-            Ok(Readable { batch, .. }) if abandoned.contains(&batch.source.id) => log::error!(
-                "dropped batch {} of tick {}: it comes from the source {}, which this target no longer follows",
-                batch.first,
-                batch.tick,
-                batch.source.id
-            ),
-            Ok(readable) => judged.take(readable)?,
-            Err(reason) => {
-                // It may quote a NUL, which PostgreSQL's text cannot hold.
-                let reason = format!("{reason:#}").replace('\0', "\\0");
-                judged.unreadable.push((reason, &decoded.pulled.message.data));
+            Ok(Readable { batch, .. }) if abandoned.contains(&batch.source.id) => {
+                judged.set_aside.dropped(batch)
             }
+            Ok(readable) => judged.take(readable, message),
+            Err(error) => judged.set_aside.unreadable(error, message),
         }
     }
+    judged.set_aside_forks(client)?;
     Ok(judged)
 }
 
 impl<'a> Judged<'a> {
-    fn take(&mut self, Readable { json, batch }: &'a Readable) -> Result<()> {
-        match judge(self.position.as_ref(), batch)? {
-            Verdict::Known => self.known.push(batch.clone()),
+    fn take(&mut self, Readable { json, batch }: &'a Readable, message: &'a [u8]) {
+        match judge(self.position.as_ref(), batch) {
+            Verdict::Known => self.known.push((batch.clone(), message)),
             Verdict::Gap => {
                 log::debug!("batch {} of tick {} does not follow; dropped", batch.first, batch.tick);
                 self.gap = true;
             }
+            Verdict::OtherSource => {
+                if let Some(position) = &self.position {
+                    self.set_aside.stranger(batch, inbox::other_source(batch, position), message);
+                }
+            }
+            Verdict::OtherHistory => self.set_aside.stranger(batch, inbox::other_history(batch), message),
             Verdict::Next { from } => {
                 self.stored.push(Stored { batch: from_ordinal(batch.clone(), from), payload: json });
                 self.position = Some(TargetPosition {
@@ -73,6 +77,15 @@ impl<'a> Judged<'a> {
                 });
                 self.gap = false;
             }
+        }
+    }
+
+    /// What seems to be known is not, where its tick was applied here under another id.
+    fn set_aside_forks(&mut self, client: &mut Client) -> Result<()> {
+        let ticks: Vec<TickRef> = self.known.iter().map(|(batch, _)| batch.tick).collect();
+        let forked = inbox::forked_ticks(client, &ticks)?;
+        for (batch, message) in self.known.iter().filter(|(batch, _)| forked.contains(&batch.tick)) {
+            self.set_aside.stranger(batch, inbox::other_history(batch), message);
         }
         Ok(())
     }

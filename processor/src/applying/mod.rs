@@ -12,6 +12,7 @@ mod last_states;
 mod operator;
 mod quick;
 mod session;
+mod set_aside;
 mod staged_states;
 mod staging;
 mod target;
@@ -22,6 +23,7 @@ use crate::tables::prepare_session;
 use anyhow::Result;
 use crossbeam_channel::Receiver;
 use session::Session;
+use set_aside::Uninvited;
 use shared::database::{Database, identity};
 use shared::leadership::{Role, begin_term, wait_for_role};
 use shared::schema::{Side, migrate};
@@ -45,6 +47,7 @@ pub(crate) struct Applying {
     next: u64,
     /// Messages taken and not committed yet: they survive a lost database connection.
     group: Vec<Decoded>,
+    uninvited: Uninvited,
 }
 
 impl Applying {
@@ -62,6 +65,7 @@ impl Applying {
             early: BTreeMap::new(),
             next: 0,
             group: Vec::new(),
+            uninvited: Uninvited::default(),
         }
     }
 
@@ -100,7 +104,8 @@ impl Applying {
             return session.check_connection();
         }
         if !self.group.is_empty() {
-            session.take(&self.group)?;
+            let set_aside = session.take(&self.group)?;
+            self.uninvited.note(&set_aside);
             shared::kill_point::reached("committed");
             self.report_status(session, target);
             self.confirm_sender.committed(self.group.len());
@@ -121,11 +126,14 @@ impl Applying {
         self.confirm_sender.set_status(Some(session.status(target)));
     }
 
-    fn report_health(&self, session: &Session, context: &ThreadContext) {
-        match (session.hold_error(), self.confirm_sender.refused()) {
-            (Some(error), _) => context.unhealthy(&format!("apply is blocked: {error}")),
-            (None, Some(reason)) => context.unhealthy(&format!("the source refuses this target: {reason}")),
-            (None, None) => context.healthy(),
+    fn report_health(&mut self, session: &Session, context: &ThreadContext) {
+        let blocked = session.hold_error().map(|error| format!("apply is blocked: {error}"));
+        let refused = || {
+            self.confirm_sender.refused().map(|reason| format!("the source refuses this target: {reason}"))
+        };
+        match blocked.or_else(refused).or_else(|| self.uninvited.trouble()) {
+            Some(trouble) => context.unhealthy(&trouble),
+            None => context.healthy(),
         }
     }
 

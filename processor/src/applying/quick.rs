@@ -28,7 +28,7 @@ impl Target {
         }
         let Some(position) = &judged.position else {
             // Nothing has ever arrived: there is no position to move.
-            return Ok(judged.unreadable.is_empty());
+            return Ok(judged.set_aside.messages.is_empty());
         };
         let applied: Vec<AppliedTick> =
             complete.iter().filter_map(|batch| AppliedTick::ended_by(batch)).collect();
@@ -40,7 +40,7 @@ impl Target {
             ..Entry::between(self.position.as_ref(), &after)
         };
         let mut transaction = self.client.transaction().context("begin a transaction")?;
-        let written = inbox::quarantine(&mut transaction, &judged.unreadable)
+        let written = inbox::quarantine(&mut transaction, &judged.set_aside.messages)
             .and_then(|()| self.bookkeeping.write(&mut transaction, &entry))
             .and_then(|()| {
                 shared::kill_point::reached("inbox_written");

@@ -9,6 +9,7 @@
 use super::hold::Hold;
 use super::judged::{Judged, judge_group};
 use super::operator;
+use super::set_aside::Report;
 use super::target::Target;
 use crate::confirm_sender::TargetStatus;
 use crate::inbox::{self, TargetPosition};
@@ -118,17 +119,15 @@ impl Session {
     }
 
     /// Stores every message of the group in one transaction, which applies what is complete if the quick way
-    /// can. After an error nothing is stored, and a new session must be begun.
-    pub(super) fn take(&mut self, group: &[Decoded]) -> Result<()> {
-        let judged = judge_group(self.target.position.as_ref(), group, self.gap, &self.abandoned)?;
-        if !judged.known.is_empty() {
-            inbox::check_known(&mut self.target.client, &judged.known)?;
-        }
+    /// can. Returns what was set aside. After an error nothing is stored, and a new session must be begun.
+    pub(super) fn take(&mut self, group: &[Decoded]) -> Result<Report> {
+        let Target { client, position, .. } = &mut self.target;
+        let judged = judge_group(client, position.as_ref(), group, self.gap, &self.abandoned)?;
         if !self.apply_from_memory(&judged)? {
             self.target.store(&judged)?;
         }
         self.gap = judged.gap;
-        Ok(())
+        Ok(judged.set_aside.into_report())
     }
 
     /// False where nothing is done: what waits is not in memory, or the quick way has failed.

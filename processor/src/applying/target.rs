@@ -27,7 +27,7 @@ impl Target {
     /// Stores a group of messages, in the inbox or in quarantine.
     pub(super) fn store(&mut self, judged: &Judged<'_>) -> Result<()> {
         let mut transaction = self.client.transaction().context("begin a transaction")?;
-        inbox::quarantine(&mut transaction, &judged.unreadable)?;
+        inbox::quarantine(&mut transaction, &judged.set_aside.messages)?;
         if let Some(after) = &judged.position {
             let entry = Entry { stored: &judged.stored, ..Entry::between(self.position.as_ref(), after) };
             self.bookkeeping.write(&mut transaction, &entry)?;

@@ -1,34 +1,50 @@
-//! Whose history this target follows: another one is refused, an abandoned one is dropped.
+//! Whose history this target follows: what is of another one is set aside, what is of an abandoned source is
+//! dropped.
 
-use anyhow::{Context, Result, anyhow};
+use super::position::TargetPosition;
+use anyhow::{Context, Result};
 use postgres::{Client, GenericClient};
-use shared::fault::Fault;
-use shared::wire::Batch;
+use shared::wire::{Batch, TickRef};
 use std::collections::HashSet;
-use std::sync::Arc;
 use uuid::Uuid;
 
-/// Fails when ticks that were applied here come with other ids: then they are of another history.
-pub(crate) fn check_known(client: &mut impl GenericClient, known: &[Arc<Batch>]) -> Result<()> {
-    let ticks: Vec<i64> = known.iter().map(|batch| batch.tick.number).collect();
-    let ids: Vec<Uuid> = known.iter().map(|batch| batch.tick.id).collect();
-    let fork = client
-        .query_opt(
-            "select a.tick, a.tick_id, k.tick_id
+/// Those of the ticks that were applied here under another id: they are of another history.
+pub(crate) fn forked_ticks(client: &mut impl GenericClient, ticks: &[TickRef]) -> Result<HashSet<TickRef>> {
+    if ticks.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let numbers: Vec<i64> = ticks.iter().map(|tick| tick.number).collect();
+    let ids: Vec<Uuid> = ticks.iter().map(|tick| tick.id).collect();
+    let forks = client
+        .query(
+            "select k.tick, k.tick_id
              from unnest($1::bigint[], $2::uuid[]) as k (tick, tick_id)
              join replication.applied_tick a using (tick)
-             where a.tick_id <> k.tick_id limit 1",
-            &[&ticks, &ids],
+             where a.tick_id <> k.tick_id",
+            &[&numbers, &ids],
         )
         .context("compare with the ticks applied here")?;
-    let Some(row) = fork else { return Ok(()) };
-    let (tick, applied, received): (i64, Uuid, Uuid) = (row.get(0), row.get(1), row.get(2));
-    Err(anyhow!(
-        "tick {tick} was applied here as {applied} and now comes as {received}: was the source restored, or did it fail \
-         over and lose ticks? Applying nothing. To start over: at the source select replication.start_over(), \
-         here select replication.adopt_source(…) with what that returns"
+    Ok(forks.iter().map(|row| TickRef { number: row.get(0), id: row.get(1) }).collect())
+}
+
+/// What to do about the publisher of a source that this target does not follow.
+pub(crate) fn other_source(batch: &Batch, position: &TargetPosition) -> String {
+    let (other, own) = (&batch.source.id, &position.source);
+    format!(
+        "setting aside what the source {other} sends: this target follows {own}. Stop the publisher of {other}, or give it a \
+         NATS_SUBJECT_PREFIX of its own. If that is the source to follow from now on: select replication.start_over() \
+         there, and here select replication.adopt_source(…) with what that returns (docs/operations.md)"
     )
-    .context(Fault::Fatal))
+}
+
+/// Why a batch may name the right source and be of another history.
+pub(crate) fn other_history(batch: &Batch) -> String {
+    format!(
+        "setting aside batches that name the source {} and do not continue its history (tick {}): a copy of its server \
+         publishes too, or an old or forged message came. Or it was restored, or failed over, and lost ticks: then \
+         outbox-publisher ends and says what to do (docs/operations.md)",
+        batch.source.id, batch.tick.number
+    )
 }
 
 /// The sources that this target followed before another was adopted.

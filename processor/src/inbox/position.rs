@@ -1,8 +1,7 @@
 //! How far the target is, and the rule that judges a batch by it.
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use postgres::{Client, Transaction};
-use shared::fault::Fault;
 use shared::wire::{Batch, Position, TickRef};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -87,64 +86,52 @@ pub(crate) enum Verdict {
     Known,
     /// Something before it is missing.
     Gap,
+    /// It names another source than the one that this target follows.
+    OtherSource,
+    /// It names this source, and does not continue the history that this target has.
+    OtherHistory,
 }
 
-/// Judges a batch by the position. An error means that it belongs to another history: nothing may be applied
-/// until an operator has decided.
-pub(crate) fn judge(position: Option<&TargetPosition>, batch: &Batch) -> Result<Verdict> {
+/// Judges a batch by the position.
+///
+/// What is of another source or history proves nothing: whoever may publish can send one. Whether the source
+/// can serve this target is for the source to say, which compares each confirm with its own ticks.
+pub(crate) fn judge(position: Option<&TargetPosition>, batch: &Batch) -> Verdict {
     let Some(position) = position else {
-        return Ok(if batch.tick.number == 1 && batch.first == 1 {
+        return if batch.tick.number == 1 && batch.first == 1 {
             Verdict::Next { from: 1 }
         } else {
             Verdict::Gap
-        });
+        };
     };
     if position.source != batch.source.id {
-        return Err(anyhow!(
-            "a batch of tick {} comes from the source {}, this target follows {}: applying nothing. If that is the \
-             source to follow from now on: select replication.start_over() there, and here select \
-             replication.adopt_source(…) with what that returns (docs/operations.md)",
-            batch.tick,
-            batch.source.id,
-            position.source
-        )
-        .context(Fault::Fatal));
+        return Verdict::OtherSource;
     }
     if !position.has_received() {
         return judge(None, batch);
     }
     let received = &position.received;
     if batch.tick.number == received.tick.number {
-        require_same(batch.tick.id, received.tick.id, batch)?;
-        return Ok(if batch.last() <= received.ordinal {
+        return if batch.tick.id != received.tick.id {
+            Verdict::OtherHistory
+        } else if batch.last() <= received.ordinal {
             Verdict::Known
         } else if batch.first <= received.ordinal + 1 {
             Verdict::Next { from: received.ordinal + 1 }
         } else {
             Verdict::Gap
-        });
+        };
     }
     if batch.tick.number < received.tick.number {
-        return Ok(Verdict::Known);
+        return Verdict::Known;
     }
     if batch.tick.number > received.tick.number + 1 {
-        return Ok(Verdict::Gap);
+        return Verdict::Gap;
     }
-    require_same(batch.previous_id, received.tick.id, batch)?;
-    Ok(if received.is_complete() && batch.first == 1 { Verdict::Next { from: 1 } } else { Verdict::Gap })
-}
-
-fn require_same(claimed: Uuid, known: Uuid, batch: &Batch) -> Result<()> {
-    if claimed == known {
-        return Ok(());
+    if batch.previous_id != received.tick.id {
+        return Verdict::OtherHistory;
     }
-    Err(anyhow!(
-        "tick {} does not continue the history that this target has (it knows {known}, the batch says {claimed}): \
-         was the source restored, or did it fail over and lose ticks? Applying nothing. To start over: at the source \
-         select replication.start_over(), here select replication.adopt_source(…) with what that returns",
-        batch.tick
-    )
-    .context(Fault::Fatal))
+    if received.is_complete() && batch.first == 1 { Verdict::Next { from: 1 } } else { Verdict::Gap }
 }
 
 /// The batch without the events before ordinal `from`.
@@ -162,7 +149,6 @@ pub(crate) fn from_ordinal(batch: Arc<Batch>, from: i64) -> Arc<Batch> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use shared::fault::fault_of;
     use shared::wire::{Event, FORMAT, Operation, Source};
 
     fn id(tick: i64) -> Uuid {
@@ -203,36 +189,36 @@ pub(super) mod tests {
 
     #[test]
     fn a_fresh_target_begins_with_the_first_event_of_the_first_tick() {
-        assert_eq!(judge(None, &batch(1, 1, 3, 3)).unwrap(), Verdict::Next { from: 1 });
-        assert_eq!(judge(None, &batch(1, 2, 3, 3)).unwrap(), Verdict::Gap);
-        assert_eq!(judge(None, &batch(2, 1, 3, 3)).unwrap(), Verdict::Gap);
+        assert_eq!(judge(None, &batch(1, 1, 3, 3)), Verdict::Next { from: 1 });
+        assert_eq!(judge(None, &batch(1, 2, 3, 3)), Verdict::Gap);
+        assert_eq!(judge(None, &batch(2, 1, 3, 3)), Verdict::Gap);
     }
 
     #[test]
     fn what_follows_is_taken_what_is_known_is_not_and_a_gap_is_seen() {
         let position = at(5, 4, 10);
-        let verdict = |batch| judge(Some(&position), &batch).unwrap();
+        let verdict = |batch| judge(Some(&position), &batch);
         assert_eq!(verdict(batch(5, 5, 8, 10)), Verdict::Next { from: 5 });
         assert_eq!(verdict(batch(5, 3, 8, 10)), Verdict::Next { from: 5 });
         assert_eq!(verdict(batch(5, 1, 4, 10)), Verdict::Known);
         assert_eq!(verdict(batch(4, 1, 9, 9)), Verdict::Known);
         assert_eq!(verdict(batch(5, 6, 8, 10)), Verdict::Gap);
         assert_eq!(verdict(batch(6, 1, 2, 2)), Verdict::Gap);
-        assert_eq!(judge(Some(&at(5, 10, 10)), &batch(6, 1, 2, 2)).unwrap(), Verdict::Next { from: 1 });
-        assert_eq!(judge(Some(&at(5, 10, 10)), &batch(7, 1, 2, 2)).unwrap(), Verdict::Gap);
+        assert_eq!(judge(Some(&at(5, 10, 10)), &batch(6, 1, 2, 2)), Verdict::Next { from: 1 });
+        assert_eq!(judge(Some(&at(5, 10, 10)), &batch(7, 1, 2, 2)), Verdict::Gap);
     }
 
     #[test]
-    fn another_history_is_refused_even_where_the_numbers_fit() {
+    fn another_source_or_history_is_told_apart_even_where_the_numbers_fit() {
         let mut forked = batch(6, 1, 2, 2);
         forked.previous_id = Uuid::nil();
-        assert_eq!(fault_of(&judge(Some(&at(5, 10, 10)), &forked).unwrap_err()), Fault::Fatal);
+        assert_eq!(judge(Some(&at(5, 10, 10)), &forked), Verdict::OtherHistory);
         let mut same_number = batch(5, 5, 6, 10);
         same_number.tick.id = Uuid::nil();
-        assert_eq!(fault_of(&judge(Some(&at(5, 4, 10)), &same_number).unwrap_err()), Fault::Fatal);
+        assert_eq!(judge(Some(&at(5, 4, 10)), &same_number), Verdict::OtherHistory);
         let mut elsewhere = batch(6, 1, 2, 2);
         elsewhere.source.id = "2/a".to_owned();
-        assert_eq!(fault_of(&judge(Some(&at(5, 10, 10)), &elsewhere).unwrap_err()), Fault::Fatal);
+        assert_eq!(judge(Some(&at(5, 10, 10)), &elsewhere), Verdict::OtherSource);
     }
 
     #[test]

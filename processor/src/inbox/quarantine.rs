@@ -1,13 +1,10 @@
-//! Messages that cannot be decoded.
+//! Messages that are of no use here.
 
 use anyhow::{Context, Result};
 use postgres::Transaction;
 
 /// Puts messages into quarantine, each with the reason. The table is bounded: it keeps the last ones.
 pub(crate) fn quarantine(transaction: &mut Transaction<'_>, messages: &[(String, &[u8])]) -> Result<()> {
-    let Some((last, _)) = messages.last() else { return Ok(()) };
-    // One line, however many there are.
-    log::error!("{} messages are set aside in replication.quarantine, the last: {last}", messages.len());
     for (reason, payload) in messages {
         transaction
             .execute("select replication.set_aside($1, $2)", &[reason, payload])

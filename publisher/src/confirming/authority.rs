@@ -18,7 +18,9 @@ pub(super) struct ConfirmAuthority {
 struct Processor {
     incarnation: Uuid,
     term: i64,
+    /// The highest counter, and when it was heard.
     counter: u64,
+    counted_at: Instant,
     confirmed_at: Instant,
 }
 
@@ -41,8 +43,11 @@ impl ConfirmAuthority {
             return true;
         };
         if (current.incarnation, current.term) == (confirm.incarnation, confirm.term) {
-            let newer = confirm.counter > current.counter;
-            current.counter = current.counter.max(confirm.counter);
+            // Nothing is overtaken by so much: a higher one that was not followed up was not this processor's.
+            let newer = confirm.counter > current.counter || is_gone(current.counted_at, now);
+            if newer {
+                (current.counter, current.counted_at) = (confirm.counter, now);
+            }
             current.confirmed_at = now;
             return newer && !self.is_contested(now);
         }
@@ -77,7 +82,7 @@ impl ConfirmAuthority {
 impl Processor {
     fn of(confirm: &Confirm, now: Instant) -> Processor {
         let Confirm { incarnation, term, counter, .. } = *confirm;
-        Processor { incarnation, term, counter, confirmed_at: now }
+        Processor { incarnation, term, counter, counted_at: now, confirmed_at: now }
     }
 }
 
@@ -113,6 +118,17 @@ mod tests {
         assert!(!authority.accepts(&confirm(7, 4), now));
         assert!(!authority.accepts(&confirm(7, 5), now));
         assert!(authority.accepts(&confirm(7, 6), now));
+    }
+
+    #[test]
+    fn a_counter_that_is_not_followed_up_outlaws_nothing_for_long() {
+        let (mut authority, now) = (ConfirmAuthority::default(), Instant::now());
+        assert!(authority.accepts(&confirm(7, 5), now));
+        assert!(authority.accepts(&confirm(7, u64::MAX), now));
+        assert!(!authority.accepts(&confirm(7, 6), now + PROCESSOR_GONE_AFTER / 2));
+        assert!(authority.accepts(&confirm(7, 7), now + PROCESSOR_GONE_AFTER));
+        assert!(authority.accepts(&confirm(7, 8), now + PROCESSOR_GONE_AFTER));
+        assert!(!authority.accepts(&confirm(7, 7), now + PROCESSOR_GONE_AFTER));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use shared::wire::{Confirm, TickRef};
 /// What was checked last. A confirm that says nothing new costs no query.
 #[derive(Default)]
 pub(super) struct History {
-    /// The tick that the target needed last.
+    /// The tick that the target needed last, which is there.
     needed: Option<i64>,
     /// The ticks that the target claimed last, which this source has: it claims those of a large one with
     /// each batch.
@@ -28,11 +28,14 @@ impl History {
     /// looked up for the first confirm, and for a target that was set back.
     fn check_retention(&mut self, client: &mut Client, confirm: &Confirm) -> Result<()> {
         let needed = next_needed(confirm).tick;
-        if self.needed.replace(needed).is_some_and(|before| needed >= before) {
-            return Ok(());
+        if self.needed.is_none_or(|before| needed < before) {
+            let oldest = ticks::oldest_tick(client)?;
+            if needed <= oldest {
+                return Err(ticks::ticks_are_gone(needed, oldest));
+            }
         }
-        let oldest = ticks::oldest_tick(client)?;
-        if needed > oldest { Ok(()) } else { Err(ticks::ticks_are_gone(needed, oldest)) }
+        self.needed = Some(needed);
+        Ok(())
     }
 
     /// The ticks that the target claims must be ticks that this source took.
@@ -58,10 +61,10 @@ fn check_tick(client: &mut Client, claimed: TickRef) -> Result<()> {
     let known =
         known.map_or_else(|| "no such tick".to_owned(), |id| format!("tick {} ({id})", claimed.number));
     Err(anyhow!(
-        "the target has tick {claimed}, this source has {known}: it is another history (was the source restored, or \
-         did it fail over and lose ticks?). Nothing is published until this is resolved: in the source select \
-         replication.start_over(), in the target select replication.adopt_source(…) with what that returns \
-         (docs/operations.md)"
+        "the target has tick {claimed}, this source has {known}: it is another history (was the source restored, did it \
+         fail over and lose ticks, or does a copy of its server publish too?). Nothing is published until this is \
+         resolved: in the source select replication.start_over(), in the target select replication.adopt_source(…) with \
+         what that returns (docs/operations.md)"
     )
     .context(Fault::Fatal))
 }

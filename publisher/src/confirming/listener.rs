@@ -1,13 +1,16 @@
 //! What a confirm leads to: progress, the release of a new timeline, a resend.
 
+use super::doubt::Doubt;
 use super::history::History;
 use super::resend::Resends;
 use super::senders::Senders;
 use crate::leadership::Term;
 use crate::outbox::{progress, source};
-use anyhow::Result;
+use anyhow::{Error, Result};
 use shared::database::Pooled;
+use shared::fault::{Fault, fault_of};
 use shared::wire::Confirm;
+use std::time::Instant;
 
 /// Takes the confirms of one term.
 pub(super) struct Listener<'a> {
@@ -17,6 +20,7 @@ pub(super) struct Listener<'a> {
     timeline: i64,
     senders: Senders,
     history: History,
+    doubt: Doubt,
     resends: Resends,
 }
 
@@ -29,6 +33,7 @@ impl<'a> Listener<'a> {
             senders: Senders::new(source::source_id(&mut client)?),
             client,
             history: History::default(),
+            doubt: Doubt::default(),
             resends: Resends::default(),
         })
     }
@@ -50,12 +55,32 @@ impl<'a> Listener<'a> {
         if !self.senders.accept(&mut self.client, &confirm)? {
             return Ok(());
         }
-        self.history.check(&mut self.client, &confirm)?;
+        if let Err(error) = self.history.check(&mut self.client, &confirm) {
+            return self.doubt(&confirm, error);
+        }
+        self.doubt.end();
         self.note_progress(&confirm);
         if confirm.idle {
             self.note_match(&confirm)?;
         }
         self.resend_what_is_missing(&confirm);
+        Ok(())
+    }
+
+    /// What is wrong with what is heard on `subject`, if anything is.
+    pub(super) fn trouble(&mut self, subject: &str) -> Option<String> {
+        self.doubt.trouble(Instant::now()).or_else(|| self.senders.trouble(subject))
+    }
+
+    /// Ignores a confirm that this source cannot serve; fails with the reason once that is believed.
+    fn doubt(&mut self, confirm: &Confirm, error: Error) -> Result<()> {
+        let reason = format!("{error:#}");
+        if fault_of(&error) != Fault::Fatal
+            || self.doubt.is_believed(confirm.incarnation, reason.clone(), Instant::now())
+        {
+            return Err(error);
+        }
+        self.senders.complain(&format!("ignoring a confirm unless it is repeated: {reason}"));
         Ok(())
     }
 

@@ -2,12 +2,12 @@
 //! something that was acknowledged never arrived.
 
 mod authority;
+mod doubt;
 mod history;
 mod listener;
 mod resend;
 mod senders;
 mod silence;
-mod unexpected_targets;
 
 use crate::leadership::{Leadership, Term};
 use anyhow::{Context, Result};
@@ -46,7 +46,7 @@ impl Confirming {
         let connection = self.broker.connect()?;
         let messages = connection.subscribe(&self.subject)?;
         while term.continues(context.stop()) {
-            match listener.senders().trouble(&self.subject) {
+            match listener.trouble(&self.subject) {
                 None => context.healthy(),
                 Some(trouble) => context.unhealthy(&trouble),
             }

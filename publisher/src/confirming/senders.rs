@@ -2,12 +2,12 @@
 //! for it.
 
 use super::authority::ConfirmAuthority;
-use super::silence::NO_CONFIRM_AFTER;
-use super::unexpected_targets::UnexpectedTargets;
+use super::silence::{NO_CONFIRM_AFTER, UNEXPECTED_GONE_AFTER};
 use crate::outbox::progress;
 use anyhow::Result;
 use postgres::Client;
 use shared::retry::Complaint;
+use shared::strangers::Strangers;
 use shared::wire::Confirm;
 use std::time::Instant;
 
@@ -19,7 +19,8 @@ pub(super) struct Senders {
     /// When a confirm counted last.
     confirmed_at: Instant,
     authority: ConfirmAuthority,
-    unexpected: UnexpectedTargets,
+    /// Targets that confirm and must not.
+    unexpected: Strangers,
     complaint: Complaint,
 }
 
@@ -31,7 +32,7 @@ impl Senders {
             target: None,
             confirmed_at: Instant::now(),
             authority: ConfirmAuthority::default(),
-            unexpected: UnexpectedTargets::default(),
+            unexpected: Strangers::new(UNEXPECTED_GONE_AFTER),
             complaint: Complaint::default(),
         }
     }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 ///
 /// The number alone never identifies a tick: after a failover to a standby that had lost ticks, the
 /// same numbers come again with other ids.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TickRef {
     /// Consecutive; 0 is the moment at which the source's schema was installed.
     pub number: i64,

@@ -1,0 +1,100 @@
+//! Messages that are of no use here, and what people are told about them. They stop nothing.
+
+use anyhow::Error;
+use shared::retry::Complaint;
+use shared::strangers::Strangers;
+use shared::wire::Batch;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// A publisher that does not belong here is reported for so long after its last message.
+const STRANGER_GONE_AFTER: Duration = Duration::from_secs(20);
+
+/// The messages of one group that are set aside or dropped.
+#[derive(Default)]
+pub(super) struct SetAside<'a> {
+    /// For quarantine, each with the reason.
+    pub(super) messages: Vec<(String, &'a [u8])>,
+    report: Report,
+}
+
+/// The same, for people.
+#[derive(Default)]
+pub(super) struct Report {
+    /// What is wrong with the sender, by the source that it names.
+    strangers: BTreeMap<String, String>,
+    /// Why the last one of those that cannot be decoded cannot be.
+    unreadable: Option<String>,
+    /// The abandoned source whose batches were dropped.
+    dropped: Option<String>,
+}
+
+impl<'a> SetAside<'a> {
+    pub(super) fn stranger(&mut self, batch: &Batch, trouble: String, message: &'a [u8]) {
+        self.messages.push((without_nul(&trouble), message));
+        self.report.strangers.insert(batch.source.id.clone(), trouble);
+    }
+
+    pub(super) fn unreadable(&mut self, error: &Error, message: &'a [u8]) {
+        let reason = without_nul(&format!("{error:#}"));
+        self.report.unreadable = Some(reason.clone());
+        self.messages.push((reason, message));
+    }
+
+    pub(super) fn dropped(&mut self, batch: &Batch) {
+        self.report.dropped = Some(batch.source.id.clone());
+    }
+
+    pub(super) fn into_report(self) -> Report {
+        self.report
+    }
+}
+
+/// It may quote a NUL, which PostgreSQL's text cannot hold.
+fn without_nul(text: &str) -> String {
+    text.replace('\0', "\\0")
+}
+
+/// Who publishes here and should not.
+pub(super) struct Uninvited {
+    strangers: Strangers,
+    complaint: Complaint,
+}
+
+impl Default for Uninvited {
+    fn default() -> Uninvited {
+        Uninvited { strangers: Strangers::new(STRANGER_GONE_AFTER), complaint: Complaint::default() }
+    }
+}
+
+impl Uninvited {
+    /// Logs an error: once for each sender, and for the others now and then.
+    pub(super) fn note(&mut self, report: &Report) {
+        for (source, trouble) in &report.strangers {
+            if self.strangers.note(source, trouble, Instant::now()) {
+                log::error!("{trouble}");
+            }
+        }
+        if let Some(reason) = &report.unreadable {
+            self.complain(&format!(
+                "messages that cannot be read are set aside in replication.quarantine, the last: {reason}"
+            ));
+        }
+        if let Some(source) = &report.dropped {
+            self.complain(&format!(
+                "dropping what the source {source} sends, which this target no longer follows"
+            ));
+        }
+    }
+
+    /// Who was heard lately, and what is wrong with each.
+    pub(super) fn trouble(&mut self) -> Option<String> {
+        self.strangers.trouble(Instant::now())
+    }
+
+    fn complain(&mut self, text: &str) {
+        if self.complaint.is_due(text) {
+            log::error!("{text}");
+        }
+    }
+}
