@@ -237,3 +237,40 @@ fn a_column_that_goes_with_its_type_is_followed() {
         )
         .unwrap();
 }
+
+#[test]
+fn rows_are_found_by_their_key_however_much_their_table_has_grown() {
+    let mut replication = Replication::start("grown");
+    make_in_both(
+        &replication,
+        "create table grown (id int primary key, v text) with (autovacuum_enabled = off)",
+    );
+    attach(&replication, &["grown"]);
+    let mut source = replication.source();
+    source.batch_execute("insert into grown select i, '' from generate_series(1, 10) i").unwrap();
+    let mut change_often = |replication: &Replication| {
+        for id in 1..=10 {
+            source
+                .batch_execute(&format!("update grown set v = v || '.' where id = {id}; insert into grown values (-{id}); delete from grown where id < 0"))
+                .unwrap();
+            replication.wait_until_caught_up();
+        }
+    };
+    // PostgreSQL decides how rows of a small table are found, and stays with it.
+    change_often(&replication);
+    replication
+        .source()
+        .batch_execute("insert into grown select i, repeat('x', 100) from generate_series(11, 50000) i")
+        .unwrap();
+    change_often(&replication);
+    // Its session tells what it has read when it ends, at the latest.
+    replication.processor.stop();
+    let read = wait_for("the statistics have its inserts", || {
+        let row = replication
+            .target()
+            .query_one("select n_tup_ins, seq_tup_read from pg_stat_user_tables where relname = 'grown'", &[])
+            .unwrap();
+        (row.get::<_, i64>(0) >= 50_000).then(|| row.get::<_, i64>(1))
+    });
+    assert!(read < 100_000, "{read} rows were read to find those with a key");
+}

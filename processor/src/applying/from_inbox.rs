@@ -1,7 +1,7 @@
 //! The careful way to apply: from the inbox, any size and any number of ticks, in SQL. Memory stays flat.
 //!
 //! The events go into a temporary table, PostgreSQL finds the last state of each key, and these are written
-//! part by part: by upsert, and where other rows are in the way, by delete-insert. Events that were processed
+//! part by part: by update, and where other rows are in the way, by delete-insert. Events that were processed
 //! before have no effect, transactions that are to be skipped are left out, and a row that PostgreSQL refuses
 //! is named.
 
@@ -117,8 +117,8 @@ fn stage(
 }
 
 fn write(transaction: &mut Transaction<'_>, tables: &Tables, staged: &Staged, stop: &Stop) -> Result<Drift> {
-    let mut attempt = transaction.savepoint("upsert").context("set a savepoint")?;
-    match staged.write(&mut attempt, tables, WriteMode::Upsert, stop) {
+    let mut attempt = transaction.savepoint("update").context("set a savepoint")?;
+    match staged.write(&mut attempt, tables, WriteMode::Update, stop) {
         Ok(drift) => attempt.commit().context("release the savepoint").map(|()| drift),
         Err(error) if fault_of(&error) == Fault::Conflict => {
             attempt.rollback().context("roll back to the savepoint")?;

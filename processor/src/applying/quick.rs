@@ -9,7 +9,7 @@ use crate::inbox::{
     self, AppliedTick, Bookkeeping, Entry, StoredBatches, TargetPosition, lock_position,
     record_all_processed, record_drift,
 };
-use crate::tables::{Drift, Tables, WriteMode};
+use crate::tables::{Drift, SchemaSegment, Tables, WriteMode};
 use anyhow::{Context, Result, ensure};
 use postgres::Transaction;
 use shared::fault::fault_of;
@@ -44,7 +44,8 @@ impl Target {
             .and_then(|()| self.bookkeeping.write(&mut transaction, &entry))
             .and_then(|()| {
                 shared::kill_point::reached("inbox_written");
-                let drift = write(&mut transaction, &mut self.tables, complete)?;
+                let states = last_states(&mut transaction, &self.tables, complete)?;
+                let drift = self.tables.write(&mut transaction, &states, WriteMode::Insert)?;
                 shared::kill_point::reached("applied");
                 record_drift(&mut transaction, drift)
             });
@@ -105,7 +106,9 @@ fn write_groups(
         }
         tables.learn(transaction, group.iter().flat_map(|batch| &batch.shapes))?;
         record_all_processed(transaction, &group)?;
-        drift += write(transaction, tables, &group)?;
+        let states = last_states(transaction, tables, &group)?;
+        tables.require_writable_in_parts(&states)?;
+        drift += tables.write(transaction, &states, WriteMode::Insert)?;
         shared::kill_point::reached("large_tick_half_applied");
     }
     let applied = stored.complete_ticks()?;
@@ -115,10 +118,13 @@ fn write_groups(
     Ok(after)
 }
 
-fn write(transaction: &mut Transaction<'_>, tables: &mut Tables, batches: &[Arc<Batch>]) -> Result<Drift> {
+fn last_states<'a>(
+    transaction: &mut Transaction<'_>,
+    tables: &Tables,
+    batches: &'a [Arc<Batch>],
+) -> Result<Vec<SchemaSegment<'a>>> {
     let equal = tables.equal_keys(transaction, batches)?;
-    let changes = reduce(batches, &equal);
-    tables.write(transaction, &changes, WriteMode::Insert)
+    Ok(reduce(batches, &equal))
 }
 
 fn end<T>(transaction: Transaction<'_>, written: Result<T>) -> Result<T> {

@@ -85,6 +85,12 @@ impl Staged {
                     table.keep(transaction, &part.changes(shape, true), mode)
                 })?;
             }
+            if table.replaces_by_difference(mode) {
+                const PRESENT: &str =
+                    "select key_text from pg_temp.last_state where shape = $1 and row_text is not null";
+                table.delete_others(transaction, PRESENT, &i32::try_from(number)?)?;
+                return Ok(drift);
+            }
             let all = TableChanges { emptied: true, ..TableChanges::none(shape) };
             return table.remove(transaction, &all, mode);
         }
@@ -111,7 +117,7 @@ impl Staged {
                 Ok(()) => attempt.commit().context("release the savepoint"),
                 Err(error) if is_final(&error, mode) => {
                     attempt.rollback().context("roll back to the savepoint")?;
-                    Err(tables.with_refused_row(transaction, &changes, error)?)
+                    Err(tables.with_refused_row(transaction, &changes, mode, error)?)
                 }
                 Err(error) => Err(error),
             }

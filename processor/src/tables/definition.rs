@@ -61,7 +61,7 @@ pub(super) fn look_up(client: &mut impl GenericClient, shape: &Shape, number: us
     client.batch_execute(&parts.create_types()).with_context(|| format!("create the row types of {name}"))?;
     let depth = depth(client, relation)?;
     let has_key_variants = has_key_variants(client, shape, relation)?;
-    let upserts = !parts.has_other_always_identity() && can_arbitrate(client, shape, relation)?;
+    let is_key_deferrable = is_key_deferrable(client, shape, relation)?;
     let mut prepare =
         |sql: String| client.prepare(&sql).with_context(|| format!("prepare to write to {name}"));
     Ok(Table {
@@ -69,10 +69,13 @@ pub(super) fn look_up(client: &mut impl GenericClient, shape: &Shape, number: us
         definition,
         depth,
         key_type: parts.key_type(),
-        delete: prepare(parts.delete())?,
-        upsert: upserts.then(|| prepare(parts.upsert())).transpose()?,
+        delete: parts.delete(),
+        update: parts.update(),
+        only_inserts: parts.has_other_always_identity(),
         insert: prepare(parts.insert())?,
-        existing: prepare(parts.existing())?,
+        insert_missing: parts.insert_missing(),
+        is_key_deferrable,
+        existing: parts.existing(),
         first_equal: has_key_variants.then(|| prepare(parts.first_equal())).transpose()?,
         own_columns: parts.own_columns(),
         name: name.clone(),
@@ -179,19 +182,18 @@ fn has_key_variants(client: &mut impl GenericClient, shape: &Shape, relation: u3
     Ok(row.get(0))
 }
 
-/// Whether ON CONFLICT can be used: not with a key that is deferrable, nor on a table with a rule for INSERT
-/// or UPDATE, even a disabled one.
-fn can_arbitrate(client: &mut impl GenericClient, shape: &Shape, relation: u32) -> Result<bool> {
+/// Whether rows with equal keys can exist until a statement or transaction ends: no unique index on the key
+/// is immediate.
+fn is_key_deferrable(client: &mut impl GenericClient, shape: &Shape, relation: u32) -> Result<bool> {
     let row = client
         .query_one(
-            "select exists (
+            "select not exists (
                  select from pg_catalog.pg_index i
                  where i.indrelid = $1 and i.indisunique and i.indimmediate and i.indpred is null and i.indexprs is null
                    and i.indnkeyatts = pg_catalog.cardinality($2::text[])
                    and not exists (select from pg_catalog.unnest(i.indkey::int2[]) with ordinality as k (attnum, n)
                                    join pg_catalog.pg_attribute a on a.attrelid = $1 and a.attnum = k.attnum
-                                   where k.n <= i.indnkeyatts and a.attname <> all ($2::text[])))
-                 and not exists (select from pg_catalog.pg_rewrite r where r.ev_class = $1 and r.ev_type in ('2', '3'))",
+                                   where k.n <= i.indnkeyatts and a.attname <> all ($2::text[])))",
             &[&relation, &shape.key],
         )
         .context("look up the key of a table")?;

@@ -5,6 +5,8 @@
 
 mod changes;
 mod definition;
+mod emptying;
+mod own_columns;
 mod refusal;
 mod session;
 mod statements;
@@ -105,6 +107,21 @@ impl Tables {
             equal.insert(shape, self.table(shape)?.representatives(client, &keys)?);
         }
         Ok(equal)
+    }
+
+    /// Fails, so that the careful way applies the ticks, where changes of a part of a tick cannot be written before
+    /// the rest is known.
+    pub(crate) fn require_writable_in_parts(&self, segments: &[SchemaSegment<'_>]) -> Result<()> {
+        for changes in segments.iter().flatten().filter(|changes| changes.emptied) {
+            let table = self.table(changes.shape)?;
+            if table.replaces_by_difference(WriteMode::Insert) {
+                let name = &table.name;
+                let error =
+                    anyhow!("{name} has columns that only the target has, and all of its rows are replaced");
+                return Err(error.context(Fault::Conflict));
+            }
+        }
+        Ok(())
     }
 
     /// Writes the changes, one segment after the other: first deletes, children before parents, then rows,

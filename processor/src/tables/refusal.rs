@@ -1,41 +1,44 @@
-//! Which row the target refuses: found by halving the rows that are to be inserted.
+//! Which row the target refuses: found by halving the rows that are to be written.
 
 use super::Tables;
 use super::changes::TableChanges;
-use super::table::{Table, rows};
+use super::table::Table;
 use super::write_mode::WriteMode;
 use anyhow::{Context, Error, Result};
 use postgres::Transaction;
 use shared::fault::fault_of;
+use shared::wire::Shape;
 
 impl Tables {
-    /// The error, with the first row of the changes that the target refuses where there is one. Leaves behind
-    /// what it tried: the caller rolls back.
+    /// The error, with the first row of the changes that the target refuses, written in the same mode, where
+    /// there is one. Leaves behind what it tried: the caller rolls back.
     pub(crate) fn with_refused_row(
         &self,
         transaction: &mut Transaction<'_>,
         changes: &TableChanges<'_>,
+        mode: WriteMode,
         error: Error,
     ) -> Result<Error> {
         let table = self.table(changes.shape)?;
-        table.begin(transaction, WriteMode::DeleteInsert)?;
-        table.remove(transaction, changes, WriteMode::DeleteInsert)?;
-        let states: Vec<_> = changes.present().copied().collect();
-        Ok(match find_refused(table, transaction, &states)? {
+        let present: Vec<_> = changes.present().copied().collect();
+        Ok(match find_refused(table, transaction, changes.shape, &present, mode)? {
             Some(key) => error.context(format!("the row is {} of {}", shortened(key), changes.shape.name())),
             None => error,
         })
     }
 }
 
-/// The key of the first row that cannot be inserted. Rows with these keys do not exist any more.
+/// The key of the first row that cannot be written.
 fn find_refused<'a>(
     table: &Table,
     transaction: &mut Transaction<'_>,
-    states: &[(&'a str, &'a str)],
+    shape: &Shape,
+    present: &[(&'a str, &'a str)],
+    mode: WriteMode,
 ) -> Result<Option<&'a str>> {
+    let changes = TableChanges { changed: present.to_vec(), ..TableChanges::none(shape) };
     let mut attempt = transaction.savepoint("part").context("set a savepoint")?;
-    match table.insert(&mut attempt, &rows(states.iter())) {
+    match table.put(&mut attempt, &changes, mode) {
         Ok(()) => {
             attempt.commit().context("release the savepoint")?;
             return Ok(None);
@@ -45,13 +48,13 @@ fn find_refused<'a>(
         }
         Err(error) => return Err(error),
     }
-    let (first, second) = states.split_at(states.len() / 2);
+    let (first, second) = present.split_at(present.len() / 2);
     if first.is_empty() {
         return Ok(second.first().map(|(key, _)| *key));
     }
-    match find_refused(table, transaction, first)? {
+    match find_refused(table, transaction, shape, first, mode)? {
         Some(key) => Ok(Some(key)),
-        None => find_refused(table, transaction, second),
+        None => find_refused(table, transaction, shape, second, mode),
     }
 }
 

@@ -1,7 +1,5 @@
 //! The SQL that writes to one table. Every name has its schema, so no search path matters.
 
-use super::table::OwnColumns;
-
 /// A column of the target's table.
 pub(super) struct Column {
     pub(super) name: String,
@@ -80,16 +78,31 @@ impl Parts<'_> {
         )
     }
 
-    /// Sets the key, too: an equal key may have another text (1.0 and 1.00).
-    pub(super) fn upsert(&self) -> String {
-        let conflict = list(&self.key, |column| quote(&column.name));
+    /// Updates the rows that exist. Sets the key, too: an equal key may have another text (1.0 and 1.00). None
+    /// where no column can be set.
+    pub(super) fn update(&self) -> Option<String> {
         let mut set = self.written();
         set.retain(|column| !column.always_identity);
         if set.is_empty() {
-            return format!("{} on conflict ({conflict}) do nothing", self.insert());
+            return None;
         }
-        let set = list(&set, |column| format!("{0} = excluded.{0}", quote(&column.name)));
-        format!("{} on conflict ({conflict}) do update set {set}", self.insert())
+        let set = list(&set, |column| format!("{0} = k.{0}", quote(&column.name)));
+        Some(format!("update {} t set {set} from {} k where {}", self.name, self.rows(), self.same_key))
+    }
+
+    /// Inserts the rows that do not exist.
+    pub(super) fn insert_missing(&self) -> String {
+        let columns =
+            |prefix: &str| list(&self.written(), |column| format!("{prefix}{}", quote(&column.name)));
+        format!(
+            "insert into {0} ({1}) overriding system value select {2} from {3} k
+             where not exists (select from {0} t where {4})",
+            self.name,
+            columns(""),
+            columns("k."),
+            self.rows(),
+            self.same_key
+        )
     }
 
     /// Whether existing rows can only be written by deleting them first.
@@ -98,66 +111,21 @@ impl Parts<'_> {
         self.carried.iter().any(|column| column.always_identity && !is_key(column))
     }
 
-    pub(super) fn own_columns(&self) -> Option<OwnColumns> {
-        if self.own.is_empty() {
-            return None;
-        }
-        let kept = format!("pg_temp.kept_{}", self.number);
-        let fields = list(&self.key, |column| format!("t.{}", quote(&column.name)));
-        let own = |prefix: &str| list(&self.own, |column| format!("{prefix}{}", quote(&column.name)));
-        let columns =
-            |prefix: &str| list(&self.written(), |column| format!("{prefix}{}", quote(&column.name)));
-        let kept_key = &self.kept_key;
-        Some(OwnColumns {
-            forget: format!("drop table if exists {kept}"),
-            create: format!(
-                "create temporary table if not exists kept_{} on commit drop as
-                 select {fields}, {} from {} t limit 0",
-                self.number,
-                own("t."),
-                self.name
-            ),
-            keep: format!(
-                "insert into {kept} select {fields}, {} from {} t, {} k where {}",
-                own("t."),
-                self.name,
-                self.keys(),
-                self.same_key
-            ),
-            insert_kept: format!(
-                "insert into {} ({}, {}) overriding system value select {}, {} from {} k join {kept} kept on {kept_key}",
-                self.name,
-                columns(""),
-                own(""),
-                columns("k."),
-                own("kept."),
-                self.rows()
-            ),
-            insert_new: format!(
-                "insert into {} ({}) overriding system value select {} from {} k
-                 where not exists (select from {kept} kept where {kept_key})",
-                self.name,
-                columns(""),
-                columns("k."),
-                self.rows()
-            ),
-        })
-    }
-
-    fn written(&self) -> Vec<&Column> {
+    /// The columns that get a value.
+    pub(super) fn written(&self) -> Vec<&Column> {
         self.carried.iter().copied().filter(|column| !column.generated).collect()
     }
 
-    fn rows(&self) -> String {
+    pub(super) fn rows(&self) -> String {
         format!("pg_catalog.unnest($1::text[]::{}[])", self.row_type())
     }
 
-    fn keys(&self) -> String {
+    pub(super) fn keys(&self) -> String {
         format!("pg_catalog.unnest($1::text[]::{}[])", self.key_type())
     }
 }
 
-fn list(columns: &[&Column], form: impl Fn(&Column) -> String) -> String {
+pub(super) fn list(columns: &[&Column], form: impl Fn(&Column) -> String) -> String {
     columns.iter().map(|column| form(column)).collect::<Vec<_>>().join(", ")
 }
 

@@ -1,20 +1,15 @@
 //! One table, for rows of one shape.
 
 use super::changes::TableChanges;
+use super::own_columns::OwnColumns;
 use super::write_mode::{Drift, WriteMode};
 use anyhow::{Context, Result};
+use postgres::types::Type;
 use postgres::{GenericClient, Statement, Transaction};
 use std::collections::HashMap;
 
-/// A table is emptied this many blocks (32 MiB) at a time: each of these deletes ends long before the
-/// statement timeout, however large the table is.
-const EMPTIED_BLOCKS: i64 = 4096;
-/// How many blocks the table has, or the largest of its partitions; 0 where blocks say nothing about its
-/// rows.
-const BLOCKS: &str = "select case when bool_and(c.relkind = 'r' and m.amname = 'heap') then max(pg_relation_size(c.oid)) / current_setting('block_size')::int else 0 end
-     from pg_class c left join pg_am m on m.oid = c.relam
-     where c.relkind <> 'p' and (c.oid = $1 or c.oid in (select p.relid from pg_partition_tree($1::oid::regclass) p))";
-
+/// The statements that find rows by key are no prepared ones: PostgreSQL would keep a plan that it made when the table
+/// was small, and read all of it for each group. Here it makes a plan each time, for the size that the table has.
 pub(crate) struct Table {
     pub(super) relation: u32,
     /// Its definition when it was looked up.
@@ -25,33 +20,25 @@ pub(crate) struct Table {
     /// The composite type of its keys.
     pub(super) key_type: String,
     /// Deletes the rows with these keys.
-    pub(super) delete: Statement,
-    /// Inserts rows, or updates those whose key exists. None where the target cannot: there, the mode is
-    /// always [`WriteMode::DeleteInsert`].
-    pub(super) upsert: Option<Statement>,
-    /// Inserts rows whose keys do not exist.
+    pub(super) delete: String,
+    /// Updates rows whose keys exist. None where there is no column to set.
+    pub(super) update: Option<String>,
+    /// A column has a value that no UPDATE may set: the mode is always [`WriteMode::DeleteInsert`].
+    pub(super) only_inserts: bool,
+    /// Inserts rows whose keys do not exist. Fails where one does.
     pub(super) insert: Statement,
+    /// Inserts those of the rows whose keys do not exist.
+    pub(super) insert_missing: String,
+    /// The target does not enforce the key: a trigger would, which does not fire for a replica. Nor does the
+    /// source while it is deferred: an INSERT says nothing about whether the key existed.
+    pub(super) is_key_deferrable: bool,
     /// Counts the keys that exist.
-    pub(super) existing: Statement,
+    pub(super) existing: String,
     /// For keys that can be equal though their text differs: for each one, the number of the first equal to
     /// it.
     pub(super) first_equal: Option<Statement>,
     /// Where the table has columns that the source does not know.
     pub(super) own_columns: Option<OwnColumns>,
-}
-
-/// Keeps the values of columns that only the target has through a [`WriteMode::DeleteInsert`].
-pub(super) struct OwnColumns {
-    /// Drops the temporary table for the values, if it exists.
-    pub(super) forget: String,
-    /// Creates it, unless it exists.
-    pub(super) create: String,
-    /// Copies the values of the rows with these keys into it.
-    pub(super) keep: String,
-    /// Inserts the rows for which it has values, with these.
-    pub(super) insert_kept: String,
-    /// Inserts the other rows.
-    pub(super) insert_new: String,
 }
 
 impl Table {
@@ -87,33 +74,6 @@ impl Table {
             .collect()
     }
 
-    /// Call this before the first [`Table::remove`] of a segment.
-    pub(crate) fn begin(&self, transaction: &mut Transaction<'_>, mode: WriteMode) -> Result<()> {
-        let Some(own) = self.own_columns.as_ref().filter(|_| self.keeps(mode)) else { return Ok(()) };
-        transaction.batch_execute(&own.forget).with_context(|| format!("drop what was kept of {}", self.name))
-    }
-
-    /// Whether values of columns that only the target has are kept.
-    pub(crate) fn keeps(&self, mode: WriteMode) -> bool {
-        self.own_columns.is_some() && self.own_mode(mode) == WriteMode::DeleteInsert
-    }
-
-    /// The first step of [`Table::remove`]: keeps what only the target has of rows that are deleted and
-    /// inserted again.
-    pub(crate) fn keep(
-        &self,
-        transaction: &mut Transaction<'_>,
-        changes: &TableChanges<'_>,
-        mode: WriteMode,
-    ) -> Result<()> {
-        let Some(own) = self.own_columns.as_ref().filter(|_| self.keeps(mode)) else { return Ok(()) };
-        transaction
-            .batch_execute(&own.create)
-            .and_then(|()| transaction.execute(&own.keep, &[&keys(changes.present())]))
-            .with_context(|| format!("keep the columns of {} that only the target has", self.name))?;
-        Ok(())
-    }
-
     /// Deletes the rows that are gone, and in delete-insert mode those that are written again.
     pub(crate) fn remove(
         &self,
@@ -123,13 +83,12 @@ impl Table {
     ) -> Result<Drift> {
         let mode = self.own_mode(mode);
         let mut drift = Drift::default();
-        // A deferrable key may exist twice for a while: then an INSERT says nothing about the key.
-        if mode != WriteMode::Insert && self.upsert.is_some() && !changes.emptied {
+        if mode != WriteMode::Insert && !self.is_key_deferrable && !changes.emptied {
             drift.inserts_overwritten = self.count_existing(transaction, &keys(changes.born.iter()))?;
         }
         self.keep(transaction, changes, mode)?;
         if changes.emptied {
-            self.empty(transaction).with_context(|| format!("empty {}", self.name))?;
+            self.replace(transaction, &keys(changes.present()), mode)?;
             return Ok(drift);
         }
         let gone = self.delete(transaction, &changes.deleted)?;
@@ -142,46 +101,38 @@ impl Table {
         Ok(drift)
     }
 
-    /// Writes the rows that exist at the end.
+    /// Deletes every row, but for those that are only updated.
+    fn replace(&self, transaction: &mut Transaction<'_>, present: &[&str], mode: WriteMode) -> Result<()> {
+        if self.replaces_by_difference(mode) && !present.is_empty() {
+            const PRESENT: &str = "select pg_catalog.unnest($1::text[]) as key_text";
+            return self.delete_others(transaction, PRESENT, &present);
+        }
+        self.empty(transaction)
+    }
+
+    /// Writes the rows that exist at the end: first those that exist already, as they make room for new ones.
     pub(crate) fn put(
         &self,
         transaction: &mut Transaction<'_>,
         changes: &TableChanges<'_>,
         mode: WriteMode,
     ) -> Result<()> {
-        match (self.own_mode(mode), &self.upsert) {
-            (WriteMode::Insert, Some(upsert)) => {
-                self.execute(transaction, &self.insert, &rows(changes.born.iter()))?;
-                self.execute(transaction, upsert, &rows(changes.changed.iter()))
+        match self.own_mode(mode) {
+            WriteMode::DeleteInsert => self.insert(transaction, &rows(changes.present())),
+            WriteMode::Insert if !(changes.emptied && self.replaces_by_difference(mode)) => {
+                self.update(transaction, &rows(changes.changed.iter()))?;
+                self.insert_new(transaction, &rows(changes.born.iter()))
             }
-            (WriteMode::Upsert, Some(upsert)) => self.execute(transaction, upsert, &rows(changes.present())),
-            _ => self.insert(transaction, &rows(changes.present())),
+            WriteMode::Insert | WriteMode::Update => self.update(transaction, &rows(changes.present())),
         }
     }
 
-    fn own_mode(&self, mode: WriteMode) -> WriteMode {
-        if self.upsert.is_some() { mode } else { WriteMode::DeleteInsert }
-    }
-
-    /// Deletes every row. TRUNCATE would lock readers out, and show older snapshots an empty table.
-    fn empty(&self, transaction: &mut Transaction<'_>) -> Result<()> {
-        let blocks: i64 = transaction.query_one(BLOCKS, &[&self.relation])?.get(0);
-        if blocks > EMPTIED_BLOCKS {
-            // Readers are not blocked. Without the lock, a row that somebody moves into a finished part would
-            // stay.
-            transaction.execute(&format!("lock table {} in share row exclusive mode", self.name), &[])?;
+    pub(super) fn own_mode(&self, mode: WriteMode) -> WriteMode {
+        match mode {
+            _ if self.only_inserts => WriteMode::DeleteInsert,
+            WriteMode::Insert if self.is_key_deferrable => WriteMode::Update,
+            mode => mode,
         }
-        let mut emptied = 0;
-        while blocks - emptied > EMPTIED_BLOCKS {
-            let end = emptied + EMPTIED_BLOCKS;
-            let part =
-                format!("delete from {} where ctid >= '({emptied},0)' and ctid < '({end},0)'", self.name);
-            transaction.execute(&part, &[])?;
-            emptied = end;
-        }
-        let rest = if emptied == 0 { String::new() } else { format!(" where ctid >= '({emptied},0)'") };
-        transaction.execute(&format!("delete from {}{rest}", self.name), &[])?;
-        Ok(())
     }
 
     fn count_existing(&self, transaction: &mut Transaction<'_>, keys: &[&str]) -> Result<u64> {
@@ -189,28 +140,48 @@ impl Table {
             return Ok(0);
         }
         let row = transaction
-            .query_one(&self.existing, &[&keys])
+            .query_typed_one(&self.existing, &[(&keys, Type::TEXT_ARRAY)])
             .with_context(|| format!("look for new keys in {}", self.name))?;
         Ok(u64::try_from(row.get::<_, i64>(0))?)
     }
 
     fn delete(&self, transaction: &mut Transaction<'_>, keys: &[&str]) -> Result<u64> {
-        if keys.is_empty() {
-            return Ok(0);
-        }
-        transaction.execute(&self.delete, &[&keys]).with_context(|| format!("delete from {}", self.name))
+        self.find(transaction, &self.delete, keys).with_context(|| format!("delete from {}", self.name))
     }
 
-    fn execute(&self, transaction: &mut Transaction<'_>, statement: &Statement, rows: &[&str]) -> Result<()> {
+    /// Updates rows whose keys exist, and inserts those that the target turns out to lack: a row with a new
+    /// key, or one that somebody else deleted.
+    fn update(&self, transaction: &mut Transaction<'_>, rows: &[&str]) -> Result<()> {
+        let writing = || format!("write to {}", self.name);
+        let updated = match &self.update {
+            Some(update) => self.find(transaction, update, rows).with_context(writing)?,
+            None => 0,
+        };
+        if updated < rows.len() as u64 {
+            self.find(transaction, &self.insert_missing, rows).with_context(writing)?;
+        }
+        Ok(())
+    }
+
+    /// Executes a statement that finds rows by key. Returns how many it writes.
+    fn find(&self, transaction: &mut Transaction<'_>, sql: &str, texts: &[&str]) -> Result<u64> {
+        if texts.is_empty() {
+            return Ok(0);
+        }
+        Ok(transaction.execute_typed(sql, &[(&texts, Type::TEXT_ARRAY)])?)
+    }
+
+    /// Inserts rows that are new.
+    fn insert_new(&self, transaction: &mut Transaction<'_>, rows: &[&str]) -> Result<()> {
         if !rows.is_empty() {
-            transaction.execute(statement, &[&rows]).with_context(|| format!("write to {}", self.name))?;
+            transaction.execute(&self.insert, &[&rows]).with_context(|| format!("write to {}", self.name))?;
         }
         Ok(())
     }
 
     /// Inserts rows whose keys do not exist, with what was kept of them.
-    pub(super) fn insert(&self, transaction: &mut Transaction<'_>, rows: &[&str]) -> Result<()> {
-        let Some(own) = &self.own_columns else { return self.execute(transaction, &self.insert, rows) };
+    fn insert(&self, transaction: &mut Transaction<'_>, rows: &[&str]) -> Result<()> {
+        let Some(own) = &self.own_columns else { return self.insert_new(transaction, rows) };
         for statement in [&own.insert_kept, &own.insert_new] {
             transaction
                 .execute(statement.as_str(), &[&rows])
@@ -220,10 +191,10 @@ impl Table {
     }
 }
 
-fn keys<'a>(states: impl Iterator<Item = &'a (&'a str, &'a str)>) -> Vec<&'a str> {
+pub(super) fn keys<'a>(states: impl Iterator<Item = &'a (&'a str, &'a str)>) -> Vec<&'a str> {
     states.map(|(key, _)| *key).collect()
 }
 
-pub(super) fn rows<'a>(states: impl Iterator<Item = &'a (&'a str, &'a str)>) -> Vec<&'a str> {
+fn rows<'a>(states: impl Iterator<Item = &'a (&'a str, &'a str)>) -> Vec<&'a str> {
     states.map(|(_, row)| *row).collect()
 }

@@ -5,12 +5,12 @@ use std::ops::AddAssign;
 /// How rows that exist at the end are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WriteMode {
-    /// Rows that are new in the source are inserted, others upserted. The quickest mode. Fails where the
+    /// Rows that are new in the source are inserted, others updated. The quickest mode. Fails where the
     /// target has a row that is new in the source.
     Insert,
-    /// Each row is inserted, or updated where its key exists. Fails where a unique value moves from one row
-    /// to another.
-    Upsert,
+    /// Each row is updated where its key exists, and inserted where it does not. Fails where a unique value
+    /// moves from one row to another.
+    Update,
     /// Every touched key is deleted, then the final rows are inserted: no order of rows can collide.
     DeleteInsert,
 }
