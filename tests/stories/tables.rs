@@ -246,6 +246,7 @@ fn rows_are_found_by_their_key_however_much_their_table_has_grown() {
         "create table grown (id int primary key, v text) with (autovacuum_enabled = off)",
     );
     attach(&replication, &["grown"]);
+    replication.target().batch_execute("alter table grown add column own text").unwrap();
     let mut source = replication.source();
     source.batch_execute("insert into grown select i, '' from generate_series(1, 10) i").unwrap();
     let mut change_often = |replication: &Replication| {

@@ -8,11 +8,14 @@ use shared::fault::Fault;
 use shared::wire::Shape;
 use std::collections::HashMap;
 
-/// What a look-up depends on: names, types and collations of the columns, and the name of the table. Unlike
-/// the versions of catalog rows, it does not change where only a constraint or a default does.
+/// What a look-up depends on: names, types and collations of the columns, the name of the table, and whether
+/// triggers fire. Unlike the versions of catalog rows, it does not change where only a constraint or a default
+/// does.
 const DEFINITIONS: &str = "
     select a.attrelid,
-           pg_catalog.concat_ws(' ', c.relnamespace, c.relname, pg_catalog.string_agg(
+           pg_catalog.concat_ws(' ', c.relnamespace, c.relname,
+               exists (select from pg_catalog.pg_trigger t
+                       where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled in ('R', 'A')), pg_catalog.string_agg(
                pg_catalog.concat_ws(' ', a.attnum, a.attname, a.atttypid, a.attcollation, a.attgenerated, a.attidentity),
                ',' order by a.attnum))
     from pg_catalog.pg_attribute a join pg_catalog.pg_class c on c.oid = a.attrelid
@@ -62,6 +65,10 @@ pub(super) fn look_up(client: &mut impl GenericClient, shape: &Shape, number: us
     let depth = depth(client, relation)?;
     let has_key_variants = has_key_variants(client, shape, relation)?;
     let is_key_deferrable = is_key_deferrable(client, shape, relation)?;
+    let upserts = parts.own.is_empty()
+        && !parts.has_other_always_identity()
+        && !is_key_deferrable
+        && inserts_go_unnoticed(client, relation)?;
     let mut prepare =
         |sql: String| client.prepare(&sql).with_context(|| format!("prepare to write to {name}"));
     Ok(Table {
@@ -70,6 +77,7 @@ pub(super) fn look_up(client: &mut impl GenericClient, shape: &Shape, number: us
         depth,
         key_type: parts.key_type(),
         delete: parts.delete(),
+        upsert: upserts.then(|| prepare(parts.upsert())).transpose()?,
         update: parts.update(),
         only_inserts: parts.has_other_always_identity(),
         insert: prepare(parts.insert())?,
@@ -197,6 +205,21 @@ fn is_key_deferrable(client: &mut impl GenericClient, shape: &Shape, relation: u
             &[&relation, &shape.key],
         )
         .context("look up the key of a table")?;
+    Ok(row.get(0))
+}
+
+/// Whether no trigger sees the INSERT of an upsert, and no rule forbids that, even a disabled one.
+fn inserts_go_unnoticed(client: &mut impl GenericClient, relation: u32) -> Result<bool> {
+    let row = client
+        .query_one(
+            "select c.relkind = 'r'
+                    and not exists (select from pg_catalog.pg_trigger t
+                                    where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled in ('R', 'A'))
+                    and not exists (select from pg_catalog.pg_rewrite r where r.ev_class = c.oid and r.ev_type in ('2', '3'))
+             from pg_catalog.pg_class c where c.oid = $1",
+            &[&relation],
+        )
+        .context("look up the triggers of a table")?;
     Ok(row.get(0))
 }
 

@@ -78,16 +78,27 @@ impl Parts<'_> {
         )
     }
 
-    /// Updates the rows that exist. Sets the key, too: an equal key may have another text (1.0 and 1.00). None
-    /// where no column can be set.
+    /// Inserts rows, or updates those whose key exists.
+    pub(super) fn upsert(&self) -> String {
+        let conflict = list(&self.key, |column| quote(&column.name));
+        let set = self.set("excluded");
+        let action = if set.is_empty() { "nothing".to_owned() } else { format!("update set {set}") };
+        format!("{} on conflict ({conflict}) do {action}", self.insert())
+    }
+
+    /// Updates the rows that exist. None where no column can be set.
     pub(super) fn update(&self) -> Option<String> {
+        let set = self.set("k");
+        (!set.is_empty()).then(|| {
+            format!("update {} t set {set} from {} k where {}", self.name, self.rows(), self.same_key)
+        })
+    }
+
+    /// The assignments of an UPDATE. The key is among them: an equal key may have another text (1.0 and 1.00).
+    fn set(&self, row: &str) -> String {
         let mut set = self.written();
         set.retain(|column| !column.always_identity);
-        if set.is_empty() {
-            return None;
-        }
-        let set = list(&set, |column| format!("{0} = k.{0}", quote(&column.name)));
-        Some(format!("update {} t set {set} from {} k where {}", self.name, self.rows(), self.same_key))
+        list(&set, |column| format!("{0} = {row}.{0}", quote(&column.name)))
     }
 
     /// Inserts the rows that do not exist.

@@ -21,6 +21,9 @@ pub(crate) struct Table {
     pub(super) key_type: String,
     /// Deletes the rows with these keys.
     pub(super) delete: String,
+    /// Inserts rows, or updates those whose key exists. None where triggers or columns of the target's own would
+    /// notice the INSERT.
+    pub(super) upsert: Option<Statement>,
     /// Updates rows whose keys exist. None where there is no column to set.
     pub(super) update: Option<String>,
     /// A column has a value that no UPDATE may set: the mode is always [`WriteMode::DeleteInsert`].
@@ -153,6 +156,10 @@ impl Table {
     /// key, or one that somebody else deleted.
     fn update(&self, transaction: &mut Transaction<'_>, rows: &[&str]) -> Result<()> {
         let writing = || format!("write to {}", self.name);
+        if let Some(upsert) = self.upsert.as_ref().filter(|_| !rows.is_empty()) {
+            transaction.execute(upsert, &[&rows]).with_context(writing)?;
+            return Ok(());
+        }
         let updated = match &self.update {
             Some(update) => self.find(transaction, update, rows).with_context(writing)?,
             None => 0,
