@@ -21,6 +21,7 @@ ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
 source "$ROOT/scripts/console.sh"
 source "$ROOT/scripts/settings.sh"
 source "$ROOT/scripts/components.sh"
+source "$ROOT/scripts/sides.sh"
 source "$ROOT/scripts/compare/sides.sh"
 source "$ROOT/scripts/compare/table.sh"
 
@@ -80,11 +81,15 @@ tables_choose() {
 }
 
 main() {
-  local name
   parse_arguments "$@"
   export LC_ALL=C # sort, comm and cut go by bytes
+  print_if_possible compare
+}
+
+compare() {
+  local name
   sides_load
-  WORK=$(mktemp --directory)
+  WORK=$(mktemp --directory) || die "No directory for what is read can be created in ${TMPDIR:-/tmp}."
   trap 'reader_end; rm -rf "$WORK"' EXIT
   trap 'exit 130' INT TERM HUP
   side_read a tables.sql --field-separator-zero --record-separator-zero >"$WORK/tables" || die "Cannot read A: $(side_error a)"

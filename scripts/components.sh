@@ -18,6 +18,7 @@
 #                                 is up (epoch seconds, or -);
 #                                 restarts since it was last started by hand; how often in a row it died
 #                                 soon after a start
+#   component_has_log COMPONENT   whether it has ever logged
 #   component_logs COMPONENT LINES [follow]
 #   component_psql COMPONENT ARG… psql in its database `transactions`, for PSQL_DEADLINE_S seconds at most (60)
 #   component_disk_free COMPONENT prints how many bytes the disk under its data has free; nothing where
@@ -137,8 +138,8 @@ run_dir_lock() {
 
 # False if another script has the lock, or had it and deleted the file (run_dir_tidy).
 run_dir_lock_take() {
-  mkdir -p "$RUN_DIR"
-  exec {RUN_DIR_LOCK}>"$RUN_DIR/lock"
+  { mkdir -p "$RUN_DIR" && exec {RUN_DIR_LOCK}>"$RUN_DIR/lock"; } 2>/dev/null \
+    || die "$RUN_DIR/lock cannot be written. Run this as the user who started the components (not as $(user_name)), and with space left on that disk."
   if ! flock --nonblock "$RUN_DIR_LOCK"; then
     say "Waiting for another start, stop or restart to finish"
     flock --timeout 25 "$RUN_DIR_LOCK" || return 1
@@ -146,6 +147,25 @@ run_dir_lock_take() {
   [[ /proc/self/fd/$RUN_DIR_LOCK -ef $RUN_DIR/lock ]] && return
   exec {RUN_DIR_LOCK}>&-
   return 1
+}
+
+# Prints the first of what the scripts read in RUN_DIR that this user may not read, if there is any. To such a user
+# everything would seem never started, and without errors.
+run_dir_closed() {
+  local directory=$RUN_DIR
+  until [[ -e $directory ]]; do directory=$(dirname "$directory"); done
+  if [[ ! -x $directory || ! -r $directory ]]; then
+    printf '%s' "$directory"
+  elif [[ $directory == "$RUN_DIR" ]]; then
+    find "$RUN_DIR" -mindepth 1 \( -name data -o -name 'private-*' -o -name lock \) -prune \
+      -o \( -not -readable -o -type d -not -executable \) -print -quit 2>/dev/null || true
+  fi
+}
+
+run_dir_require_readable() {
+  local closed
+  closed=$(run_dir_closed)
+  [[ -z $closed ]] || die "$closed cannot be read by $(user_name), so nothing is known. Run this as the user who started the components."
 }
 
 # The layer in use is stored in RUN_DIR/mode, for later scripts.

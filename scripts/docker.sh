@@ -157,6 +157,8 @@ component_logs() {
   docker logs --tail "$lines" ${follow:+"$follow"} "$1" 2>&1
 }
 
+component_has_log() { container_exists "$1"; }
+
 # By TCP, which shows whether the server accepts connections from others.
 component_psql() {
   local component=$1

@@ -4,6 +4,7 @@
 # Creates missing locales of the C library, each as LOCALE.UTF-8, in a directory of its own, which running servers
 # find too. The definitions are those of Debian's package `locales`.
 set -euo pipefail
+umask 022 # the servers' user must find them
 
 ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 # shellcheck source=scripts/console.sh

@@ -5,6 +5,7 @@
 # cluster `main` on port 5432, and neither starts a package's service nor enables it at boot
 # (nats-server would take port 4222). Both apply to this installation only.
 set -euo pipefail
+umask 022 # what is installed is for every user
 
 ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 # shellcheck source=scripts/console.sh

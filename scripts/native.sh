@@ -49,6 +49,7 @@ component_healthy() {
 
 component_logs() {
   local file=$RUN_DIR/log/$1.log lines=$2 follow=${3:+--follow=name}
+  run_dir_require_readable
   [[ -e $file ]] || die "$1 has no log yet: never started. Start it: ./start-replication.sh $1"
   if [[ -z $follow && -e $file.1 ]]; then
     tail --quiet --lines="$lines" "$file.1" "$file" | tail --lines="$lines"
@@ -56,6 +57,8 @@ component_logs() {
     tail --lines="$lines" ${follow:+"$follow"} "$file"
   fi
 }
+
+component_has_log() { [[ -e $RUN_DIR/log/$1.log ]]; }
 
 component_psql() { postgres_psql "$@"; }
 

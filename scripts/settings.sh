@@ -72,9 +72,14 @@ settings_load() {
 # Lines NAME=value, as docker-compose reads them: no shell expansion. The environment wins.
 env_file_read() {
   local file=$1 line name value number=0
-  [[ -f $file ]] || return 0
+  if [[ ! -f $file ]]; then
+    [[ -z ${ENV_FILE:-} || -e $file ]] || die "ENV_FILE is $file, and there is no such file."
+    return 0
+  fi
+  [[ -r $file ]] || die "$file cannot be read by $(user_name). Run this as the user who started the components, or make the file readable."
   while IFS= read -r line || [[ -n $line ]]; do
     number=$((number + 1)) line=${line%$'\r'}
+    ((number > 1)) || line=${line#$'\xef\xbb\xbf'} # a byte order mark, which some editors write
     [[ $line =~ ^[[:space:]]*(#.*)?$ ]] && continue
     [[ $line =~ ^[[:space:]]*([A-Za-z_][A-Za-z0-9_]*)=(.*)$ ]] \
       || die "$file: line $number is not NAME=value." # without its text, which may be a password

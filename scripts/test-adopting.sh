@@ -2,13 +2,14 @@
 # Usage: scripts/test-adopting.sh
 #
 # Runs the commands of docs/adopting.md as they stand, in their order, against servers of its own: what the
-# document tells people to type works. A step of test-replication.sh. TEST_PORT_OFFSET moves its ports.
+# document tells people to type works. In between, the check of these databases meets trouble. A step of test-replication.sh. TEST_PORT_OFFSET moves its ports.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 source "$ROOT/scripts/console.sh"
 source "$ROOT/scripts/settings.sh"
 source "$ROOT/scripts/components.sh"
+source "$ROOT/scripts/test-adopting/check.sh"
 
 readonly PORT_OFFSET=$((${TEST_PORT_OFFSET:-400} + 700)) # neither the demo's ports nor those of other tests
 readonly SERVERS=(postgres-a postgres-b nats-a-1 nats-a-2 nats-a-3 nats-b-1 nats-b-2 nats-b-3)
@@ -44,13 +45,21 @@ databases_make() {
   done
 }
 
-document_commands() { awk '/^```sh$/ { inside = 1; next } /^```$/ { inside = 0 } inside' "$ROOT/docs/adopting.md"; }
+# document_commands [FROM TO]: of these sections only, by number.
+document_commands() {
+  awk -v from="${1:-0}" -v to="${2:-99}" '
+    /^## [0-9]/ { section = $2 + 0 }
+    /^```sh$/ { inside = section >= from && section <= to; next }
+    /^```$/ { inside = 0 }
+    inside' "$ROOT/docs/adopting.md"
+}
 
+# document_run FROM TO
 document_run() {
   local directory=$RUN_DIR/reader
   mkdir -p "$directory"
-  ln -sfn "$ROOT"/{examples,compare-replication.sh} "$directory/"
-  (cd "$directory" && document_commands | timeout 300 bash -eu /dev/stdin) >"$directory/output" 2>&1 || {
+  ln -sfn "$ROOT"/{examples,compare-replication.sh,check-replication.sh} "$directory/"
+  (cd "$directory" && document_commands "$@" | timeout 300 bash -eu /dev/stdin) >"$directory/output" 2>&1 || {
     tail -n 40 "$directory/output" "$directory"/*.log >&2 || true
     die "a command of docs/adopting.md failed, or did not end within 300 s: its output is above."
   }
@@ -73,7 +82,9 @@ main() {
   output=$("$ROOT/start-replication.sh" --native "${SERVERS[@]}" 2>&1) || die "the servers did not start:"$'\n'"$output"
   reader_has
   databases_make
-  document_run
+  document_run 1 6
+  story_of_a_check_of_ones_own
+  document_run 7 99
   say "docs/adopting.md: $(document_commands | grep --count .) lines of commands ran as they stand"
 }
 

@@ -14,6 +14,7 @@ source "$ROOT/scripts/settings.sh"
 source "$ROOT/scripts/test-databases.sh"
 source "$ROOT/scripts/components.sh"
 source "$ROOT/scripts/test-demo/starts.sh"
+source "$ROOT/scripts/test-demo/truth.sh"
 
 readonly PORT_OFFSET=$((${TEST_PORT_OFFSET:-400} + 500)) # neither the demo's ports nor those of the stories
 readonly DEADLINE_S=60
@@ -255,6 +256,12 @@ readonly STORIES=(
   an_outbox_that_nobody_takes
   a_target_that_is_away
   a_target_that_was_changed_under_load
+  another_user
+  outputs_that_take_nothing
+  errors_of_others
+  everything_that_died
+  a_power_cut
+  a_strict_umask
   starts_while_apply_is_blocked
   a_start_while_an_attached_table_is_gone
   a_service_that_does_not_start

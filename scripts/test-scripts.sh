@@ -144,6 +144,8 @@ judges() (
   source "$ROOT/scripts/check/findings.sh"
   source "$ROOT/scripts/check/sample.sh"
   source "$ROOT/scripts/check/databases.sh"
+  source "$ROOT/scripts/check/comparison.sh"
+  source "$ROOT/scripts/sides.sh"
   # shellcheck disable=SC2317 # lag_print calls it
   component_is_up() { :; }
   for pair in "$@"; do
@@ -184,12 +186,82 @@ test_standing_still() {
 }
 
 test_comparison() {
-  local counts=(a_users=9 b_users=7 users_pending=1)
-  judges 'table_compare users' '' a_users=9 b_users=8 users_pending=1 users_difference=0
-  judges 'table_compare users' '1 *differ by 1, and B is still applying*' "${counts[@]}" applied_tick=5 later users_difference=1 applied_tick=6
-  judges 'table_compare users' '2 *differ by 1, the same as*' "${counts[@]}" users_difference=1 applied_tick=5 later applied_tick=6
-  judges 'table_compare users' '2 *differ by 1, and B?s position is not moving*' "${counts[@]}" users_difference=1 applied_tick=5
-  judges 'table_compare users' '1 *users cannot be compared*' a_users=9 users_pending=1
+  local counts=(shown_1=users a_rows_1=9 b_rows_1=7 pending_1=1)
+  judges 'table_compare 1' '' shown_1=users a_rows_1=9 b_rows_1=8 pending_1=1 difference_1=0
+  judges 'table_compare 1' '1 *differ by 1, and B is still applying*' "${counts[@]}" applied_tick=5 later difference_1=1 applied_tick=6
+  judges 'table_compare 1' '2 *differ by 1, the same as*' "${counts[@]}" difference_1=1 applied_tick=5 later applied_tick=6
+  judges 'table_compare 1' '2 *differ by 1, and B?s position is not moving*' "${counts[@]}" difference_1=1 applied_tick=5
+  judges 'table_compare 1' '3 *users cannot be compared*' shown_1=users a_rows_1=9 pending_1=1
+  judges 'table_compare 1' '1 *users: B has no such table*' shown_1=users a_rows_1=9 pending_1=1 'b_hindrance_1=B has no such table'
+  judges 'table_compare 1' '3 *may not read it in B*' shown_1=users a_rows_1=9 pending_1=1 'b_hindrance_1=this role may not read it in B'
+}
+
+# What was not read is never shown as well; what is critical is so, whatever else is unknown.
+test_what_is_not_known() {
+  judges 'side_judge b' '' b_status_known=t
+  judges 'side_judge b' '' b_has_schema=f # a finding of its own
+  judges 'side_judge b' '3 *B cannot be looked at: connection*' 'error_b=connection to server failed'
+  judges 'side_judge b' '3 *could not be read within*' b_has_schema=t
+  judges 'side_judge a' '2 *not part of the history*' 'error_a=tick 3 (x), which the target has, is not part of the history of this source'
+  (
+    source "$ROOT/scripts/check/findings.sh"
+    finding 1 warned '' && ((EXIT_STATUS == 1)) && finding 3 unknown '' && ((EXIT_STATUS == 3)) \
+      && finding 2 critical '' && ((EXIT_STATUS == 2)) && finding 3 unknown '' && ((EXIT_STATUS == 2))
+  ) || die "the levels of findings are not as documented"
+}
+
+# An error that an operator or an application provoked is none of ours; one that capture raised in its session is.
+test_errors_in_the_log() (
+  local stamp log
+  source "$ROOT/scripts/check/errors.sh"
+  stamp=$(date --utc '+%Y-%m-%d %H:%M:%S.000 UTC')
+  # shellcheck disable=SC2317 # errors_of calls them
+  component_has_log() { :; }
+  # shellcheck disable=SC2317
+  component_logs() { printf '%s\n' "${log[@]}"; }
+  # errors_are COUNT LINE…
+  errors_are() {
+    local count=$1
+    log=("${@:2}")
+    [[ $(errors_of postgres-a) == "$count"* ]] || die "expected $count errors, got: $(errors_of postgres-a) of $(printf '%s\n' "${log[@]}")"
+  }
+  errors_are 0 "$stamp [7] postgres@transactions/psql ERROR:  syntax error at or near \"selct\" at character 1"
+  errors_are 0 "$stamp [7] shop@transactions/My app ERROR:  duplicate key value violates unique constraint" "$stamp [7] shop@transactions/My app DETAIL:  Key (id)=(1)" \
+    "$stamp [7] postgres@other/outbox-publisher ERROR:  relation does not exist"
+  errors_are 1 "$stamp [7] shop@transactions/My app ERROR:  column t.b does not exist" \
+    "$stamp [7] shop@transactions/My app CONTEXT:  PL/pgSQL function replication.capture_16402() line 3 at SQL statement"
+  errors_are 1 "$stamp [7] postgres@transactions/inbox-processor ERROR:  deadlock detected"
+  errors_are 1 "$stamp [9] ERROR:  could not open file"
+  errors_are 1 "$stamp [7] shop@transactions/My app ERROR:  could not extend file \"base/1\": No space left on device"
+  errors_are 0 "2001-01-01 00:00:00.000 UTC [9] ERROR:  long ago"
+  # shellcheck disable=SC2317
+  component_logs() { return 1; }
+  ! errors_of postgres-a >/dev/null || die "a log that cannot be read has no errors"
+)
+
+# A verdict does not depend on where it is printed.
+test_outputs_that_take_nothing() {
+  local actual
+  # shellcheck disable=SC2317 # called below
+  ends_with_2() { printf 'verdict\n' && exit 2; }
+  for output in /dev/full '&-'; do
+    actual=0
+    (eval "print_if_possible ends_with_2 >$output") 2>/dev/null || actual=$?
+    [[ $actual == 2 ]] || die "with stdout on $output, the exit status is $actual"
+  done
+  actual=0
+  (print_if_possible ends_with_2 | true) || actual=$?
+  [[ $actual == 2 ]] || die "with a reader that has ended, the exit status is $actual"
+  actual=0
+  (die "an error" 2>/dev/full) || actual=$?
+  [[ $actual == 1 ]] || die "with stderr on a full disk, the exit status is $actual"
+}
+
+# As other systems' editors write it.
+test_a_byte_order_mark() {
+  printf '\xef\xbb\xbfPOSTGRES_A_PORT=many\r\n' >"$RUN_DIR/env"
+  expect 1 "POSTGRES_A_PORT is 'many'" env ENV_FILE="$RUN_DIR/env" "$ROOT/start-replication.sh" --native postgres-a
+  expect 3 "there is no such file" env ENV_FILE="$RUN_DIR/none" "$ROOT/check-replication.sh"
 }
 
 # What differs is found however many parts of a table have rows that are on their way.
@@ -205,6 +277,9 @@ test_comparison_by_value() (
   }
   rows_compare of_many_parts
   [[ $(<"$WORK/different") == 2832 ]] || die "expected the key 2832 to differ, got: $(<"$WORK/different")"
+  # shellcheck disable=SC2317 # as on a full disk
+  sort() { return 2; }
+  ! rows_compare of_many_parts || die "what could not be written counts as equal"
 )
 
 # Those that fail, and their tests, are named at the end; the others run to theirs.
@@ -242,6 +317,10 @@ main() {
   test_standing_still
   test_comparison
   test_comparison_by_value
+  test_what_is_not_known
+  test_errors_in_the_log
+  test_outputs_that_take_nothing
+  test_a_byte_order_mark
   "$ROOT/scripts/test-documents.sh"
 }
 

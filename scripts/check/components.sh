@@ -8,13 +8,14 @@ readonly CRITICAL_COMPONENTS=" postgres-a postgres-b nats-a-1 nats-b-1 data-gene
 readonly CRASH_LOOP_DEATHS=3
 
 components_print() {
-  local component problem
+  local component
   heading "Components"
+  WATCH_PROBLEM=$(layer_watch_problem) || true
   for component in "${POSTGRES_COMPONENTS[@]}" "${NATS_COMPONENTS[@]}" \
     data-generator outbox-publisher inbox-processor; do
     component_print "$component"
   done
-  problem=$(layer_watch_problem) || finding 1 "$problem" "./start-replication.sh (harmless while everything runs)"
+  [[ -z $WATCH_PROBLEM ]] || finding "$WARNING" "$WATCH_PROBLEM" "./start-replication.sh (starts it, and leaves what runs as it is)"
   zone_print a nats-a-1 nats-a-2 nats-a-3
   zone_print b nats-b-1 nats-b-2 nats-b-3
 }
@@ -22,14 +23,17 @@ components_print() {
 component_print() {
   local component=$1 state since restarts deaths errors last_error note level=0
   read -r state since restarts deaths < <(component_state "$component")
-  read -r errors last_error < <(errors_of "$component")
+  read -r errors last_error < <(errors_of "$component" || printf '?\n')
   note=$(component_note "$component" "$state" "$since" "$deaths") || level=$?
   printf '  %-17s%s%-8s%s%s, restarts: %s, errors in 10 min: %s%s%s\n' "$component" \
     "$(level_colour "$level")" "$state" "$PLAIN" "$note" "$restarts" \
-    "$(level_colour "$((errors > 0))")" "$errors" "$PLAIN"
+    "$(level_colour "$([[ $errors == 0 ]]; printf '%s' "$?")")" "$errors" "$PLAIN"
   ((level == 0)) || finding "$level" "$component: $note" "$(component_next "$component" "$state" "$deaths")"
-  ((errors == 0)) || finding 1 "$component: $errors errors in its log in 10 minutes. Last: $last_error" \
-    "./logs.sh $component --tail=200"
+  case $errors in
+    0) ;;
+    *[^0-9]*) finding "$UNKNOWN" "$component: its log cannot be read" "./logs.sh $component shows why" ;;
+    *) finding "$WARNING" "$component: $errors errors in its log in 10 minutes. Last: $last_error" "./logs.sh $component --tail=200" ;;
+  esac
 }
 
 # Prints a component's state in words; the exit status is its level.
@@ -53,7 +57,9 @@ component_note() {
       printf 'stopped on purpose'
       level=1
       ;;
-    died) printf 'died; restart pending' ;;
+    died)
+      if [[ -z $WATCH_PROBLEM ]]; then printf 'died; restart pending'; else printf 'died, and nothing restarts it'; fi
+      ;;
     failed) printf 'its last start failed' ;;
     *) printf 'never started' ;;
   esac
@@ -61,11 +67,11 @@ component_note() {
 }
 
 component_next() {
-  if (($3 >= CRASH_LOOP_DEATHS)); then
+  if (($3 >= CRASH_LOOP_DEATHS)) && [[ -z $WATCH_PROBLEM ]]; then
     printf './logs.sh %s shows why; it is restarted at least once a minute' "$1"
   elif [[ $2 == up ]]; then
     printf './logs.sh %s; if that does not help: ./stop-replication.sh %s && ./start-replication.sh %s' "$1" "$1" "$1"
-  elif [[ $2 == died ]]; then
+  elif [[ $2 == died || $2 == failed ]]; then
     printf './logs.sh %s shows why; then ./start-replication.sh %s' "$1" "$1"
   else
     printf './start-replication.sh %s' "$1"

@@ -8,11 +8,16 @@ readonly STANDSTILL_MS=60000
 readonly DISK_WARNING_S=$((3 * 86400))
 readonly DISK_CRITICAL_S=$((12 * 3600))
 
+# With more tables than this, those that are equal are not listed.
+readonly TABLES_SHOWN_MAX=20
+
 databases_print() {
+  local number
   heading "Databases"
   printf '  %-22s %12s %12s   %s\n' '' A B normal
-  row users "$(shown a_users)" "$(shown b_users)" "equal, except for pending changes"
-  row payments "$(shown a_payments)" "$(shown b_payments)" "equal, except for pending changes"
+  ((${#TABLES[@]} > TABLES_SHOWN_MAX)) || for number in "${TABLES[@]}"; do
+    row "$(now "shown_$number")" "$(shown "a_rows_$number")" "$(shown "b_rows_$number")" "equal, except for pending changes"
+  done
   row "outbox unprocessed" "$(shown outbox_unprocessed)" '' "0 at rest; up to $BACKLOG_NORMAL_MAX, briefly more under load"
   row "outbox unconfirmed" "$(shown outbox_unconfirmed)" '' "0 at rest; events that B has not committed yet"
   row "outbox total" "$(shown outbox_total)" '' "captured events, until they are pruned"
@@ -70,34 +75,34 @@ confirms_judge() {
   above unconfirmed_age_ms "$STANDSTILL_MS" && stood_still confirmed_tick || return 0
   known lag_ms && ! above lag_ms "$LAG_WARNING_MS" || return 0
   finding 1 "B keeps up, but its commits are not confirmed in A for $(seconds unconfirmed_age_ms) s: nothing leaves the outbox" \
-    "./logs.sh outbox-publisher and ./logs.sh inbox-processor: do both have the rights to the subject <NATS_SUBJECT_PREFIX>.confirm?"
+    "$(logs_of outbox-publisher inbox-processor): do both have the rights to the subject <NATS_SUBJECT_PREFIX>.confirm?"
 }
 
 # A value for people; "?" if it could not be read (a count: in time).
 shown() { printf '%s' "${NOW[$1]:-?}"; }
 
 databases_judge() {
-  local component
-  for component in postgres-a postgres-b; do
-    ! known "$component" || finding 2 "$component rejects the check's query: $(now "$component")" "$(database_next "$component")"
-  done
+  side_judge a
+  side_judge b
   if known timeline_unmatched && stood_still timeline_unmatched; then
     finding 2 "A was promoted or restored (timeline $(now timeline_unmatched)), and nothing is published until B confirms a tick of A's history" \
-      "./logs.sh inbox-processor and ./logs.sh outbox-publisher: publishing resumes when B confirms"
+      "$(logs_of inbox-processor outbox-publisher): publishing resumes when B confirms"
   fi
   if [[ $(now a_has_schema) == f ]]; then
-    finding 2 "A has no outbox: outbox-publisher creates it" "./start-replication.sh outbox-publisher"
-  elif known attached && [[ $(now attached) != 2 ]]; then
+    finding 2 "A has no outbox: outbox-publisher creates it" "$(start_of outbox-publisher)"
+  elif [[ $(now attached) == 0 ]]; then
+    finding 1 "no table is attached in A, so nothing is replicated" "in A: select replication.attach('…')"
+  elif ! sides_are_own && known attached_of_demo && [[ $(now attached_of_demo) != 2 ]]; then
     finding 2 "A does not capture both users and payments" \
       "in A: select replication.attach('public.users'), replication.attach('public.payments')"
   fi
   if [[ $(now b_has_schema) == f ]]; then
-    finding 2 "B has no inbox: inbox-processor creates it" "./start-replication.sh inbox-processor"
+    finding 2 "B has no inbox: inbox-processor creates it" "$(start_of inbox-processor)"
   fi
   if above outbox_unprocessed "$BACKLOG_NORMAL_MAX" && ((${BEFORE[outbox_unprocessed]:-0} > BACKLOG_NORMAL_MAX)) \
     && stood_still published_tick; then
     finding 2 "the outbox is not being published: $(now outbox_unprocessed) events pending after tick $(now published_tick)" \
-      "./logs.sh outbox-publisher; then NATS: ./logs.sh nats-a-1"
+      "$(logs_of outbox-publisher), then those of NATS"
   fi
   outbox_growth_judge
   confirms_judge
@@ -113,66 +118,51 @@ databases_judge() {
       "in B: select * from replication.quarantine; then select replication.quarantine_acknowledge()"
   fi
   if ((SAMPLES == 3)) && grew outbox_unprocessed; then
-    finding 1 "the outbox backlog grows: $(now outbox_unprocessed) events unprocessed" "./logs.sh outbox-publisher"
+    finding 1 "the outbox backlog grows: $(now outbox_unprocessed) events unprocessed" "$(logs_of outbox-publisher)"
   fi
   if ((SAMPLES == 3)) && grew inbox_unprocessed; then
-    finding 1 "the inbox backlog grows: $(now inbox_unprocessed) events unprocessed" "./logs.sh inbox-processor"
+    finding 1 "the inbox backlog grows: $(now inbox_unprocessed) events unprocessed" "$(logs_of inbox-processor)"
   fi
 }
 
-# What to do about a database's answer.
-database_next() {
-  case $(now "$1") in
-    *"not part of the history of this source"* | *"older than OUTBOX_RETENTION"*)
-      printf 'nothing more is applied, B is left as it is: docs/operations.md, Another history'
+# What a database's answer means, or that it gave none.
+side_judge() {
+  local side=$1 error
+  error=$(now "error_$side")
+  case $error in
+    '')
+      if side_may_answer "$side" && [[ $(now "${side}_has_schema") != f ]] && ! known "${side}_status_known"; then
+        finding 3 "the state of replication in ${side^^} could not be read within 20 s" \
+          "in ${side^^}: select pid, pg_blocking_pids(pid), query from pg_stat_activity where wait_event_type = 'Lock'"
+      fi
       ;;
-    *) printf './logs.sh %s' "$1" ;;
+    *"not part of the history of this source"* | *"older than OUTBOX_RETENTION"*)
+      finding 2 "${side^^} rejects the check's query: $error" \
+        "nothing more is applied, B is left as it is: docs/operations.md, Another history"
+      ;;
+    *) finding 3 "${side^^} cannot be looked at: $error" "$(side_hint "$side")" ;;
   esac
 }
 
-comparison_print() {
-  heading "Comparison by row count (pending changes left out)"
-  table_compare users
-  table_compare payments
-  ! known skipped || say "operators skipped $(now skipped) transactions in B: select * from replication.skipped_transaction"
-  ! known drifted || say "others have changed rows in B; replication met $(now drifted) of them: select * from replication.target_drift"
-  if target_is_empty && ((SAMPLES > 1)); then
-    finding 2 "B is empty, A is not" "./logs.sh outbox-publisher and ./logs.sh inbox-processor"
-  fi
-}
-
-table_compare() {
-  local table=$1 off level=1 next
-  if ! comparable "$table"; then
-    say "$(printf '%-10s' "$table") ${YELLOW}cannot be compared now${PLAIN}"
-    comparison_explain "$table"
-    return
-  fi
-  off=$(now "${table}_difference")
-  if [[ $off == 0 ]]; then
-    say "$(printf '%-10s' "$table") ${GREEN}equal${PLAIN}: $(now "b_$table") rows ($(now "a_$table") in A, net $(now "${table}_pending") pending)"
-    return
-  fi
-  ((${off#-} <= 5)) || level=2
-  say "$(printf '%-10s' "$table") $(level_colour "$level")differs by ${off#-}${PLAIN}: $(now "a_$table") in A, net $(now "${table}_pending") pending, $(now "b_$table") in B"
-  next="if both services run, rows were changed in B itself, or existed in A before the table was attached. Find them: ./compare-replication.sh $table. Send all of A's rows again, in A: select replication.resend('public.$table')"
-  if stood_still applied_tick; then
-    finding 2 "$table: row counts differ by ${off#-}, and B's position is not moving" "$next"
-  elif stood_still "${table}_difference"; then
-    finding 2 "$table: row counts differ by ${off#-}, the same as $SAMPLE_PAUSE_S s ago, while B keeps applying" "$next"
+side_hint() {
+  if sides_are_own; then
+    printf 'is the address right, does the server run, and may this role read the schema replication and the attached tables?'
   else
-    finding 1 "$table: row counts differ by ${off#-}, and B is still applying" "run this again in a minute"
+    printf './logs.sh postgres-%s' "$1"
   fi
 }
 
-# Why a table cannot be compared, unless another finding already explains it.
-comparison_explain() {
-  if known events_pending attached && [[ $(now attached) == 2 ]] && ! known "$1_pending"; then
-    finding 1 "$1: a TRUNCATE is pending for $(seconds lag_ms) s, so the rows cannot be compared" "run this again in a minute"
-  elif ((EXIT_STATUS == 0)); then
-    finding 1 "$1 cannot be compared: counting takes longer than 20 s, or waits for a lock" \
-      "in A and in B: select pid, pg_blocking_pids(pid), query from pg_stat_activity where wait_event_type = 'Lock'"
-  fi
+# logs_of SERVICE…: where to look.
+logs_of() {
+  local service text=''
+  for service in "$@"; do
+    if sides_are_own; then text+=" and the log of $service"; else text+=" and ./logs.sh $service"; fi
+  done
+  printf '%s' "${text# and }"
+}
+
+start_of() {
+  if sides_are_own; then printf '%s migrate, as the owner of the database' "$1"; else printf './start-replication.sh %s' "$1"; fi
 }
 
 latest_print() {
@@ -197,14 +187,17 @@ lag_print() {
   fi
   ! above lag_ms "$LAG_NORMAL_MS" || colour=$YELLOW
   say "replication lag            $colour$(seconds lag_ms) s${PLAIN}, $(now events_pending) events, $(ticks_behind) ticks (normal: below 1 s)"
-  if above lag_ms "$STANDSTILL_MS" && stood_still applied_tick && stood_still inbox_total && component_is_up outbox-publisher && component_is_up inbox-processor; then
+  if above lag_ms "$STANDSTILL_MS" && stood_still applied_tick && stood_still inbox_total && services_may_run; then
     finding 2 "B is $(seconds lag_ms) s behind A ($(now events_pending) events) and not moving" \
-      "./logs.sh outbox-publisher and ./logs.sh inbox-processor; lock waits in B: select pid, pg_blocking_pids(pid), query from pg_stat_activity where wait_event_type = 'Lock'"
+      "$(logs_of outbox-publisher inbox-processor); lock waits in B: select pid, pg_blocking_pids(pid), query from pg_stat_activity where wait_event_type = 'Lock'"
   elif above lag_ms "$LAG_WARNING_MS"; then
     finding 1 "B is $(seconds lag_ms) s behind A ($(now events_pending) events)" \
-      "./logs.sh outbox-publisher and ./logs.sh inbox-processor show what they wait for"
+      "$(logs_of outbox-publisher inbox-processor) show what they wait for"
   fi
 }
+
+# What does not run is a finding already.
+services_may_run() { sides_are_own || component_is_up outbox-publisher && component_is_up inbox-processor; }
 
 age() { if known "$1"; then printf '%s s ago' "$(seconds "$1")"; else printf 'none'; fi; }
 

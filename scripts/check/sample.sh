@@ -2,8 +2,8 @@
 # Reads both databases: B first, then A with B's position. What A has beyond that position is pending,
 # so the two can be compared exactly while transactions commit.
 #
-# A sample is the array NOW, keyed by the names that source.sql and target.sql select; what could not be
-# read is missing. A suspicious sample is followed by another, to tell a burst from a state; BEFORE is
+# A sample is the array NOW, keyed by the names that the SQL files select; what could not be read is missing. TABLES are
+# the numbers of the tables that are counted. A suspicious sample is followed by another, to tell a burst from a state; BEFORE is
 # then the sample taken SAMPLE_PAUSE_S earlier.
 
 readonly SAMPLE_PAUSE_S=5
@@ -12,13 +12,14 @@ readonly LAG_NORMAL_MS=1000
 readonly LAG_WARNING_MS=10000
 
 declare -A NOW=() BEFORE=()
+TABLES=()
 
 sample_until_certain() {
   local name
   SAMPLES=1
   sample_take
   while sample_needs_another; do
-    printf '%s\n' "Checking again in $SAMPLE_PAUSE_S s: $SUSPICION." >&2
+    printf '%s\n' "Checking again in $SAMPLE_PAUSE_S s: $SUSPICION." >&2 || true
     sleep "$SAMPLE_PAUSE_S"
     BEFORE=()
     for name in "${!NOW[@]}"; do BEFORE[$name]=${NOW[$name]}; done
@@ -28,33 +29,48 @@ sample_until_certain() {
 }
 
 sample_take() {
-  local table b_is_known=false
+  local number
   NOW=()
-  sample_read postgres-b "$ROOT/scripts/check/target.sql"
-  ! known b_users || b_is_known=true
-  sample_read postgres-a "$ROOT/scripts/check/source.sql" \
-    --set=b_is_known="$b_is_known" --set=tick="$(now applied_tick)" --set=tick_id="$(now applied_tick_id)"
-  ! component_is_up postgres-a || NOW[disk_free_a]=$(component_disk_free postgres-a)
-  for table in users payments; do
-    ! comparable "$table" || NOW[${table}_difference]=$(difference "$table")
+  sample_read a tables.sql
+  NOW[tables]=${NOW[tables]:-[]}
+  sample_read b target.sql "tables=$(now tables)"
+  sample_read a source.sql "tables=$(now tables)" "b_is_known=$(if known b_status_known; then printf true; else printf false; fi)" \
+    "tick=$(now applied_tick)" "tick_id=$(now applied_tick_id)"
+  mapfile -t TABLES < <(seq "${NOW[counted]:-0}")
+  for number in "${TABLES[@]}"; do
+    ! comparable "$number" || NOW[difference_$number]=$(difference "$number")
   done
+  sides_are_own || sample_of_demo_take
 }
 
-# sample_read COMPONENT SQL_FILE [PSQL_ARGUMENT…]
+sample_of_demo_take() {
+  sample_read b latest.sql side=b
+  sample_read a latest.sql side=a
+  ! component_is_up postgres-a || NOW[disk_free_a]=$(component_disk_free postgres-a)
+}
+
+# sample_read SIDE SQL_FILE [NAME=VALUE…]: what the first error was is in error_SIDE.
 sample_read() {
-  local component=$1 sql_file=$2 line
+  local side=$1 sql_file=$ROOT/scripts/check/$2 item line output status=0
   shift 2
-  component_is_up "$component" || return 0
+  side_may_answer "$side" || return 0
+  output=$({
+    for item in "$@"; do psql_variable "${item%%=*}" "${item#*=}"; done
+    cat "$sql_file"
+  } | side_psql "$side" --quiet --tuples-only --no-align --expanded --field-separator== --file=- 2>&1) || status=$?
   while IFS= read -r line; do
     if [[ $line =~ ^([a-z][a-z0-9_]*)=(.*)$ ]]; then
       NOW[${BASH_REMATCH[1]}]=${BASH_REMATCH[2]}
-    elif [[ $line == *ERROR:* && $line != *"statement timeout"* || $line == *"error:"* ]]; then
+    elif [[ $line == *ERROR:* && $line != *"statement timeout"* || $line == *FATAL:* || $line == *"error:"* ]]; then
       line=${line#*[Ee][Rr][Rr][Oo][Rr]:}
-      NOW[$component]=${line#"${line%%[^ ]*}"}
+      NOW[error_$side]=${NOW[error_$side]:-${line#"${line%%[^ ]*}"}}
     fi
-  done < <(component_psql "$component" --quiet --tuples-only --no-align --expanded \
-    --field-separator== "$@" --file=- <"$sql_file" 2>&1)
+  done <<<"$output"
+  ((status == 0)) || NOW[error_$side]=${NOW[error_$side]:-"no answer (psql ended with status $status)"}
 }
+
+# A component that does not run is a finding already.
+side_may_answer() { sides_are_own || component_is_up "postgres-$1"; }
 
 now() { printf '%s' "${NOW[$1]:-}"; }
 seconds() { printf '%d.%d' "$((NOW[$1] / 1000))" "$((NOW[$1] % 1000 / 100))"; }
@@ -72,23 +88,33 @@ above() { known "$1" && ((${NOW[$1]} > $2)); }
 grew() { above lag_ms "$LAG_NORMAL_MS" && above "$1" "$BACKLOG_NORMAL_MAX" && above "$1" "${BEFORE[$1]:-0}"; }
 stood_still() { [[ -n ${BEFORE[$1]+set} && ${BEFORE[$1]} == "$(now "$1")" ]]; }
 
-# By how many rows of a table A's count, without pending changes, exceeds B's.
+# By how many rows of a table (by its number) A's count, without pending changes, exceeds B's.
 difference() {
-  local in_a=${NOW[a_$1]} pending=${NOW[$1_pending]} in_b=${NOW[b_$1]}
+  local in_a=${NOW[a_rows_$1]} pending=${NOW[pending_$1]} in_b=${NOW[b_rows_$1]}
   printf '%s' "$((in_a - pending - in_b))"
 }
-comparable() { known "a_$1" "b_$1" "$1_pending"; }
-differs() { known "$1_difference" && [[ $(now "$1_difference") != 0 ]]; }
-target_is_empty() { above a_users 0 && [[ $(now b_users) == 0 ]]; }
+comparable() { known "a_rows_$1" "b_rows_$1" "pending_$1"; }
+truncate_is_pending() { known "a_rows_$1" "b_rows_$1" events_pending && ! known "pending_$1"; }
+
+# True for any of the tables: any_table FUNCTION.
+any_table() {
+  local number
+  for number in "${TABLES[@]}"; do ! "$1" "$number" || return 0; done
+  return 1
+}
+differs() { known "difference_$1" && [[ $(now "difference_$1") != 0 ]]; }
+has_rows_in_a() { above "a_rows_$1" 0; }
+has_rows_in_b() { ! known "b_rows_$1" || above "b_rows_$1" 0; }
+target_is_empty() { any_table has_rows_in_a && ! any_table has_rows_in_b; }
 
 # Sets SUSPICION to the reason for another sample.
 sample_needs_another() {
   SUSPICION=''
   case $SAMPLES in
     1)
-      if differs users || differs payments; then SUSPICION="the counts differ"; fi
+      if any_table differs; then SUSPICION="the counts differ"; fi
       if target_is_empty; then SUSPICION="B has no data yet"; fi
-      if known events_pending && ! comparable users; then SUSPICION="a TRUNCATE is pending"; fi
+      if any_table truncate_is_pending; then SUSPICION="a TRUNCATE is pending"; fi
       if known timeline_unmatched; then SUSPICION="A is on a timeline that B has not confirmed"; fi
       if above outbox_unprocessed "$BACKLOG_NORMAL_MAX"; then SUSPICION="the outbox has a backlog"; fi
       if above inbox_unprocessed "$BACKLOG_NORMAL_MAX"; then SUSPICION="the inbox has a backlog"; fi

@@ -14,7 +14,7 @@ table_compare() {
   local name=$1 rows on_their_way
   PROBLEM=''
   if ! columns_choose "$name" || ! parts_compare "$name" || ! rows_compare "$name"; then
-    conclude 2 "$name" "${RED}not compared${PLAIN}: $PROBLEM"
+    conclude 2 "$name" "${RED}not compared${PLAIN}: ${PROBLEM:-a file in $WORK cannot be written; is the disk full?}"
     return
   fi
   rows=$(awk '$1 == "part" { rows += $3 } END { print rows + 0 }' "$WORK/parts")
@@ -42,7 +42,7 @@ status_worsen() { ((STATUS >= $1)) || STATUS=$1; }
 # Sets COMMON (JSON), the columns that both have, and MISSING and RETYPED, those that B lacks or has with another type.
 columns_choose() {
   local lines
-  side_read b columns.sql --set=table="$1" --set=columns="${COLUMNS[$1]}" >"$WORK/columns" || {
+  side_read b columns.sql "table=$1" "columns=${COLUMNS[$1]}" >"$WORK/columns" || {
     PROBLEM="error in B: $(side_error b)"
     return 1
   }
@@ -52,17 +52,15 @@ columns_choose() {
 
 # Sets PARTS_DIFFERENT.
 parts_compare() {
-  sides_read "$1" '' || return 1
-  grep '^part ' "$WORK/a" >"$WORK/parts" || true
-  mapfile -t PARTS_DIFFERENT < <(lines_of_one_side part | cut --delimiter=' ' --fields=2 | sort --unique)
+  sides_read "$1" '' && sed --quiet '/^part /p' "$WORK/a" >"$WORK/parts" && lines_of_one_side part parts_different \
+    && mapfile -t PARTS_DIFFERENT <"$WORK/parts_different"
 }
 
 # Leaves in the file "different" the keys that differ, of the first parts that have such; in "on_their_way" those that were
 # changed in A since.
 rows_compare() {
   local first
-  : >"$WORK/different"
-  : >"$WORK/on_their_way"
+  : >"$WORK/different" && : >"$WORK/on_their_way" || return 1
   for ((first = 0; first < ${#PARTS_DIFFERENT[@]}; first += PARTS_AT_ONCE)); do
     some_rows_compare "$1" "${PARTS_DIFFERENT[@]:first:PARTS_AT_ONCE}" || return 1
     [[ ! -s $WORK/different ]] || return 0
@@ -75,15 +73,14 @@ some_rows_compare() {
   shift
   for look in first second; do
     [[ $look == first ]] || sleep "$SECOND_LOOK_S"
-    sides_read "$name" "$(IFS=, && printf '%s' "$*")" || return 1
-    sed --quiet 's/^pending //p' "$WORK/a" | sort >"$WORK/pending"
-    lines_of_one_side row | cut --delimiter=' ' --fields=2 | sort --unique | comm -23 - "$WORK/pending" >"$WORK/$look"
+    sides_read "$name" "$(IFS=, && printf '%s' "$*")" && sed --quiet 's/^pending //p' "$WORK/a" | sort >"$WORK/pending" \
+      && lines_of_one_side row "rows" && comm -23 "$WORK/rows" "$WORK/pending" >"$WORK/$look" || return 1
     [[ -s $WORK/$look ]] || break
   done
   if [[ -s $WORK/$look ]]; then
-    comm -12 "$WORK/first" "$WORK/second" >"$WORK/different"
+    comm -12 "$WORK/first" "$WORK/second" >"$WORK/different" || return 1
   else
-    cat "$WORK/pending" >>"$WORK/on_their_way"
+    cat "$WORK/pending" >>"$WORK/on_their_way" || return 1
   fi
   if [[ -s $WORK/different ]] && grep --quiet --line-regexp unsure "$WORK/a"; then
     PROBLEM="rows seem to differ, but pending changes cannot be matched with rows by the text of their keys; run this again when B has applied them"
@@ -91,16 +88,18 @@ some_rows_compare() {
   fi
 }
 
-# The lines of a kind that only one side has.
+# lines_of_one_side KIND FILE: leaves in the file the parts or keys (the second word) of the lines of a kind that only one
+# side has. False if something could not be written: what is then missing is not equal.
 lines_of_one_side() {
-  comm -3 <(sed --quiet "/^$1 /p" "$WORK/a" | sort) <(sed --quiet "/^$1 /p" "$WORK/b" | sort) | tr --delete '\t'
+  sed --quiet "/^$1 /p" "$WORK/a" | sort >"$WORK/a.sorted" && sed --quiet "/^$1 /p" "$WORK/b" | sort >"$WORK/b.sorted" \
+    && comm -3 "$WORK/a.sorted" "$WORK/b.sorted" | tr --delete '\t' | cut --delimiter=' ' --fields=2 | sort --unique >"$WORK/$2"
 }
 
 # sides_read NAME PARTS: leaves in the files "a" and "b" what rows.sql prints for all parts, or for some.
 sides_read() {
   local name=$1 count=${PART_COUNT[$1]} position='' tick='' tick_id='' arguments
-  arguments=(--set=table="$name" --set=keys="${KEYS[$name]}" --set=columns="$COMMON" --set=mask="$((count - 1))" --set=parts="$2")
-  reader_begin b rows.sql --set=in_target=true "${arguments[@]}"
+  arguments=("table=$name" "keys=${KEYS[$name]}" "columns=$COMMON" "mask=$((count - 1))" "parts=$2")
+  reader_begin b rows.sql in_target=true "${arguments[@]}"
   while [[ -z $position ]] && reader_runs; do
     sleep 0.02
     position=$(position_of_b)
@@ -113,7 +112,7 @@ sides_read() {
   fi
   # A's snapshot is taken after B's, while B is still being read.
   read -r _ tick tick_id <<<"$position"
-  if ! side_read a rows.sql --set=in_target=false --set=tick="$tick" --set=tick_id="$tick_id" "${arguments[@]}" >"$WORK/a"; then
+  if ! side_read a rows.sql in_target=false "tick=$tick" "tick_id=$tick_id" "${arguments[@]}" >"$WORK/a"; then
     PROBLEM="error in A: $(side_error a)"
   elif [[ $(head --lines=1 "$WORK/a") == emptied ]]; then
     PROBLEM="a TRUNCATE or resend in A is pending; run this again when B has applied it"

@@ -43,8 +43,9 @@ postgres_start() {
   [[ -f $pgdata/PG_VERSION ]] || postgres_create "$component" "$bin"
   pgdata=$(readlink --canonicalize "$pgdata")
   postgres_await_predecessor "$pgdata"
+  postgres_namesake_load "$pgdata"
   # All settings are here, so that a change takes effect at the next start.
-  process_start "$component" "${POSTGRES_AS_OWNER[@]}" "$bin/postgres" \
+  process_start "$component" "${NAMESAKE[@]}" "${POSTGRES_AS_OWNER[@]}" "$bin/postgres" \
     -D "$pgdata" \
     -p "$(component_port "$component" PORT)" \
     -c "cluster_name=$component" \
@@ -53,7 +54,7 @@ postgres_start() {
     -c "max_connections=$POSTGRES_MAX_CONNECTIONS" \
     -c timezone=UTC -c log_timezone=UTC \
     -c lc_messages=C \
-    -c 'log_line_prefix=%m [%p] %q%u@%d '
+    -c 'log_line_prefix=%m [%p] %q%u@%d/%a '
 }
 
 # The remains of a killed server keep its data locked for a moment, and PostgreSQL would refuse to
@@ -63,12 +64,24 @@ postgres_await_predecessor() {
   [[ -f $pgdata/postmaster.pid ]] || return 0
   read -r pid <"$pgdata/postmaster.pid"
   for ((tries = 0; tries < 200; tries++)); do
-    process_is_zombie "$pid" \
-      || [[ -n $(find /proc/[0-9]*/cwd -lname "$pgdata" -print -quit 2>/dev/null) ]] \
-      || return 0
+    process_is_zombie "$pid" || postgres_works_in "$pgdata" || return 0
     sleep 0.1
   done
 }
+
+# After a power cut, the process id in postmaster.pid may be that of any other process by now, and PostgreSQL, which sees
+# that it is alive, would refuse to start. No process works in the data directory (postgres_await_predecessor), so it is no
+# server of these data: PostgreSQL is told to take that id for one of its own ancestors'. It still refuses while the shared
+# memory of a predecessor is in use.
+postgres_namesake_load() {
+  local pgdata=$1 pid
+  NAMESAKE=()
+  [[ -f $pgdata/postmaster.pid ]] && read -r pid <"$pgdata/postmaster.pid" && [[ $pid =~ ^[1-9][0-9]*$ && -e /proc/$pid ]] || return 0
+  ! postgres_works_in "$pgdata" || return 0
+  NAMESAKE=(env "PG_GRANDPARENT_PID=$pid")
+}
+
+postgres_works_in() { [[ -n $(find /proc/[0-9]*/cwd -lname "$1" -print -quit 2>/dev/null) ]]; }
 
 # Creates a server's data, with the database `transactions`. It gets its name when it is complete, so
 # that the remains of an interrupted run are never taken for a server's data.
@@ -102,20 +115,26 @@ postgres_initdb() (
 postgres_directory_make() {
   local directory=$RUN_DIR/data/$1 elsewhere
   mkdir -p "$RUN_DIR/data" "$RUN_DIR/log"
-  [[ ! -L $directory ]] || mkdir -p "$(readlink "$directory")"
+  [[ ! -L $directory ]] || postgres_elsewhere_make "$(readlink "$directory")"
   mkdir -p "$directory"
   [[ $EUID -eq 0 ]] || return 0
   chown postgres:postgres "$directory/"
   ! postgres_as_owner test -w "$directory" || return 0
   elsewhere=$(postgres_elsewhere)/$1
   rmdir "$directory"
-  mkdir -p "$elsewhere"
-  chown postgres:postgres "$elsewhere"
+  postgres_elsewhere_make "$elsewhere"
   ln -s "$elsewhere" "$directory"
 }
 
 postgres_elsewhere() {
   printf '/var/lib/postgresql/replication-%s' "$(printf '%s' "$RUN_DIR" | sha256sum | cut --characters=1-12)"
+}
+
+# Whatever the umask, user postgres must be able to get there.
+postgres_elsewhere_make() {
+  [[ -d ${1%/*/*} ]] || install --directory --mode=755 "${1%/*/*}"
+  install --directory --mode=755 "${1%/*}"
+  install --directory --mode=700 --owner=postgres --group=postgres "$1"
 }
 
 # A fast shutdown: it terminates open sessions, so that a forgotten psql does not block it.

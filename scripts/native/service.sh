@@ -2,7 +2,7 @@
 # The three services as plain processes. Their settings in the environment or in .env are passed on
 # unchanged; what depends on the other components is set here.
 
-readonly HEALTH_MAX_AGE_S=5
+source "$ROOT/scripts/health.sh"
 
 service_binary() { printf '%s/release/%s' "${CARGO_TARGET_DIR:-$ROOT/target}" "$1"; }
 
@@ -32,22 +32,6 @@ service_nats_urls() {
 
 service_stop() { process_stop "$1" TERM 30; }
 
-# A service writes `ok` or `degraded: <reason>` into its health file every second.
-service_healthy() {
-  local file=$RUN_DIR/$1.health line='' age_s
-  [[ -e $file ]] || {
-    printf 'no health report yet\n'
-    return 1
-  }
-  age_s=$((EPOCHSECONDS - $(stat --format=%Y "$file")))
-  IFS= read -r line <"$file" || true
-  if ((age_s >= HEALTH_MAX_AGE_S)); then
-    printf 'no health report for %d s (last: %s)\n' "$age_s" "$line"
-    return 1
-  fi
-  [[ $line == ok ]] && return 0
-  printf '%s\n' "${line:-empty health report}"
-  return 1
-}
+service_healthy() { health_file_is_ok "$RUN_DIR/$1.health"; }
 
 service_purge() { :; }
