@@ -36,9 +36,15 @@ AS $function$
                 if strpos(call_stack, chr(10)) > 0 then
                     perform set_config('replication.changed_3', 'yes', true);
                 end if;
-                if pg_catalog.pg_sequence_last_value('replication.wake_wanted') operator(pg_catalog.=) 2
-                        and pg_catalog.current_setting('max_prepared_transactions') operator(pg_catalog.=) '0' then
-                    perform pg_catalog.pg_notify('replication_wake', '');
+                if not (coalesce(pg_catalog.pg_sequence_last_value('replication.wake_wanted'), 1) operator(pg_catalog.<>) 2
+                        and pg_catalog.pg_sequence_last_value('replication.outbox_event_id_seq') operator(pg_catalog.%) 4096 operator(pg_catalog.>=) 16) then
+                    if pg_catalog.pg_sequence_last_value('replication.outbox_event_id_seq') operator(pg_catalog.%) 4096 operator(pg_catalog.<) 16 then
+                        insert into replication.recorded_snapshot default values;
+                    end if;
+                    if pg_catalog.pg_sequence_last_value('replication.wake_wanted') operator(pg_catalog.=) 2
+                            and pg_catalog.current_setting('max_prepared_transactions') operator(pg_catalog.=) '0' then
+                        perform pg_catalog.pg_notify('replication_wake', '');
+                    end if;
                 end if;
                 return new;
             end
@@ -56,7 +62,8 @@ AS $function$
             begin
                 if coalesce(pg_catalog.current_setting('replication.changed_3', true), '') operator(pg_catalog.<>) 'yes'
                         and pg_catalog.current_setting('datestyle') operator(pg_catalog.~~) 'ISO%'
-                        and tg_table_name operator(pg_catalog.=) 'sample' and tg_table_schema operator(pg_catalog.=) 'public' and coalesce(pg_catalog.pg_sequence_last_value('replication.wake_wanted'), 1) operator(pg_catalog.<>) 2 then
+                        and tg_table_name operator(pg_catalog.=) 'sample' and tg_table_schema operator(pg_catalog.=) 'public' and coalesce(pg_catalog.pg_sequence_last_value('replication.wake_wanted'), 1) operator(pg_catalog.<>) 2
+                        and pg_catalog.pg_sequence_last_value('replication.outbox_event_id_seq') operator(pg_catalog.%) 4096 operator(pg_catalog.>=) 16 then
                     insert into replication.outbox_event (shape_id, operation, key_text, row_text) select 3, 'I', row(k.name, k.id)::pg_catalog.text, row(k.id, k.name, k.at, k.ratio, k.note::pg_catalog.text)::pg_catalog.text from new_rows k;
                     return new;
                 end if;
@@ -82,9 +89,15 @@ AS $function$
                     perform set_config(pin.name, former[pin.number], true) from (values (1, 'search_path', 'pg_catalog, pg_temp'), (2, 'datestyle', 'ISO, YMD'), (3, 'row_security', 'off'),
                         (4, 'enable_seqscan', 'off'), (5, 'jit', 'off')) as pin (number, name, value);
                 end if;
-                if pg_catalog.pg_sequence_last_value('replication.wake_wanted') operator(pg_catalog.=) 2
-                        and pg_catalog.current_setting('max_prepared_transactions') operator(pg_catalog.=) '0' then
-                    perform pg_catalog.pg_notify('replication_wake', '');
+                if not (coalesce(pg_catalog.pg_sequence_last_value('replication.wake_wanted'), 1) operator(pg_catalog.<>) 2
+                        and pg_catalog.pg_sequence_last_value('replication.outbox_event_id_seq') operator(pg_catalog.%) 4096 operator(pg_catalog.>=) 16) then
+                    if pg_catalog.pg_sequence_last_value('replication.outbox_event_id_seq') operator(pg_catalog.%) 4096 operator(pg_catalog.<) 16 then
+                        insert into replication.recorded_snapshot default values;
+                    end if;
+                    if pg_catalog.pg_sequence_last_value('replication.wake_wanted') operator(pg_catalog.=) 2
+                            and pg_catalog.current_setting('max_prepared_transactions') operator(pg_catalog.=) '0' then
+                        perform pg_catalog.pg_notify('replication_wake', '');
+                    end if;
                 end if;
                 return new;
             end

@@ -27,6 +27,7 @@ mod large;
 mod names;
 mod operation;
 mod own_columns;
+mod pauses;
 mod property;
 mod protections;
 mod quarantine;

@@ -91,6 +91,7 @@ fn the_capture_role_may_write_events_and_read_attached_tables_and_nothing_else()
         "select * from users",
         "select * from other.t",
         "insert into replication.outbox_event (shape_id, operation) values (0, 'T')",
+        "insert into replication.recorded_snapshot default values",
     ] {
         role.batch_execute(&format!("begin; {allowed}; rollback")).unwrap();
     }
@@ -100,6 +101,8 @@ fn the_capture_role_may_write_events_and_read_attached_tables_and_nothing_else()
         "select * from replication.outbox_event",
         "delete from replication.outbox_event",
         "insert into replication.outbox_event (txid, shape_id, operation) values ('3', 0, 'T')",
+        "insert into replication.recorded_snapshot (txid) values ('3')",
+        "insert into replication.recorded_snapshot (snapshot) values ('3:3:')",
         "insert into replication.attached values ('secret', 1)",
         "select nextval('replication.wake_wanted')",
         "create table replication.mine ()",

@@ -24,6 +24,8 @@ const UNPUBLISHED_TICKS_MAX: i64 = 3;
 const TICK_INTERVAL_MAX: Duration = Duration::from_millis(100);
 /// How often a waiting tick checks whether one was published.
 const PUBLISHED_CHECK: Duration = Duration::from_micros(500);
+/// After a pause as long as this, more than one tick may be due.
+const LONG_PAUSE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Ticker {
     database: Database,
@@ -87,13 +89,15 @@ impl Ticker {
         context: &ThreadContext,
     ) -> Result<()> {
         let mut sleep = Sleep::new(client, self.poll_interval)?;
+        let mut looked = None;
         while !context.stop().requested() {
             let begun = Instant::now();
+            if looked.is_none_or(|looked| begun.duration_since(looked) >= LONG_PAUSE) {
+                taker.take_recorded(client, |last_tick| self.taken(term, last_tick, begun))?;
+            }
+            looked = Some(Instant::now());
             if taker.take(client)? {
-                term.pacing().tick_taken(taker.last_tick(), begun);
-                shared::kill_point::reached("tick_stored");
-                // A full channel already holds the news.
-                let _ = self.new_tick.try_send(());
+                self.taken(term, taker.last_tick(), begun);
                 sleep.work_was_found(client)?;
                 wait_for_turn(taker, begun, term, context);
             } else {
@@ -101,6 +105,14 @@ impl Ticker {
             }
         }
         Ok(())
+    }
+
+    /// Ticks up to `last_tick` are durable.
+    fn taken(&self, term: &Term, last_tick: i64, begun: Instant) {
+        term.pacing().tick_taken(last_tick, begun);
+        shared::kill_point::reached("tick_stored");
+        // A full channel already holds the news.
+        let _ = self.new_tick.try_send(());
     }
 }
 

@@ -25,7 +25,7 @@ return format(
             declare
                 former pg_catalog.text[];
             begin
-                if %1$s and coalesce(pg_catalog.pg_sequence_last_value('replication.wake_wanted'), 1) operator(pg_catalog.<>) 2 then
+                if %1$s and %9$s then
                     %2$s
                     return new;
                 end if;
@@ -55,7 +55,8 @@ return format(
             replication.capture_changed_setting(relation),
             replication.capture_events(shape_id, 'I', replication.capture_own_row(relation, shape_id), 'new_rows'),
             replication.capture_events(shape_id, 'I', replication.capture_present_row(relation, shape_id), 'new_rows'),
-            replication.capture_wake());
+            replication.capture_afterwards(),
+            replication.capture_is_over());
 
 -- The body of the function for UPDATE, DELETE and TRUNCATE.
 create or replace function replication.capture_change_body(relation regclass, shape_id int) returns text
@@ -95,7 +96,7 @@ begin atomic
             replication.capture_events(shape_id, 'D', part.present_row, 'old_rows'),
             shape_id,
             replication.capture_changed_setting(relation),
-            replication.capture_wake())
+            replication.capture_afterwards())
     from (select replication.capture_own_row(relation, shape_id) as own_row,
                  replication.capture_present_row(relation, shape_id) as present_row,
                  format('(select %1$s from old_rows r union select %1$s from new_rows r)',

@@ -61,15 +61,6 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 return 'replication.changed_' || replication.capture_id(relation);
 
--- Wakes the publisher, if it sleeps. A transaction that has notified cannot be prepared.
-create or replace function replication.capture_wake() returns text
-language sql immutable
-set search_path = pg_catalog, pg_temp
-return $wake$if pg_catalog.pg_sequence_last_value('replication.wake_wanted') operator(pg_catalog.=) 2
-                        and pg_catalog.current_setting('max_prepared_transactions') operator(pg_catalog.=) '0' then
-                    perform pg_catalog.pg_notify('replication_wake', '');
-                end if;$wake$;
-
 -- The settings of the way for INSERT that reads rows again, which sets and restores them itself.
 create or replace function replication.capture_pins() returns text
 language sql immutable

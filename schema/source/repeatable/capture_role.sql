@@ -75,8 +75,12 @@ begin
     if not has_column_privilege('replication_capture', 'replication.outbox_event', 'row_text', 'insert') then
         grant insert (shape_id, operation, key_text, row_text) on replication.outbox_event to replication_capture;
     end if;
-    if not has_sequence_privilege('replication_capture', 'replication.wake_wanted', 'select') then
-        grant select on sequence replication.wake_wanted to replication_capture;
+    if not has_column_privilege('replication_capture', 'replication.recorded_snapshot', 'id', 'insert') then
+        grant insert (id) on replication.recorded_snapshot to replication_capture;
+    end if;
+    if not has_sequence_privilege('replication_capture', 'replication.wake_wanted', 'select')
+       or not has_sequence_privilege('replication_capture', 'replication.outbox_event_id_seq', 'select') then
+        grant select on sequence replication.wake_wanted, replication.outbox_event_id_seq to replication_capture;
     end if;
 end
 $grant$;

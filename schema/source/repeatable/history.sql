@@ -50,7 +50,7 @@ $require$;
 -- Begins a new history: deletes all ticks and events and captures every row of every attached table, in the caller's
 -- transaction. Returns the new identity of this source, for replication.adopt_source in the target.
 --
--- Touches replication.progress, tick and outbox_event. Waits for transactions that are writing to attached tables, and
+-- Touches the outbox, its ticks and replication.progress. Waits for transactions that are writing to attached tables, and
 -- blocks writers of these tables until the caller's transaction ends. Refuses while outbox-publisher runs.
 create or replace function replication.start_over() returns text
 language plpgsql
@@ -65,7 +65,7 @@ begin
     for attached in select a.relation from replication.attached a order by a.relation loop
         execute format('lock table %s in share row exclusive mode', attached);
     end loop;
-    truncate replication.outbox_event;
+    truncate replication.outbox_event, replication.recorded_snapshot;
     -- Tick 0 is empty, so every event from here on belongs to a later one. Not pg_current_snapshot(): there, a
     -- transaction counts as ended once a younger one has ended, and the rows captured below would belong to no tick.
     insert into replication.tick as t (tick, previous_id, snapshot)

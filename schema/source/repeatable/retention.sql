@@ -29,6 +29,7 @@ begin
     -- finds all of its events (publisher/src relies on it). Events visible in the boundary belong to no remaining
     -- tick; they may be deleted in any number of steps.
     delete from replication.tick t where t.tick < boundary.tick;
+    delete from replication.recorded_snapshot r where r.snapshot_xmax < pg_snapshot_xmax(boundary.snapshot);
 
     delete from replication.outbox_event e where e.ctid = any (array(
         select o.ctid from replication.outbox_event o

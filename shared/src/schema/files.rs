@@ -54,7 +54,7 @@ impl Side {
     pub(super) fn revision(self) -> i32 {
         match self {
             Side::Common => 3,
-            Side::Source => 60,
+            Side::Source => 61,
             Side::Target => 44,
         }
     }
@@ -89,6 +89,7 @@ const SOURCE: &[Migration] = migrations![
     40 "source/040_autovacuum.sql",
     50 "source/050_timeline.sql",
     60 "source/060_capture_identity.sql",
+    61 "source/061_recorded_snapshots.sql",
 ];
 const TARGET: &[Migration] = migrations![
     1 "target/001_inbox_and_positions.sql",
@@ -108,6 +109,7 @@ const SOURCE_REPEATABLE: &[Repeatable] = repeatable![
     "source/repeatable/history.sql",
     "source/repeatable/describe.sql",
     "source/repeatable/capture_text.sql",
+    "source/repeatable/recorded_snapshots.sql",
     "source/repeatable/capture_parts.sql",
     "source/repeatable/capture.sql",
     "source/repeatable/capture_triggers.sql",
@@ -153,7 +155,7 @@ mod tests {
     fn a_changed_file_is_a_new_version() {
         let known = [
             (Side::Common, 3, 0x3bb7_07d1_fd76_d784),
-            (Side::Source, 60, 0xf669_3ebb_f4f0_c20c),
+            (Side::Source, 61, 0x62fc_6314_55c8_b86c),
             (Side::Target, 44, 0x2e75_23df_b2dd_0fce),
         ];
         for (side, version, expected) in known {
