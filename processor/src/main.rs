@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 /// Workers that decode messages side by side.
 const DECODERS: usize = 2;
-/// Decoded messages that wait to be applied: enough to form large groups, few enough to bound memory.
+/// Decoded messages that wait to be applied: enough to form large groups.
 const MESSAGES_DECODED: usize = 12;
 
 fn main() -> ExitCode {

@@ -1,13 +1,15 @@
 //! Workers that turn batches into messages. A batch that does not fit into a message is split; an
 //! event that alone does not fit is an error that names its row.
 
+use crate::cannot_travel::Unsendable;
 use crate::cursor::{CursorPosition, Epoch};
 use crate::leadership::Term;
 use crate::reader::Cut;
-use anyhow::{Context, Result, bail};
+use anyhow::{Error, Result};
 use crossbeam_channel::{Receiver, Sender};
+use shared::budget::Permit;
 use shared::supervisor::ThreadContext;
-use shared::wire::Batch;
+use shared::wire::{Batch, TooLarge, UNPACKED_MAX};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A batch, encoded: usually one message.
@@ -15,8 +17,11 @@ pub(crate) struct Encoded {
     pub(crate) term: Term,
     pub(crate) epoch: Epoch,
     pub(crate) number: u64,
-    /// The messages, or why one of them cannot be.
-    pub(crate) messages: Result<Vec<Message>>,
+    pub(crate) messages: Vec<Message>,
+    /// Why the next message cannot be made.
+    pub(crate) error: Option<Error>,
+    /// For the bytes of the batch.
+    pub(crate) permit: Permit,
 }
 
 /// The bytes of one message, and the cursor position behind it.
@@ -25,7 +30,11 @@ pub(crate) struct Message {
     pub(crate) payload: Vec<u8>,
 }
 
-/// Bytes that the NATS server takes in one message. Written by the publishing step when it connects.
+/// What JetStream stores in a file is lost where it has more: its record, with subject and reply, may have
+/// 32 MiB. It is acknowledged all the same, and never delivered.
+const STORED_MAX: usize = 32 * 1024 * 1024 - 64 * 1024;
+
+/// Bytes that a message may have. Written by the publishing step when it connects.
 pub(crate) struct MaxPayload(AtomicUsize);
 
 impl MaxPayload {
@@ -34,8 +43,9 @@ impl MaxPayload {
         MaxPayload(AtomicUsize::new(1024 * 1024))
     }
 
+    /// The NATS server takes so many bytes in one message.
     pub(crate) fn set(&self, bytes: usize) {
-        self.0.store(bytes, Ordering::Release);
+        self.0.store(bytes.min(STORED_MAX), Ordering::Release);
     }
 
     fn get(&self) -> usize {
@@ -52,7 +62,7 @@ pub(crate) fn run(
 ) -> Result<()> {
     context.healthy();
     loop {
-        let Cut { term, epoch, number, batch } = crossbeam_channel::select! {
+        let Cut { term, epoch, number, batch, permit } = crossbeam_channel::select! {
             recv(context.stop().receiver()) -> _ => return Ok(()),
             recv(input) -> cut => match cut {
                 Ok(cut) => cut,
@@ -60,40 +70,53 @@ pub(crate) fn run(
             },
         };
         let mut messages = Vec::with_capacity(1);
-        let messages = encode(batch, max_payload.get(), &mut messages).map(|()| messages);
+        let error = encode(batch, max_payload.get(), &mut messages).err();
         crossbeam_channel::select! {
             recv(context.stop().receiver()) -> _ => return Ok(()),
-            send(output, Encoded { term, epoch, number, messages }) -> sent => if sent.is_err() { return Ok(()) },
+            send(output, Encoded { term, epoch, number, messages, error, permit }) -> sent => if sent.is_err() { return Ok(()) },
         }
     }
 }
 
+/// Adds the messages of a batch, in order; fails behind the last one that can be made.
 fn encode(mut batch: Batch, max_payload: usize, messages: &mut Vec<Message>) -> Result<()> {
-    let payload = batch.encode()?;
-    if payload.len() <= max_payload {
-        messages.push(Message { behind: CursorPosition::after(&batch.end()), payload });
-        return Ok(());
-    }
+    let why = match batch.encode() {
+        Ok(payload) if payload.len() <= max_payload => {
+            messages.push(Message { behind: CursorPosition::after(&batch.end()), payload });
+            return Ok(());
+        }
+        Ok(payload) if max_payload < STORED_MAX => format!(
+            "it makes a message of {} bytes and the NATS server takes {max_payload}. Raise max_payload on all NATS servers \
+             (to 32 MB at most) and restart this service",
+            payload.len()
+        ),
+        Ok(payload) => format!(
+            "it makes a message of {} bytes, and JetStream loses what has more than {max_payload}",
+            payload.len()
+        ),
+        Err(error) => match error.downcast_ref::<TooLarge>() {
+            Some(TooLarge { bytes }) => {
+                format!(
+                    "it makes a message of {bytes} bytes before it is compressed, at most {UNPACKED_MAX} are accepted"
+                )
+            }
+            None => return Err(error),
+        },
+    };
     if let [event] = batch.events.as_slice() {
         let table = batch.shape_of(event)?.name();
-        bail!(
-            "the row {} of {table} (tick {}, event {}) makes a message of {} bytes and the NATS server takes {max_payload}: \
-             raise max_payload on all NATS servers and restart this service",
-            event.key.as_deref().unwrap_or_default(),
-            batch.tick,
-            event.event_id,
-            payload.len(),
-        );
+        return Err(Unsendable::of(event, batch.first, batch.tick, &table).because(&why).into());
     }
     let rest = batch.events.split_off(batch.events.len() / 2);
     let second = Batch { first: batch.last() + 1, events: rest, ..batch.clone() };
     encode(batch, max_payload, messages)?;
-    encode(second, max_payload, messages).context("second half of a batch")
+    encode(second, max_payload, messages)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cannot_travel::CannotTravel;
     use shared::wire::{Event, FORMAT, Operation, Shape, Source, TickRef};
     use uuid::Uuid;
 
@@ -125,6 +148,7 @@ mod tests {
                 generated: vec![],
             }],
             events: (1..=events).map(event).collect(),
+            skipped: None,
         }
     }
 
@@ -147,8 +171,32 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_alone_does_not_fit_is_named() {
-        let error = encode(batch(2, 5000), 4000, &mut Vec::new()).unwrap_err().to_string();
-        assert!(error.contains("the row (1) of public.notes") && error.contains("max_payload"), "{error}");
+    fn an_event_that_alone_does_not_fit_is_named_and_what_is_before_it_is_sent() {
+        let mut whole = batch(4, 1000);
+        whole.events[2].row = batch(1, 5000).events.remove(0).row;
+        let mut messages = Vec::new();
+        let error = encode(whole, 4000, &mut messages).unwrap_err();
+        let sent: usize =
+            messages.iter().map(|message| Batch::decode(&message.payload).unwrap().events.len()).sum();
+        assert_eq!(sent, 2);
+        let event = error.downcast_ref::<CannotTravel>().unwrap();
+        assert_eq!(event.position, CursorPosition { tick: 5, ordinal: 12 });
+        let text = error.to_string();
+        for part in
+            ["the row (3) of public.notes", "max_payload", "replication.skip_event('00000000-0000-0000-0000-"]
+        {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_event_that_no_reader_would_take_is_named() {
+        let mut whole = batch(1, 1);
+        whole.events[0].row = Some("x".repeat(UNPACKED_MAX));
+        let error = encode(whole, usize::MAX, &mut Vec::new()).unwrap_err().to_string();
+        assert!(
+            error.contains("the row (1) of public.notes") && error.contains("before it is compressed"),
+            "{error}"
+        );
     }
 }

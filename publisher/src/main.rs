@@ -11,6 +11,7 @@
 //! other threads are idle.
 
 mod audit;
+mod cannot_travel;
 mod confirming;
 mod cursor;
 mod encoder;
@@ -29,6 +30,7 @@ use crossbeam_channel::bounded;
 use encoder::MaxPayload;
 use leadership::Leadership;
 use settings::Settings;
+use shared::budget::Budget;
 use shared::config::Environment;
 use shared::schema::Side;
 use shared::supervisor::{Supervisor, run_service};
@@ -37,8 +39,10 @@ use std::sync::Arc;
 
 /// Workers that encode batches in parallel.
 const ENCODERS: usize = 2;
-/// Batches between two stages: enough to keep both busy, few enough to bound memory.
+/// Batches between two stages: enough to keep both busy.
 const BATCHES_IN_FLIGHT: usize = 8;
+/// Rows and keys that were read and not handed to NATS yet: they bound memory. A larger batch is in work alone.
+const BYTES_IN_WORK: usize = 64 * 1024 * 1024;
 
 fn main() -> ExitCode {
     run_service("outbox-publisher", Side::Source, start)
@@ -60,7 +64,8 @@ fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
     let ticker = ticker::Ticker::new(database, poll_interval, leadership.clone(), new_tick);
     supervisor.spawn("ticker", move |context| ticker.run(context))?;
 
-    let reader = reader::Reader::new(batch_sizes, leadership.clone(), new_ticks, cut);
+    let reader =
+        reader::Reader::new(batch_sizes, Budget::new(BYTES_IN_WORK), leadership.clone(), new_ticks, cut);
     supervisor.spawn("reader", move |context| reader.run(context))?;
 
     for number in 1..=ENCODERS {

@@ -109,6 +109,10 @@ databases_judge() {
   if known capture_problem; then
     finding 2 "A does not capture every change: $(now capture_problem)" "in A: select * from replication.capture_problem"
   fi
+  if known publishing_held; then
+    finding 2 "publishing is held up in A since $(now publishing_held_since), and later transactions wait: $(now publishing_held)" \
+      "as the message says; nothing is lost (docs/operations.md, A row cannot be sent)"
+  fi
   if known held_error; then
     finding 2 "apply in B is blocked since $(now held_since), and later transactions wait: $(now held_error)" \
       "fix B's table as the message says; apply is retried every few seconds and nothing is lost (docs/operations.md, Apply is blocked)"

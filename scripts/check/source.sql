@@ -42,6 +42,9 @@ commit;
 \if :has_schema
     select true as a_status_known, last_tick, published_tick, confirmed_tick, target,
            case when wal_timeline <> matched_timeline then wal_timeline end as timeline_unmatched,
+           to_char(held_since, 'YYYY-MM-DD HH24:MI:SS') as publishing_held_since,
+           regexp_replace(held_error, '[[:cntrl:]]', '?', 'g') as publishing_held,
+           nullif(skipped_events, 0) as skipped_events,
            (select count(*) from replication.outbox where processed = false) as outbox_unprocessed,
            unconfirmed.*,
            (select (extract(epoch from clock_timestamp() - created_at) * 1000)::bigint

@@ -3,13 +3,16 @@
 //!
 //! Nothing here knows a table of the application, and nothing here decides what a service does.
 
+mod attempts;
 pub mod broker;
+pub mod budget;
 pub mod config;
 pub mod database;
 pub mod fault;
 pub mod kill_point;
 pub mod leadership;
 pub mod logging;
+pub mod printable;
 pub mod pruning;
 pub mod retry;
 pub mod schema;

@@ -1,6 +1,6 @@
 //! Servers that accept connections and never answer: frozen, or cut off without a reset.
 
-use crate::harness::{Replication, Service, assert_equal, count, wait_for};
+use crate::harness::{Proxy, Replication, Service, assert_equal, count, wait_for};
 use std::time::{Duration, Instant};
 
 /// A server that does not answer is noticed within this time.
@@ -88,7 +88,7 @@ fn a_stop_does_not_wait_for_servers_that_hang_or_are_away() {
         service.start();
         service.wait_until_healthy();
     }
-    proxies.iter().for_each(crate::harness::Proxy::black_hole);
+    proxies.iter().for_each(Proxy::black_hole);
     add_user(&replication, "unseen");
     let stop_all = |replication: &mut Replication| {
         for service in [&mut replication.processor, &mut replication.publisher, &mut replication.generator] {
@@ -144,6 +144,35 @@ fn a_nats_server_that_accepts_and_never_answers_is_left_for_the_next() {
         println!("another server after {:.1} s", took.as_secs_f32());
         assert!(took < NOTICED_WITHIN, "{took:?}: {}", service.log());
     }
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (2, 0));
+}
+
+/// Each attempt used to take two threads and a socket for as long as the server was silent.
+#[test]
+fn nats_servers_that_never_answer_take_no_more_threads_the_longer_they_do() {
+    const DIALS: usize = 15;
+    const MORE_THREADS_MAX: usize = 8;
+    let mut replication = Replication::prepare("nats_silent", &[]);
+    let sides = [replication.publisher.proxy("NATS_URL"), replication.processor.proxy("NATS_URL")];
+    replication.start_services();
+    add_user(&replication, "before");
+    replication.wait_until_caught_up();
+
+    let services = [&replication.publisher, &replication.processor];
+    let accepted = |side: &[Proxy]| side.iter().map(Proxy::accepted).sum::<usize>();
+    let (threads, dials) = (services.map(Service::threads), [accepted(&sides[0]), accepted(&sides[1])]);
+    sides.iter().flatten().for_each(Proxy::black_hole);
+    add_user(&replication, "meanwhile");
+    for number in 0..2 {
+        wait_for("the silent servers are dialled many times", || {
+            (accepted(&sides[number]) >= dials[number] + DIALS).then_some(())
+        });
+        let now = services[number].threads();
+        println!("{} threads, {now} after {DIALS} dials", threads[number]);
+        assert!(now <= threads[number] + MORE_THREADS_MAX, "{} threads, {now} now", threads[number]);
+    }
+    sides.iter().flatten().for_each(Proxy::heal);
     replication.wait_until_caught_up();
     assert_eq!(assert_equal(&replication), (2, 0));
 }

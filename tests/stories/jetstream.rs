@@ -1,98 +1,47 @@
 //! What NATS denies, refuses or does not answer.
 
-use crate::harness::{Proxy, Replication, Service, assert_equal, consumers, jetstream, messages, wait_for};
+use crate::harness::{
+    PrivateNats, Proxy, Replication, assert_equal, consumers, jetstream, messages, wait_for,
+};
 use serde_json::Value;
-use shared::broker::{Broker, Connection};
-use shared::config::Environment;
-use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A NATS server of the test's own. Its users `outbox-publisher` and `inbox-processor` have the rights that
-/// docs/adopting.md names, and no others; the rest may do everything but what their names say.
-struct NatsWithRights {
-    server: Child,
-    directory: PathBuf,
-    url: String,
-}
-
-impl NatsWithRights {
-    /// `stream` is the one of the replication that is to run on it.
-    fn start(stream: &str) -> NatsWithRights {
-        let environment = Environment::read();
-        let directory = PathBuf::from(environment.optional("TEST_RUN_DIR").unwrap()).join("nats-with-rights");
-        let _ = std::fs::remove_dir_all(&directory);
-        std::fs::create_dir_all(&directory).unwrap();
-        // Free a moment ago.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let user = |name: &str, denied: &str| {
-            format!(
-                "{{ user: {name}, password: password, permissions: {{ publish: {{ deny: {denied:?} }} }} }}\n"
-            )
-        };
-        let of_stream = |call: &str, rest: &str| format!("$JS.API.{call}.{stream}{rest}");
-        let of_processor = [
-            format!("{stream}.confirm"),
-            format!("{stream}.events"),
-            "_INBOX.>".to_owned(),
-            of_stream("STREAM.INFO", ""),
-            of_stream("STREAM.CREATE", ""),
-            of_stream("STREAM.DELETE", ""),
-            of_stream("STREAM.PURGE", ""),
-            of_stream("CONSUMER.CREATE", ".*"),
-            of_stream("CONSUMER.MSG.NEXT", ".*"),
-            of_stream("CONSUMER.DELETE", ".*"),
-        ];
-        let config = format!(
-            "listen: \"127.0.0.1:{port}\"
-             jetstream {{ store_dir: \"{}\" }}
-             accounts {{ CLIENT {{ jetstream: enabled, users: [
-                 {{ user: all, password: password }}
-                 {{ user: outbox-publisher, password: password, permissions: {{
-                     publish: [\"{stream}.events\", \"{stream}.refusal\"], subscribe: [\"{stream}.confirm\", \"_INBOX.>\"] }} }}
-                 {{ user: inbox-processor, password: password, permissions: {{
-                     publish: {of_processor:?}, subscribe: [\"{stream}.refusal\", \"_INBOX.>\"] }} }}
-                 {}{}{}
-             ] }} }}",
-            directory.join("store").display(),
-            user("no_release", &of_stream("STREAM.PURGE", "")),
-            user("no_consumer", &of_stream("CONSUMER.CREATE", ".*")),
-            user("no_pull", &of_stream("CONSUMER.MSG.NEXT", ".*")),
-        );
-        std::fs::write(directory.join("nats.conf"), config).unwrap();
-        let log = std::fs::File::create(directory.join("nats.log")).unwrap();
-        let server = Command::new(environment.optional("NATS_SERVER").unwrap_or("nats-server"))
-            .arg("--config")
-            .arg(directory.join("nats.conf"))
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        wait_for("the NATS server takes connections", || TcpStream::connect(("127.0.0.1", port)).ok());
-        NatsWithRights { server, directory, url: format!("nats://127.0.0.1:{port}") }
-    }
-
-    /// Has the service log in as this user.
-    fn use_user(&self, service: &mut Service, user: &str) {
-        for (name, value) in [("NATS_URL", &*self.url), ("NATS_USER", user), ("NATS_PASSWORD", "password")] {
-            service.set(name, value);
-        }
-    }
-
-    fn connect(&self) -> Connection {
-        let url = self.url.replace("nats://", "nats://all:password@");
-        let environment = Environment::from_pairs([("NATS_URL".to_owned(), url)]);
-        Broker::from_env(&environment, "test").unwrap().connect().unwrap()
-    }
-}
-
-impl Drop for NatsWithRights {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-        let _ = std::fs::remove_dir_all(&self.directory);
-    }
+/// A NATS server whose users `outbox-publisher` and `inbox-processor` have the rights that docs/adopting.md
+/// names, and no others; the rest may do everything but what their names say. `stream` is the one of the
+/// replication that is to run on it.
+fn nats_with_rights(stream: &str) -> PrivateNats {
+    let user = |name: &str, denied: &str| {
+        format!(
+            "{{ user: {name}, password: password, permissions: {{ publish: {{ deny: {denied:?} }} }} }}\n"
+        )
+    };
+    let of_stream = |call: &str, rest: &str| format!("$JS.API.{call}.{stream}{rest}");
+    let of_processor = [
+        format!("{stream}.confirm"),
+        format!("{stream}.events"),
+        "_INBOX.>".to_owned(),
+        of_stream("STREAM.INFO", ""),
+        of_stream("STREAM.CREATE", ""),
+        of_stream("STREAM.DELETE", ""),
+        of_stream("STREAM.PURGE", ""),
+        of_stream("CONSUMER.CREATE", ".*"),
+        of_stream("CONSUMER.MSG.NEXT", ".*"),
+        of_stream("CONSUMER.DELETE", ".*"),
+    ];
+    let settings = format!(
+        "accounts {{ CLIENT {{ jetstream: enabled, users: [
+             {{ user: all, password: password }}
+             {{ user: outbox-publisher, password: password, permissions: {{
+                 publish: [\"{stream}.events\", \"{stream}.refusal\"], subscribe: [\"{stream}.confirm\", \"_INBOX.>\"] }} }}
+             {{ user: inbox-processor, password: password, permissions: {{
+                 publish: {of_processor:?}, subscribe: [\"{stream}.refusal\", \"_INBOX.>\"] }} }}
+             {}{}{}
+         ] }} }}",
+        user("no_release", &of_stream("STREAM.PURGE", "")),
+        user("no_consumer", &of_stream("CONSUMER.CREATE", ".*")),
+        user("no_pull", &of_stream("CONSUMER.MSG.NEXT", ".*")),
+    );
+    PrivateNats::start(stream, &settings)
 }
 
 #[test]
@@ -100,9 +49,9 @@ fn a_right_that_is_missing_at_nats_is_named_and_nothing_is_green_without_it() {
     const WITHIN: Duration = Duration::from_secs(14);
     const RETRIED_TWICE_IN: Duration = Duration::from_secs(5);
     let mut replication = Replication::prepare("rights", &[("NATS_STREAM_REPLICAS", "1")]);
-    let nats = NatsWithRights::start(replication.name());
+    let nats = nats_with_rights(replication.name());
     nats.use_user(&mut replication.publisher, "outbox-publisher");
-    let connection = nats.connect();
+    let connection = nats.connect("all");
     let consumers = || consumers(&connection, "rights");
     nats.use_user(&mut replication.processor, "inbox-processor");
     replication.start_services();

@@ -28,6 +28,7 @@ mod names;
 mod operation;
 mod own_columns;
 mod pauses;
+mod poison;
 mod property;
 mod protections;
 mod quarantine;

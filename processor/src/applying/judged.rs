@@ -68,6 +68,16 @@ impl<'a> Judged<'a> {
             }
             Verdict::OtherHistory => self.set_aside.stranger(batch, inbox::other_history(batch), message),
             Verdict::Next { from } => {
+                if let Some(skipped) = &batch.skipped {
+                    log::error!(
+                        "the source left out event {} of {} in tick {}, as ordered there (replication.skipped_event): this row \
+                         is not the source's here until it changes again, or {} is sent again",
+                        skipped.event_id,
+                        skipped.table,
+                        batch.tick.number,
+                        skipped.table
+                    );
+                }
                 self.stored.push(Stored { batch: from_ordinal(batch.clone(), from), payload: json });
                 self.position = Some(TargetPosition {
                     source: batch.source.id.clone(),

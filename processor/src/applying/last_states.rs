@@ -135,6 +135,7 @@ mod tests {
                     row: row.map(str::to_owned),
                 })
                 .collect(),
+            skipped: None,
         })
     }
 

@@ -175,6 +175,7 @@ pub(super) mod tests {
             taken_at_us: 0,
             shapes: vec![],
             events: (first..=last).map(event).collect(),
+            skipped: None,
         }
     }
 

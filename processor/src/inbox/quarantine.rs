@@ -5,10 +5,16 @@ use postgres::Transaction;
 
 /// Puts messages into quarantine, each with the reason. The table is bounded: it keeps the last ones.
 pub(crate) fn quarantine(transaction: &mut Transaction<'_>, messages: &[(String, &[u8])]) -> Result<()> {
-    for (reason, payload) in messages {
-        transaction
-            .execute("select replication.set_aside($1, $2)", &[reason, payload])
-            .context("put a message into quarantine")?;
+    if messages.is_empty() {
+        return Ok(());
     }
+    let (reasons, payloads): (Vec<&str>, Vec<&[u8]>) =
+        messages.iter().map(|(reason, payload)| (reason.as_str(), *payload)).unzip();
+    transaction
+        .execute(
+            "select replication.set_aside(reason, payload) from unnest($1::text[], $2::bytea[]) as message (reason, payload)",
+            &[&reasons, &payloads],
+        )
+        .context("put messages into quarantine")?;
     Ok(())
 }

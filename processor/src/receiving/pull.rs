@@ -8,14 +8,19 @@ use anyhow::{Context, Result, anyhow, bail};
 use crossbeam_channel::{RecvTimeoutError, Sender};
 use shared::broker::jetstream::{Consumer, Stream, released, sequence};
 use shared::broker::{Broker, Connection, Incoming, status, status_reason};
+use shared::budget::{Budget, Permit};
 use shared::retry::Complaint;
 use shared::supervisor::{Stop, ThreadContext};
+use shared::wire::{UNPACKED_MAX, unpacked_bytes};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Messages and bytes of one pull; more bytes where a single message may have more.
 const PULL_MESSAGES: usize = 32;
 const PULL_BYTES: usize = 32 * 1024 * 1024;
+/// Bytes of messages, unpacked, that are pulled and not committed: they bound memory. A larger message is in
+/// work alone.
+const BYTES_IN_WORK: usize = 64 * 1024 * 1024;
 /// What a stored message may have beyond its payload: subject and headers.
 const ENVELOPE_BYTES: usize = 64 * 1024;
 /// A pull expires after this time; if it brought nothing, the stream is drained.
@@ -38,6 +43,8 @@ pub(crate) struct Pulled {
     /// Counted from 0 over the life of the process: the order in which messages came.
     pub(crate) number: u64,
     pub(crate) message: Incoming,
+    /// For its bytes once it is unpacked. Given back when it is committed.
+    _permit: Permit,
 }
 
 pub(crate) struct Puller {
@@ -45,6 +52,7 @@ pub(crate) struct Puller {
     stream: Stream,
     refusal_subject: String,
     confirm_sender: Arc<ConfirmSender>,
+    budget: Budget,
     output: Sender<Pulled>,
     /// Recreated on every connection and after every pause; with it, what is to be released.
     consumer: Option<Consumer>,
@@ -70,6 +78,7 @@ impl Puller {
             stream,
             refusal_subject,
             confirm_sender,
+            budget: Budget::new(BYTES_IN_WORK),
             output,
             consumer: None,
             unreleased: Unreleased::of_consumer(0),
@@ -265,10 +274,23 @@ impl Puller {
             .map_or(Ok(false), |token| self.unreleased.answered(token, || released(message)))
     }
 
-    /// Passes a message to the decoders; waits while they are busy.
+    /// The right to have the message in work; none where a stop is requested.
+    fn permit(&self, message: &Incoming, stop: &Stop) -> Option<Permit> {
+        let bytes = bytes_in_work(message);
+        loop {
+            let permit = self.budget.take(bytes, PAUSE_CHECK);
+            if permit.is_some() || stop.requested() {
+                return permit;
+            }
+        }
+    }
+
+    /// Passes a message to the decoders; waits while they are busy, or what was pulled before is too much.
     fn pass_on(&mut self, message: Incoming, stop: &Stop) -> Result<()> {
-        self.unreleased.pulled(self.pulled, sequence(&message)?);
-        let pulled = Pulled { number: self.pulled, message };
+        let sequence = sequence(&message)?;
+        let Some(permit) = self.permit(&message, stop) else { return Ok(()) };
+        self.unreleased.pulled(self.pulled, sequence);
+        let pulled = Pulled { number: self.pulled, message, _permit: permit };
         self.confirm_sender.pulled();
         self.pulled += 1;
         crossbeam_channel::select! {
@@ -276,6 +298,12 @@ impl Puller {
             send(self.output, pulled) -> sent => sent.context("the decoders are gone"),
         }
     }
+}
+
+/// The bytes that a message takes in memory: none of what is refused unread.
+fn bytes_in_work(message: &Incoming) -> usize {
+    let unpacked = unpacked_bytes(&message.data);
+    if unpacked > UNPACKED_MAX { message.data.len() } else { unpacked.max(message.data.len()) }
 }
 
 /// The bytes that a pull asks for: any message that the server stores must fit, or it is never delivered.

@@ -1,5 +1,6 @@
 //! One term: its connections, and everything that is true in it and may not be in the next one.
 
+use crate::cannot_travel::CannotTravel;
 use crate::cursor::{Cursor, CursorPosition, Epoch};
 use crate::outbox::progress::{Progress, TermStart};
 use crate::pacing::Pacing;
@@ -32,6 +33,8 @@ struct Inner {
     published_tick: AtomicI64,
     /// Written by the confirm listener.
     confirmed_tick: AtomicI64,
+    /// What cannot be sent, and holds up what comes later.
+    held: Mutex<Option<CannotTravel>>,
     /// The timeline on which the target's history is known to be this one. Written by the confirm listener.
     matched_timeline: AtomicI64,
     progress_changed: Sender<()>,
@@ -53,6 +56,7 @@ impl Term {
             pacing: Pacing::default(),
             published_tick: AtomicI64::new(start.progress.published_tick),
             confirmed_tick: AtomicI64::new(start.progress.confirmed_tick),
+            held: Mutex::default(),
             matched_timeline: AtomicI64::new(start.matched_timeline),
             progress_changed,
         }));
@@ -121,10 +125,36 @@ impl Term {
     /// `epoch`.
     pub(crate) fn acknowledge(&self, epoch: Epoch, position: CursorPosition) {
         let whole_tick = position.tick - 1;
-        if self.0.cursor.acknowledge(epoch, position)
-            && self.0.published_tick.fetch_max(whole_tick, Ordering::AcqRel) < whole_tick
-        {
+        if !self.0.cursor.acknowledge(epoch, position) {
+            return;
+        }
+        self.end_hold(position);
+        if self.0.published_tick.fetch_max(whole_tick, Ordering::AcqRel) < whole_tick {
             self.0.pacing.tick_published(whole_tick);
+            self.note_progress();
+        }
+    }
+
+    /// Where the error is that an event cannot be sent, reports that this holds up what comes later.
+    pub(crate) fn hold(&self, error: &anyhow::Error) {
+        let Some(event) = error.chain().find_map(|cause| cause.downcast_ref::<CannotTravel>()) else {
+            return;
+        };
+        let before = self.0.held.lock().replace(event.clone());
+        if before.is_none_or(|before| before.event_id != event.event_id) {
+            log::error!("publishing is held up: {event}");
+            self.note_progress();
+        }
+    }
+
+    /// What cannot be sent, and holds up what comes later.
+    pub(crate) fn held(&self) -> Option<CannotTravel> {
+        self.0.held.lock().clone()
+    }
+
+    fn end_hold(&self, acknowledged: CursorPosition) {
+        if let Some(event) = self.0.held.lock().take_if(|event| event.position < acknowledged) {
+            log::info!("publishing resumed behind event {}", event.event_id);
             self.note_progress();
         }
     }

@@ -11,7 +11,12 @@ use uuid::Uuid;
 pub(crate) struct OutboxEvent {
     pub(crate) ordinal: i64,
     pub(crate) total: i64,
+    /// Without key and row where it is skipped, and without a row that no message can have.
     pub(crate) event: Event,
+    /// Of the row, as the source stores it.
+    pub(crate) row_bytes: usize,
+    /// Somebody decided that it is not sent.
+    pub(crate) is_skipped: bool,
 }
 
 /// Whether a reader of events wants more.
@@ -38,11 +43,17 @@ pub(super) fn outbox_event(row: &Row, source_bits: u64) -> Result<OutboxEvent> {
         key: row.get(6),
         row: row.get(7),
     };
-    Ok(OutboxEvent { ordinal: row.get(0), total: row.get(1), event })
+    Ok(OutboxEvent {
+        ordinal: row.get(0),
+        total: row.get(1),
+        event,
+        row_bytes: row.get::<_, Option<i32>>(8).map_or(Ok(0), usize::try_from)?,
+        is_skipped: row.get(9),
+    })
 }
 
 /// An xid8: PostgreSQL's 64 bits of a transaction id.
-struct Xid8(i64);
+pub(super) struct Xid8(pub(super) i64);
 
 impl<'a> FromSql<'a> for Xid8 {
     fn from_sql(ty: &Type, raw: &'a [u8]) -> std::result::Result<Xid8, Box<dyn Error + Sync + Send>> {
@@ -56,7 +67,7 @@ impl<'a> FromSql<'a> for Xid8 {
 
 /// The uuid (version 8) of an event, the same as `replication.event_id` makes: the outbox id, which keeps its
 /// order, then the source's 56 bits.
-fn event_id(id: i64, source: u64) -> Uuid {
+pub(super) fn event_id(id: i64, source: u64) -> Uuid {
     let id = id.unsigned_abs();
     // 48, 12 and 4 bits of the id; version and variant are set between them.
     let high = (id >> 16) << 16 | (id >> 4 & 0xfff);

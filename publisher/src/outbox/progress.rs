@@ -1,5 +1,6 @@
 //! The table `replication.progress`: terms, how far ticks are published and confirmed, and the bound target.
 
+use crate::cannot_travel::CannotTravel;
 use anyhow::{Context, Result};
 use postgres::Client;
 
@@ -55,18 +56,34 @@ pub(crate) fn store_matched_timeline(client: &mut Client, term: i64, timeline: i
 /// Stores the progress without waiting for the disk: losing it costs a resend. False when another publisher
 /// has begun a later term.
 ///
+/// What is `held` cannot be sent, and holds up what comes later.
+///
 /// A target that was set back behind the oldest tick that is left still has the events to apply: then the
 /// oldest tick is stored as confirmed.
-pub(crate) fn store_progress(client: &mut Client, term: i64, progress: Progress) -> Result<bool> {
+pub(crate) fn store_progress(
+    client: &mut Client,
+    term: i64,
+    progress: Progress,
+    held: Option<&CannotTravel>,
+) -> Result<bool> {
     let stored = client
         .execute(
             "with fast as (select set_config('synchronous_commit', 'off', true))
              update replication.progress
              set published_tick = $2,
                  confirmed_tick = coalesce((select tick from replication.tick where tick = $3),
-                                           (select min(tick) from replication.tick))
+                                           (select min(tick) from replication.tick)),
+                 held_since = case when $4::text is not null then coalesce(held_since, clock_timestamp()) end,
+                 held_error = $4, held_event = $5, held_txid = $6::bigint::text::xid8
              from fast where term = $1",
-            &[&term, &progress.published_tick, &progress.confirmed_tick],
+            &[
+                &term,
+                &progress.published_tick,
+                &progress.confirmed_tick,
+                &held.map(CannotTravel::to_string),
+                &held.map(|held| held.event_id),
+                &held.map(|held| held.txid),
+            ],
         )
         .context("store the progress")?;
     Ok(stored > 0)

@@ -1,15 +1,16 @@
 //! Reading ticks and their events.
 
-use super::events::{Next, OutboxEvent, outbox_event};
+use super::events::{Next, OutboxEvent, Xid8, event_id, outbox_event};
 use super::plan_once;
 use super::source::{source_id, wal_timeline};
 use super::ticks::ticks_are_gone;
 use crate::cursor::CursorPosition;
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
+use postgres::error::SqlState;
 use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::ToSql;
 use postgres::{Client, Row, Statement};
-use shared::wire::{Source, TickRef};
+use shared::wire::{Source, TickRef, UNPACKED_MAX};
 use uuid::Uuid;
 
 /// The moment between two snapshots of the source, and what is needed to read its events.
@@ -31,6 +32,8 @@ pub(crate) struct TickReader {
     source_bits: u64,
     ticks: Statement,
     events: Statement,
+    /// What is not to be sent, by the outbox's id.
+    skipped: Vec<i64>,
 }
 
 impl TickReader {
@@ -54,13 +57,20 @@ impl TickReader {
                 "set enable_hashjoin = off; set enable_mergejoin = off; set enable_material = off; set enable_sort = off",
             )
             .context("pin the plan that reads events")?;
-        let events = client.prepare(EVENTS_OF_A_TICK).context("prepare to read events")?;
+        let events = client.prepare(&format!("{EVENTS} {OF_A_TICK}")).context("prepare to read events")?;
         Ok(TickReader {
             source: Source { id, timeline },
             source_bits: u64::from_str_radix(row.get(0), 16).context("read the source's digits")?,
             ticks,
             events,
+            skipped: skipped_events(client)?,
         })
+    }
+
+    /// Reads again which events are to be skipped.
+    pub(crate) fn look_for_skips(&mut self, client: &mut Client) -> Result<()> {
+        self.skipped = skipped_events(client)?;
+        Ok(())
     }
 
     pub(crate) fn source(&self) -> &Source {
@@ -88,8 +98,15 @@ impl TickReader {
         position: CursorPosition,
         mut each: impl FnMut(OutboxEvent) -> Result<Next>,
     ) -> Result<()> {
-        let parameters: [&(dyn ToSql + Sync); 4] =
-            [&tick.since, &tick.until, &position.ordinal, &(tick.at.number - 1)];
+        let row_bytes_max = i32::try_from(UNPACKED_MAX)?;
+        let parameters: [&(dyn ToSql + Sync); 6] = [
+            &tick.since,
+            &tick.until,
+            &position.ordinal,
+            &(tick.at.number - 1),
+            &row_bytes_max,
+            &self.skipped,
+        ];
         let mut rows =
             client.query_raw(&self.events, parameters).with_context(|| format!("read tick {}", tick.at))?;
         while let Some(row) = rows.next().with_context(|| format!("read the events of tick {}", tick.at))? {
@@ -100,6 +117,58 @@ impl TickReader {
         }
         Ok(())
     }
+
+    /// The event of `tick` behind `position`, of which PostgreSQL [cannot send the text](is_untranslatable).
+    pub(crate) fn untranslatable(
+        &self,
+        client: &mut Client,
+        tick: &Tick,
+        position: CursorPosition,
+    ) -> Result<Option<Untranslatable>> {
+        let row = client
+            .query_opt(
+                &format!("{WITHOUT_TEXTS} {OF_A_TICK} limit 1"),
+                &[&tick.since, &tick.until, &position.ordinal, &(tick.at.number - 1)],
+            )
+            .context("look for the event that cannot be read")?;
+        Ok(row.map(|row| Untranslatable {
+            event_id: event_id(row.get(0), self.source_bits),
+            txid: row.get::<_, Xid8>(1).0,
+            shape: row.get(2),
+            key: row.get(3),
+        }))
+    }
+}
+
+/// Whether PostgreSQL cannot send a text: it is none in the encoding that the source claims, or has no
+/// equivalent in ours.
+pub(crate) fn is_untranslatable(error: &Error) -> bool {
+    let database = error.chain().find_map(|cause| cause.downcast_ref::<postgres::Error>());
+    let code = database.and_then(postgres::Error::code);
+    code.is_some_and(|code| {
+        [SqlState::CHARACTER_NOT_IN_REPERTOIRE, SqlState::UNTRANSLATABLE_CHARACTER].contains(code)
+    })
+}
+
+/// An event whose text cannot be read.
+pub(crate) struct Untranslatable {
+    pub(crate) event_id: Uuid,
+    pub(crate) txid: i64,
+    pub(crate) shape: i32,
+    /// With the bytes that are no text escaped.
+    pub(crate) key: Option<String>,
+}
+
+/// The events that are to be skipped and still there.
+fn skipped_events(client: &mut Client) -> Result<Vec<i64>> {
+    let row = client
+        .query_one(
+            "select array(select s.id from replication.skipped_event s
+                          join replication.outbox_event e on (e.txid, e.id) = (s.txid, s.id))",
+            &[],
+        )
+        .context("read which events are to be skipped")?;
+    Ok(row.get(0))
 }
 
 fn tick(row: &Row) -> Tick {
@@ -112,6 +181,16 @@ fn tick(row: &Row) -> Tick {
     }
 }
 
+/// Without what is to be skipped ($6), and without rows that are too large ($5) to be read at all.
+const EVENTS: &str = "
+    select n, total, id, txid, shape_id, operation, case when id <> all ($6::bigint[]) then key_text end,
+           case when octet_length(row_text) <= $5::int and id <> all ($6::bigint[]) then row_text end,
+           octet_length(row_text), id = any ($6::bigint[])";
+
+/// The same, whatever their texts are.
+const WITHOUT_TEXTS: &str = "
+    select id, txid, shape_id, encode(convert_to(key_text, current_setting('server_encoding')), 'escape')";
+
 /// The events visible in snapshot $2 and not in $1, by PgQ's rule: two ranges of the index, never one
 /// condition with OR. Transactions in the order of their highest id, so that one that waited for another
 /// comes after it; events of a transaction by id. Nothing where tick $4, the one before, is gone: pruning
@@ -123,8 +202,7 @@ fn tick(row: &Row) -> Tick {
 /// that [`TickReader::new`] pins, the rows of one after the other, as they are asked for. The transactions
 /// are sorted, and the rows of each transaction: the first row of a tick comes once the ids of the whole
 /// tick, and the rows of its first transaction, were read.
-const EVENTS_OF_A_TICK: &str = "
-    select n, total, id, txid, shape_id, operation, key_text, row_text
+const OF_A_TICK: &str = "
     from (select e.*, of_tick.last_id, of_tick.total, row_number() over (order by of_tick.last_id, e.id) as n
           from (select txid, max(id) as last_id, (sum(count(*)) over ())::bigint as total
                 from (select txid, id from replication.outbox_event

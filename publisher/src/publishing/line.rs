@@ -1,10 +1,10 @@
 //! A connection to the stream, and what is in flight on it.
 
-use super::window::Window;
+use super::window::{Ready, Window};
 use crate::cursor::NO_EPOCH;
-use crate::encoder::Encoded;
+use crate::encoder::{Encoded, Message};
 use crate::leadership::Term;
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use crossbeam_channel::Receiver;
 use shared::broker::jetstream::stored_sequence;
 use shared::broker::{Broker, Connection, Incoming};
@@ -17,6 +17,8 @@ pub(super) struct Line {
     /// The term of the window; none while nothing was published.
     term: Option<Term>,
     window: Window,
+    /// Why the next message cannot be made. Nothing behind it is sent.
+    stuck: Option<Error>,
 }
 
 impl Line {
@@ -26,12 +28,12 @@ impl Line {
         let inbox = Connection::new_inbox();
         let acks = connection.subscribe(&format!("{inbox}.*"))?;
         let epoch = term.as_ref().map_or(NO_EPOCH, |term| term.cursor().turn_to_acknowledged());
-        Ok(Line { connection, inbox, acks, term, window: Window::new(epoch) })
+        Ok(Line { connection, inbox, acks, term, window: Window::new(epoch), stuck: None })
     }
 
     /// Publishes what may be now that `encoded` is here; nothing of a term that is over.
     pub(super) fn publish(&mut self, subject: &str, encoded: Encoded) -> Result<()> {
-        let Encoded { term, epoch, number, messages } = encoded;
+        let Encoded { term, epoch, number, messages, error, permit } = encoded;
         if term.is_over() {
             return Ok(());
         }
@@ -39,12 +41,25 @@ impl Line {
         if current != self.window.epoch() {
             self.window = Window::after(&self.window, current);
         }
-        self.term = Some(term);
-        for message in self.window.in_order(epoch, number, messages)? {
-            let number = self.window.sent(&message);
-            self.connection.publish(subject, Some(&format!("{}.{number}", self.inbox)), message.payload)?;
-            shared::kill_point::reached("batch_published");
+        self.window.add(epoch, number, Ready { messages, error, _permit: permit });
+        while let Some(Ready { messages, error, .. }) = self.window.next() {
+            for message in messages {
+                self.send(subject, message)?;
+            }
+            if let Some(error) = error {
+                term.hold(&error);
+                self.stuck = Some(error);
+                break;
+            }
         }
+        self.term = Some(term);
+        Ok(())
+    }
+
+    fn send(&mut self, subject: &str, message: Message) -> Result<()> {
+        let number = self.window.sent(&message);
+        self.connection.publish(subject, Some(&format!("{}.{number}", self.inbox)), message.payload)?;
+        shared::kill_point::reached("batch_published");
         Ok(())
     }
 
@@ -70,12 +85,16 @@ impl Line {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.window.has_room()
+        self.window.has_room() && self.stuck.is_none()
     }
 
-    /// Fails when the connection does not work, or an acknowledgement is overdue.
-    pub(super) fn check(&self) -> Result<()> {
+    /// Fails when the connection does not work, or an acknowledgement is overdue, or a message cannot be made
+    /// and all before it is acknowledged.
+    pub(super) fn check(&mut self) -> Result<()> {
         self.connection.check()?;
+        if let Some(error) = self.stuck.take_if(|_| self.window.is_empty()) {
+            return Err(error);
+        }
         self.window.check_deadline()
     }
 }

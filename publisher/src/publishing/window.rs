@@ -2,7 +2,8 @@
 
 use crate::cursor::{CursorPosition, Epoch};
 use crate::encoder::Message;
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, bail};
+use shared::budget::Permit;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -18,11 +19,19 @@ pub(super) struct Window {
     epoch: Epoch,
     /// The number of the next batch to send. Later ones that were encoded sooner wait.
     next_batch: u64,
-    early: BTreeMap<u64, Result<Vec<Message>>>,
+    early: BTreeMap<u64, Ready>,
     /// Messages sent on this connection, over all epochs.
     sent: u64,
     in_flight: VecDeque<InFlight>,
     bytes: usize,
+}
+
+/// The messages of a batch, and why the next one cannot be made.
+pub(super) struct Ready {
+    pub(super) messages: Vec<Message>,
+    pub(super) error: Option<Error>,
+    /// Given back once they are sent.
+    pub(super) _permit: Permit,
 }
 
 struct InFlight {
@@ -51,23 +60,23 @@ impl Window {
         self.in_flight.len() < WINDOW_MESSAGES && self.bytes < WINDOW_BYTES
     }
 
-    /// The messages that are to be sent now that those of batch `number` are here; none of another epoch.
-    pub(super) fn in_order(
-        &mut self,
-        epoch: Epoch,
-        number: u64,
-        messages: Result<Vec<Message>>,
-    ) -> Result<Vec<Message>> {
-        if epoch != self.epoch {
-            return Ok(Vec::new());
+    /// Adds batch `number`, unless it is of another epoch. Bounded by the bytes that may be in work.
+    pub(super) fn add(&mut self, epoch: Epoch, number: u64, ready: Ready) {
+        if epoch == self.epoch {
+            self.early.insert(number, ready);
         }
-        self.early.insert(number, messages);
-        let mut ready = Vec::new();
-        while let Some(messages) = self.early.remove(&self.next_batch) {
-            ready.extend(messages?);
-            self.next_batch += 1;
-        }
-        Ok(ready)
+    }
+
+    /// The next batch in order, if it is here.
+    pub(super) fn next(&mut self) -> Option<Ready> {
+        let ready = self.early.remove(&self.next_batch)?;
+        self.next_batch += 1;
+        Some(ready)
+    }
+
+    /// Whether nothing waits for an acknowledgement.
+    pub(super) fn is_empty(&self) -> bool {
+        self.in_flight.is_empty()
     }
 
     /// Notes a message as sent; returns the number that its answer will carry.
@@ -111,34 +120,41 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use shared::budget::Budget;
 
-    fn messages(number: u64) -> Vec<Message> {
+    fn ready(number: u64) -> Ready {
         let behind = CursorPosition::start_of(i64::try_from(number).unwrap() + 1);
-        vec![Message { behind, payload: vec![0; 10] }]
+        let permit = Budget::new(0).take(0, Duration::ZERO).unwrap();
+        Ready { messages: vec![Message { behind, payload: vec![0; 10] }], error: None, _permit: permit }
+    }
+
+    fn ticks(window: &mut Window) -> Vec<i64> {
+        std::iter::from_fn(|| window.next()).map(|ready| ready.messages[0].behind.tick).collect()
     }
 
     #[test]
     fn batches_leave_in_order_however_they_were_encoded() {
         let mut window = Window::new(7);
-        assert!(window.in_order(7, 1, Ok(messages(1))).unwrap().is_empty());
-        let ready = window.in_order(7, 0, Ok(messages(0))).unwrap();
-        assert_eq!(ready.iter().map(|message| message.behind.tick).collect::<Vec<_>>(), [1, 2]);
+        window.add(7, 1, ready(1));
+        assert!(window.next().is_none());
+        window.add(7, 0, ready(0));
+        assert_eq!(ticks(&mut window), [1, 2]);
     }
 
     #[test]
     fn work_of_another_epoch_is_dropped() {
         let mut window = Window::new(7);
-        assert!(window.in_order(6, 0, Ok(messages(0))).unwrap().is_empty());
-        assert_eq!(window.in_order(7, 0, Ok(messages(0))).unwrap().len(), 1);
+        window.add(6, 0, ready(0));
+        assert!(window.next().is_none());
+        window.add(7, 0, ready(0));
+        assert_eq!(ticks(&mut window), [1]);
     }
 
     #[test]
     fn only_an_unbroken_row_of_answers_counts() {
         let mut window = Window::new(0);
         for number in 0..3 {
-            for message in window.in_order(0, number, Ok(messages(number))).unwrap() {
-                window.sent(&message);
-            }
+            window.sent(&ready(number).messages[0]);
         }
         assert_eq!(window.acknowledged(2), None);
         assert_eq!(window.acknowledged(1), Some(CursorPosition::start_of(2)));

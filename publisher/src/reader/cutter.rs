@@ -1,14 +1,17 @@
 //! Cuts ticks into batches and passes them on, in order, as fast as the next stage takes them.
 
-use super::batch::{BatchBuilder, Cut};
+use super::batch::{BatchBuilder, Cut, skipped};
+use crate::cannot_travel::Unsendable;
 use crate::cursor::{CursorPosition, Epoch};
 use crate::leadership::Term;
 use crate::outbox::events::{Next, OutboxEvent};
 use crate::outbox::reading::Tick;
 use crate::settings::BatchSizes;
+use anyhow::Result;
 use crossbeam_channel::Sender;
+use shared::budget::{Budget, Permit};
 use shared::supervisor::ThreadContext;
-use shared::wire::{Batch, Shape, Source};
+use shared::wire::{Batch, Shape, Source, UNPACKED_MAX};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -18,6 +21,7 @@ const CURSOR_CHECK: Duration = Duration::from_millis(100);
 pub(super) struct Cutter<'a> {
     term: &'a Term,
     sizes: BatchSizes,
+    budget: &'a Budget,
     output: &'a Sender<Cut>,
     context: &'a ThreadContext,
     epoch: Epoch,
@@ -33,8 +37,8 @@ pub(super) enum Found {
     #[default]
     Nothing,
     Events,
-    /// An event has a shape that is not known yet. It is read again, with what was not cut before it.
-    UnknownShape,
+    /// An event has this shape, which is not known yet. It is read again, with what was not cut before it.
+    UnknownShape(i32),
 }
 
 /// The tick that is being cut.
@@ -43,12 +47,20 @@ pub(super) struct Cutting<'a> {
     pub(super) source: &'a Source,
     pub(super) shapes: &'a HashMap<i32, Shape>,
     batch: BatchBuilder,
+    /// The event that was added last.
+    pub(super) last: i64,
     pub(super) found: Found,
 }
 
 impl<'a> Cutting<'a> {
-    pub(super) fn new(tick: &'a Tick, source: &'a Source, shapes: &'a HashMap<i32, Shape>) -> Cutting<'a> {
-        Cutting { tick, source, shapes, batch: BatchBuilder::default(), found: Found::Nothing }
+    /// From the event behind `last` on.
+    pub(super) fn new(
+        tick: &'a Tick,
+        source: &'a Source,
+        shapes: &'a HashMap<i32, Shape>,
+        last: i64,
+    ) -> Cutting<'a> {
+        Cutting { tick, source, shapes, batch: BatchBuilder::default(), last, found: Found::Nothing }
     }
 }
 
@@ -57,21 +69,23 @@ impl<'a> Cutter<'a> {
     pub(super) fn new(
         term: &'a Term,
         sizes: BatchSizes,
+        budget: &'a Budget,
         output: &'a Sender<Cut>,
         context: &'a ThreadContext,
     ) -> Cutter<'a> {
         let epoch = term.cursor().turn_to_acknowledged();
-        Cutter { term, sizes, output, context, epoch, number: 0, batch_size: sizes.caught_up }
+        Cutter { term, sizes, budget, output, context, epoch, number: 0, batch_size: sizes.caught_up }
     }
 
-    /// The position of the cursor; where it was turned, an epoch begins.
-    pub(super) fn follow_cursor(&mut self) -> CursorPosition {
+    /// The position of the cursor, and whether it was turned: then an epoch begins.
+    pub(super) fn follow_cursor(&mut self) -> (CursorPosition, bool) {
         let (epoch, position) = self.term.cursor().next();
-        if epoch != self.epoch {
+        let was_turned = epoch != self.epoch;
+        if was_turned {
             self.epoch = epoch;
             self.number = 0;
         }
-        position
+        (position, was_turned)
     }
 
     /// Whether the cursor was turned since the epoch began.
@@ -84,23 +98,53 @@ impl<'a> Cutter<'a> {
         self.number
     }
 
-    /// Adds an event of the tick; passes a batch on when it is full or the tick ends.
-    pub(super) fn add(&mut self, event: OutboxEvent, cutting: &mut Cutting<'_>) -> Next {
+    /// Adds an event of the tick; passes a batch on when it is full or the tick ends. Fails where no message
+    /// can have the event.
+    pub(super) fn add(&mut self, event: OutboxEvent, cutting: &mut Cutting<'_>) -> Result<Next> {
         if cutting.found == Found::Nothing {
             cutting.found = Found::Events;
             self.begin_tick(event.total);
         }
-        if !cutting.shapes.contains_key(&event.event.shape) {
-            cutting.found = Found::UnknownShape;
-            return Next::Stop;
+        if event.is_skipped {
+            return Ok(self.skip(&event, cutting));
         }
+        let Some(shape) = cutting.shapes.get(&event.event.shape) else {
+            cutting.found = Found::UnknownShape(event.event.shape);
+            return Ok(Next::Stop);
+        };
+        if event.row_bytes > UNPACKED_MAX {
+            let why = format!(
+                "it has {} bytes, and a message takes at most {UNPACKED_MAX} as text",
+                event.row_bytes
+            );
+            return Err(Unsendable::of(&event.event, event.ordinal, cutting.tick.at, &shape.name())
+                .because(&why)
+                .into());
+        }
+        cutting.last = event.ordinal;
         let last_of_tick = event.ordinal == event.total;
         cutting.batch.add(event);
         if !last_of_tick && !cutting.batch.is_full(self.batch_size) {
+            return Ok(Next::Continue);
+        }
+        Ok(self.flush(cutting))
+    }
+
+    /// Passes on what was added and is not yet a whole batch.
+    pub(super) fn flush(&mut self, cutting: &mut Cutting<'_>) -> Next {
+        if cutting.batch.is_empty() {
             return Next::Continue;
         }
-        let batch = cutting.batch.take(cutting.tick, cutting.source, cutting.shapes);
-        self.pass_on(batch)
+        let (batch, bytes) = cutting.batch.take(cutting.tick, cutting.source, cutting.shapes);
+        self.pass_on(batch, bytes)
+    }
+
+    fn skip(&mut self, event: &OutboxEvent, cutting: &mut Cutting<'_>) -> Next {
+        if self.flush(cutting) == Next::Stop {
+            return Next::Stop;
+        }
+        cutting.last = event.ordinal;
+        self.pass_on(skipped(event, cutting.tick, cutting.source, cutting.shapes), 0)
     }
 
     fn begin_tick(&mut self, events: i64) {
@@ -110,9 +154,10 @@ impl<'a> Cutter<'a> {
         }
     }
 
-    fn pass_on(&mut self, batch: Batch) -> Next {
+    fn pass_on(&mut self, batch: Batch, bytes: usize) -> Next {
+        let Some(permit) = self.permit(bytes) else { return Next::Stop };
         let behind = CursorPosition::after(&batch.end());
-        let cut = Cut { term: self.term.clone(), epoch: self.epoch, number: self.number, batch };
+        let cut = Cut { term: self.term.clone(), epoch: self.epoch, number: self.number, batch, permit };
         if self.send(cut) == Next::Stop {
             return Next::Stop;
         }
@@ -122,6 +167,17 @@ impl<'a> Cutter<'a> {
         // More events follow: larger messages carry them sooner.
         self.batch_size = (self.batch_size * 2).min(self.sizes.max);
         Next::Continue
+    }
+
+    /// Waits until fewer bytes are in work; none when the cursor is turned meanwhile, or the term ends.
+    fn permit(&self, bytes: usize) -> Option<Permit> {
+        while !self.is_outdated() && self.term.continues(self.context.stop()) {
+            let permit = self.budget.take(bytes, CURSOR_CHECK);
+            if permit.is_some() {
+                return permit;
+            }
+        }
+        None
     }
 
     /// Waits for room in the next stage; stops when the cursor is turned meanwhile, or the term ends.

@@ -12,6 +12,7 @@ use crate::settings::BatchSizes;
 use anyhow::Result;
 use crossbeam_channel::{Receiver, Sender};
 use session::{Session, Stage};
+use shared::budget::Budget;
 use shared::supervisor::ThreadContext;
 use std::sync::Arc;
 use timeout::TimeoutFactor;
@@ -24,17 +25,19 @@ pub(crate) struct Reader {
 impl Reader {
     pub(crate) fn new(
         sizes: BatchSizes,
+        budget: Budget,
         leadership: Arc<Leadership>,
         new_ticks: Receiver<()>,
         output: Sender<Cut>,
     ) -> Reader {
-        Reader { leadership, stage: Stage { sizes, new_ticks, output } }
+        Reader { leadership, stage: Stage { sizes, budget, new_ticks, output } }
     }
 
     pub(crate) fn run(&self, context: &ThreadContext) -> Result<()> {
         let mut timeout_factor = TimeoutFactor::default();
         self.leadership.in_each_term(context, "read the outbox", |term| {
-            Session::begin(&self.stage, term, timeout_factor, context)?.run(&mut timeout_factor)
+            let session = Session::begin(&self.stage, term, timeout_factor, context)?;
+            session.run(&mut timeout_factor).inspect_err(|error| term.hold(error))
         })
     }
 }

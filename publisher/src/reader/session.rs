@@ -3,15 +3,17 @@
 use super::batch::Cut;
 use super::cutter::{Cutter, Cutting, Found};
 use super::timeout::TimeoutFactor;
+use crate::cannot_travel::Unsendable;
 use crate::cursor::CursorPosition;
 use crate::leadership::Term;
 use crate::outbox::events::shapes;
-use crate::outbox::reading::{Tick, TickReader};
+use crate::outbox::reading::{Tick, TickReader, is_untranslatable};
 use crate::outbox::ticks;
 use crate::settings::BatchSizes;
-use anyhow::{Result, anyhow};
+use anyhow::{Error, Result, anyhow, ensure};
 use crossbeam_channel::{Receiver, Sender};
 use postgres::Client;
+use shared::budget::Budget;
 use shared::fault::Fault;
 use shared::supervisor::ThreadContext;
 use shared::wire::Shape;
@@ -26,6 +28,8 @@ const CURSOR_CHECK: Duration = Duration::from_millis(100);
 /// What the sessions of the reader have in common.
 pub(super) struct Stage {
     pub(super) sizes: BatchSizes,
+    /// Bytes that are in work behind the reader.
+    pub(super) budget: Budget,
     pub(super) new_ticks: Receiver<()>,
     pub(super) output: Sender<Cut>,
 }
@@ -56,7 +60,7 @@ impl<'a> Session<'a> {
             ticks: TickReader::new(&mut client)?,
             shapes: load_shapes(&mut client)?,
             client,
-            cutter: Cutter::new(term, stage.sizes, &stage.output, context),
+            cutter: Cutter::new(term, stage.sizes, &stage.budget, &stage.output, context),
         })
     }
 
@@ -88,7 +92,10 @@ impl<'a> Session<'a> {
     }
 
     fn read_on(&mut self, timeout_factor: &mut TimeoutFactor) -> Result<()> {
-        let position = self.cutter.follow_cursor();
+        let (position, was_turned) = self.cutter.follow_cursor();
+        if was_turned {
+            self.ticks.look_for_skips(&mut self.client)?;
+        }
         let ticks = self.ticks.ticks(&mut self.client, position.tick, TICKS_PER_READ)?;
         if ticks.is_empty() {
             self.context.healthy();
@@ -122,15 +129,52 @@ impl<'a> Session<'a> {
         if position.tick != tick.at.number {
             return Ok(());
         }
-        let mut cutting = Cutting::new(tick, self.ticks.source(), &self.shapes);
+        let mut cutting = Cutting::new(tick, self.ticks.source(), &self.shapes, position.ordinal);
         let cutter = &mut self.cutter;
-        self.ticks.read(&mut self.client, tick, position, |event| Ok(cutter.add(event, &mut cutting)))?;
-        match cutting.found {
-            Found::Nothing => return self.no_events(tick, position),
-            Found::Events => {}
-            Found::UnknownShape => self.shapes = load_shapes(&mut self.client)?,
+        let read = self.ticks.read(&mut self.client, tick, position, |event| cutter.add(event, &mut cutting));
+        if let Err(error) = read {
+            // What is in front of it waits for nothing.
+            cutter.flush(&mut cutting);
+            let last = CursorPosition { ordinal: cutting.last, ..position };
+            return Err(self.name_event(tick, last, error));
         }
-        Ok(())
+        match cutting.found {
+            Found::Nothing => self.no_events(tick, position),
+            Found::Events => Ok(()),
+            Found::UnknownShape(shape) => {
+                self.shapes = load_shapes(&mut self.client)?;
+                ensure!(
+                    self.shapes.contains_key(&shape),
+                    "an event of tick {} is of the shape {shape}, which is not in replication.shape: was its row deleted \
+                     by hand? Restore it from a backup",
+                    tick.at
+                );
+                Ok(())
+            }
+        }
+    }
+
+    /// Where PostgreSQL cannot send the text of an event, says which: the one behind `last`.
+    fn name_event(&mut self, tick: &Tick, last: CursorPosition, error: Error) -> Error {
+        if !is_untranslatable(&error) {
+            return error;
+        }
+        match self.ticks.untranslatable(&mut self.client, tick, last) {
+            Ok(Some(event)) => {
+                let table = self.shapes.get(&event.shape).map_or_else(|| "?".to_owned(), Shape::name);
+                let unsendable = Unsendable {
+                    event_id: event.event_id,
+                    txid: event.txid,
+                    tick: tick.at,
+                    ordinal: last.ordinal + 1,
+                    table: &table,
+                    key: event.key.as_deref(),
+                };
+                unsendable.because(&format!("PostgreSQL cannot give its text as UTF-8 ({error:#})")).into()
+            }
+            Ok(None) => error,
+            Err(other) => error.context(format!("{other:#}")),
+        }
     }
 
     /// Why a tick that was looked up has no events to read: it was pruned since.

@@ -74,6 +74,7 @@ begin
         taken_at = clock_timestamp();
     update replication.progress
     set published_tick = 0, confirmed_tick = 0, target = null, timeline = null,
+        held_since = null, held_error = null, held_event = null, held_txid = null,
         history = left(replace(gen_random_uuid()::text, '-', ''), 8);
     delete from replication.tick t where t.tick <> 0;
     perform replication.resend(a.relation) from replication.attached a order by a.relation;

@@ -53,10 +53,12 @@ create view replication.source_status as
 select replication.source_id() as source,
        (select max(t.tick) from replication.tick t) as last_tick,
        p.published_tick, p.confirmed_tick, p.target,
-       p.timeline as matched_timeline, replication.wal_timeline() as wal_timeline
+       p.timeline as matched_timeline, replication.wal_timeline() as wal_timeline,
+       p.held_since, p.held_error, p.held_event,
+       (select count(*) from replication.skipped_event) as skipped_events
 from replication.progress p;
 comment on view replication.source_status is
-    'matched_timeline <> wal_timeline: after a failover, publishing waits until the target confirms a tick of this history.';
+    'matched_timeline <> wal_timeline: after a failover, publishing waits until the target confirms a tick of this history. held_error: what cannot be sent; everything behind it waits.';
 
 -- Per attached table, the events that are not contained in a tick, in the caller's snapshot (hence
 -- STABLE), and by how many rows they change the table's count (null where a TRUNCATE makes that unknowable).

@@ -3,6 +3,7 @@
 use super::link::{self, Command, Identity, LINK_DEADLINE};
 use super::message::Incoming;
 use super::pulse::Pulse;
+use crate::attempts::Attempts;
 use crate::stopping::receive_until;
 use anyhow::{Context, Result, anyhow, bail};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -29,10 +30,10 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(super) fn open(identity: &Identity, server: &str) -> Result<Connection> {
+    pub(super) fn open(identity: &Identity, server: &str, attempts: &Attempts) -> Result<Connection> {
         let (outgoing, commands) = bounded(OUTGOING_CAPACITY);
         let pulse = Arc::new(Pulse::new());
-        let max_payload = link::open(identity, server, commands, &pulse)?;
+        let max_payload = link::open(identity, server, attempts.begin()?, commands, &pulse)?;
         let mut connection = Connection {
             server: server.to_owned(),
             outgoing,

@@ -1,10 +1,12 @@
 //! The thread that owns a connection of the `nats` crate.
 
+use super::greeting::await_greeting;
 use super::message::Incoming;
 use super::pulse::Pulse;
+use crate::attempts::Attempt;
 use crate::config::Secret;
 use crate::stopping::receive_until;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Error, Result, anyhow};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::io;
 use std::sync::Arc;
@@ -13,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// A call or a round trip that takes longer than this means that the server hangs.
 pub(super) const LINK_DEADLINE: Duration = Duration::from_secs(4);
+/// A server that accepts a connection greets within this time, and is not dialled otherwise.
+const GREETING_DEADLINE: Duration = Duration::from_secs(3);
 /// An idle link proves this often that the server still answers.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// Messages written between two round trips.
@@ -48,9 +52,12 @@ pub(super) enum Command {
 
 /// Dials `server` on a thread of its own, which then serves `commands` until their sender is
 /// dropped. Returns the largest payload that the server takes.
+///
+/// The thread is an `attempt`: where the server hangs once it has greeted, it cannot be ended.
 pub(super) fn open(
     identity: &Identity,
     server: &str,
+    attempt: Attempt,
     commands: Receiver<Command>,
     pulse: &Arc<Pulse>,
 ) -> Result<usize> {
@@ -62,20 +69,22 @@ pub(super) fn open(
     Builder::new()
         .name("nats-link".to_owned())
         .spawn(move || {
-            let connection = match options.connect(server.as_str()) {
-                Ok(connection) => connection,
+            let _attempt = attempt;
+            let dialled = await_greeting(&server, GREETING_DEADLINE)
+                .and_then(|()| options.connect(server.as_str()).map_err(Error::from));
+            match dialled {
+                Ok(connection) => {
+                    let _ = opened.send(Ok(connection.max_payload()));
+                    serve(connection, &commands, &pulse);
+                }
                 Err(error) => {
                     let _ = opened.send(Err(error));
-                    return;
                 }
-            };
-            let _ = opened.send(Ok(connection.max_payload()));
-            serve(connection, &commands, &pulse);
+            }
         })
         .context("start the thread of a NATS connection")?;
     receive_until(&answer, Instant::now() + LINK_DEADLINE)
         .map_err(|_| anyhow!("no answer within {} s", LINK_DEADLINE.as_secs()))?
-        .map_err(|error| anyhow!(error))
 }
 
 fn options(identity: &Identity, pulse: &Arc<Pulse>) -> nats::Options {

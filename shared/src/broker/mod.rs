@@ -13,6 +13,7 @@
 #![allow(deprecated)]
 
 mod connection;
+mod greeting;
 pub mod jetstream;
 mod link;
 mod message;

@@ -2,6 +2,7 @@
 
 use super::connection::Connection;
 use super::link::Identity;
+use crate::attempts::Attempts;
 use crate::config::{Environment, Secret};
 use anyhow::{Context, Result, anyhow, bail};
 use percent_encoding::percent_decode_str;
@@ -10,8 +11,15 @@ use percent_encoding::percent_decode_str;
 #[derive(Clone, Debug)]
 pub struct Broker {
     identity: Identity,
-    servers: Vec<String>,
+    servers: Vec<Server>,
     next: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Server {
+    url: String,
+    /// Connections to it, and attempts at one.
+    attempts: Attempts,
 }
 
 impl Broker {
@@ -26,7 +34,7 @@ impl Broker {
         let mut servers = Vec::new();
         for url in urls.split(',').map(str::trim) {
             let (server, own_login) = split_url(url)?;
-            servers.push(server);
+            servers.push(Server { url: server, attempts: Attempts::default() });
             // Servers learned from another server carry no login: it belongs to the client.
             login = own_login.or(login);
         }
@@ -40,12 +48,13 @@ impl Broker {
         for _ in 0..self.servers.len() {
             let server = self.servers[self.next].clone();
             self.next = (self.next + 1) % self.servers.len();
-            match Connection::open(&self.identity, &server) {
+            let Server { url, attempts } = &server;
+            match Connection::open(&self.identity, url, attempts) {
                 Ok(connection) => {
-                    log::info!("connected to {server}");
+                    log::info!("connected to {url}");
                     return Ok(connection);
                 }
-                Err(error) => last_error = error.context(format!("connect to {server}")),
+                Err(error) => last_error = error.context(format!("connect to {url}")),
             }
         }
         Err(last_error).with_context(|| format!("none of {} NATS servers can be used", self.servers.len()))

@@ -2,6 +2,7 @@
 
 use super::endpoints::{Endpoint, endpoints};
 use super::silence::Watch;
+use crate::attempts::Attempts;
 use crate::fault::Fault;
 use crate::stopping::receive_until;
 use anyhow::{Context, Result, anyhow, bail};
@@ -9,27 +10,26 @@ use crossbeam_channel::bounded;
 use postgres::{Client, SimpleQueryMessage};
 use r2d2::ManageConnection;
 use r2d2_postgres::PostgresConnectionManager;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 use tokio_postgres::config::{Config, SslMode, SslNegotiation};
 
 /// A connection must be ready within this time.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
-/// Attempts that were abandoned and have not yet ended (each ends by its own timeouts for TCP and login, and
-/// the resolver's); beyond this number no new one is made.
-const ABANDONED_MAX: usize = 16;
 /// An attempt fails by itself, and with its reason, just before it is abandoned.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// With these the server notices within 4 s that a client's machine is gone, and within 1 s, even during a
-/// statement, that a client's process is: its session ends, and with it its lock. Notices are for people
-/// who type SQL.
-const SETTINGS: &str = "set tcp_keepalives_idle = 2; set tcp_keepalives_interval = 1; set tcp_keepalives_count = 2;
-     set tcp_user_timeout = 4000; set client_connection_check_interval = 1000; set client_min_messages = warning";
+/// statement, that a client's process is: its session ends, and with it its lock. Nor does it end a session
+/// that has nothing to do. Notices are for people who type SQL.
+const SETTINGS: &str =
+    "set tcp_keepalives_idle = 2; set tcp_keepalives_interval = 1; set tcp_keepalives_count = 2;
+     set tcp_user_timeout = 4000; set client_connection_check_interval = 1000; set idle_session_timeout = 0;
+     set client_min_messages = warning";
 
-static ATTEMPTS: AtomicUsize = AtomicUsize::new(0);
+/// Each ends by its own timeouts for TCP and login, and the resolver's.
+static ATTEMPTS: LazyLock<Attempts> = LazyLock::new(Attempts::default);
 
 /// One server of a database: how to connect to it and to check a connection. Its stream is watched.
 type Server = PostgresConnectionManager<Watch>;
@@ -101,7 +101,7 @@ impl Connector {
         let deadline = Instant::now() + CONNECT_DEADLINE;
         let (connected, result) = bounded(1);
         let connector = self.clone();
-        let attempt = Attempt::begin()?;
+        let attempt = ATTEMPTS.begin()?;
         // Not the supervisor's: looking up a name may hang, and then cannot be joined.
         Builder::new()
             .name("postgres-connect".to_owned())
@@ -194,25 +194,6 @@ fn backend(client: &mut Client, query: &str) -> Result<String> {
         _ => None,
     });
     Ok(row.context("the server's process has no number")?.to_owned())
-}
-
-/// Counts the attempts that have not ended.
-struct Attempt;
-
-impl Attempt {
-    fn begin() -> Result<Attempt> {
-        if ATTEMPTS.fetch_add(1, Ordering::AcqRel) >= ABANDONED_MAX {
-            ATTEMPTS.fetch_sub(1, Ordering::AcqRel);
-            bail!("{ABANDONED_MAX} earlier attempts still hang");
-        }
-        Ok(Attempt)
-    }
-}
-
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        ATTEMPTS.fetch_sub(1, Ordering::AcqRel);
-    }
 }
 
 /// The first server, for people, without credentials.

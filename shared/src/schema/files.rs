@@ -54,7 +54,7 @@ impl Side {
     pub(super) fn revision(self) -> i32 {
         match self {
             Side::Common => 3,
-            Side::Source => 61,
+            Side::Source => 75,
             Side::Target => 44,
         }
     }
@@ -90,6 +90,7 @@ const SOURCE: &[Migration] = migrations![
     50 "source/050_timeline.sql",
     60 "source/060_capture_identity.sql",
     61 "source/061_recorded_snapshots.sql",
+    75 "source/075_skipped_events.sql",
 ];
 const TARGET: &[Migration] = migrations![
     1 "target/001_inbox_and_positions.sql",
@@ -116,6 +117,7 @@ const SOURCE_REPEATABLE: &[Repeatable] = repeatable![
     "source/repeatable/capture_role.sql",
     "source/repeatable/attach.sql",
     "source/repeatable/resend.sql",
+    "source/repeatable/skip_event.sql",
     "source/repeatable/follow_ddl.sql",
     "source/repeatable/views.sql",
     "source/repeatable/audit.sql",

@@ -1,10 +1,22 @@
 //! A batch: consecutive events of one tick.
 
+use super::bounded::{at_most, shapes};
 use super::encoding::{Formatted, pack, read, unpack};
 use super::position::{Position, TickRef};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+use std::ops::RangeInclusive;
 use uuid::Uuid;
+
+/// Events of a message.
+const EVENTS_MAX: usize = 10_000;
+/// Columns of a table: what PostgreSQL allows.
+const COLUMNS_MAX: usize = 1600;
+/// Columns of a key: what PostgreSQL allows in an index.
+const KEY_MAX: usize = 32;
+/// The years 1 to 9999.
+const TAKEN_AT_US: RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
 
 /// Who the source is: the database, and the timeline that it writes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,14 +37,16 @@ pub struct Shape {
     /// Name of the table.
     pub table: String,
     /// All columns, in the order of the row's text form.
+    #[serde(deserialize_with = "at_most::<_, _, COLUMNS_MAX>")]
     pub columns: Vec<String>,
     /// The columns of the primary key, in the order of the key's text form.
+    #[serde(deserialize_with = "at_most::<_, _, KEY_MAX>")]
     pub key: Vec<String>,
     /// The columns' types as ALTER TABLE takes them, in the order of `columns`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "at_most::<_, _, COLUMNS_MAX>")]
     pub types: Vec<String>,
     /// The columns that the source computes from others.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "at_most::<_, _, COLUMNS_MAX>")]
     pub generated: Vec<String>,
 }
 
@@ -40,6 +54,23 @@ impl Shape {
     /// `schema.table`, for people.
     pub fn name(&self) -> String {
         format!("{}.{}", self.schema, self.table)
+    }
+
+    /// Fails where no table can have it.
+    fn check(&self) -> Result<()> {
+        let columns: HashSet<&str> = self.columns.iter().map(String::as_str).collect();
+        if columns.len() < self.columns.len() {
+            bail!("shape {} has a column twice", self.id);
+        }
+        match self.key.iter().find(|column| !columns.contains(column.as_str())) {
+            Some(column) => bail!("shape {} has no column {column:?}, which is in its key", self.id),
+            None => Ok(()),
+        }
+    }
+
+    fn texts(&self) -> impl Iterator<Item = &String> {
+        let names = [&self.schema, &self.table];
+        names.into_iter().chain(&self.columns).chain(&self.key).chain(&self.types).chain(&self.generated)
     }
 
     /// Whether both are forms of one table's rows, and not the same.
@@ -79,6 +110,15 @@ pub struct Event {
     pub row: Option<String>,
 }
 
+/// An event that is not sent, as somebody decided at the source, and keeps its place in its tick.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// The event.
+    pub event_id: Uuid,
+    /// `schema.table`, for people.
+    pub table: String,
+}
+
 /// Consecutive events of one tick: the content of one message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
@@ -97,20 +137,36 @@ pub struct Batch {
     /// When the tick was taken, in microseconds since 1970 by the source's clock; for people only.
     pub taken_at_us: i64,
     /// The tables that the events refer to.
+    #[serde(deserialize_with = "shapes")]
     pub shapes: Vec<Shape>,
     /// The events in order.
+    #[serde(deserialize_with = "at_most::<_, _, EVENTS_MAX>")]
     pub events: Vec<Event>,
+    /// In place of events: one that is skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<Skipped>,
 }
 
 impl Batch {
     /// Ordinal of the last event here.
     pub fn last(&self) -> i64 {
-        self.first.saturating_sub(1).saturating_add(i64::try_from(self.events.len()).unwrap_or(i64::MAX))
+        let events = self.events.len().max(usize::from(self.skipped.is_some()));
+        self.first.saturating_sub(1).saturating_add(i64::try_from(events).unwrap_or(i64::MAX))
     }
 
     /// The position once this batch is included.
     pub fn end(&self) -> Position {
         Position { tick: self.tick, ordinal: self.last(), total: self.total }
+    }
+
+    /// Every text in it.
+    fn texts(&self) -> impl Iterator<Item = &String> {
+        let of_events = self.events.iter().flat_map(|event| event.key.iter().chain(&event.row));
+        let of_shapes = self.shapes.iter().flat_map(Shape::texts);
+        of_events
+            .chain(of_shapes)
+            .chain([&self.source.id])
+            .chain(self.skipped.iter().map(|skipped| &skipped.table))
     }
 
     /// The shape that `event` refers to.
@@ -125,7 +181,7 @@ impl Batch {
     pub fn encode(&self) -> Result<Vec<u8>> {
         let json =
             serde_json::to_vec(self).with_context(|| format!("encode a batch of tick {}", self.tick))?;
-        Ok(pack(json))
+        Ok(pack(json)?)
     }
 
     /// Reads a message's bytes and checks that it is consistent in itself.
@@ -137,13 +193,21 @@ impl Batch {
     pub fn from_json(json: &str) -> Result<Batch> {
         let batch: Batch = read(json.as_bytes()).context("read a batch")?;
         // Nor is there an ordinal behind the greatest number.
-        if batch.events.is_empty()
+        if batch.events.is_empty() == batch.skipped.is_none()
             || batch.first < 1
             || batch.last() > batch.total
             || batch.last() == i64::MAX
         {
             bail!("a batch cannot have events {} to {} of {}", batch.first, batch.last(), batch.total);
         }
+        if !TAKEN_AT_US.contains(&batch.taken_at_us) {
+            bail!("no tick can be taken {} us after 1970", batch.taken_at_us);
+        }
+        // PostgreSQL has no text with it. Escaped, it may be a part of another escape sequence.
+        if json.contains(r"\u0000") && batch.texts().any(|text| text.contains('\0')) {
+            bail!("a text has a NUL");
+        }
+        batch.shapes.iter().try_for_each(Shape::check)?;
         for event in &batch.events {
             batch.shape_of(event)?;
             if event.key.is_none() != (event.operation == Operation::Truncate) {
@@ -166,7 +230,7 @@ impl Formatted for Batch {
 
 #[cfg(test)]
 mod tests {
-    use super::super::encoding::{FORMAT, PACKED};
+    use super::super::encoding::{FORMAT, PACKED, TooLarge, UNPACKED_MAX, unpacked_bytes};
     use super::*;
 
     fn batch() -> Batch {
@@ -195,6 +259,7 @@ mod tests {
                 key: Some("(1)".to_owned()),
                 row: Some("(1,\"O'Neil, \"\"Pat\"\"\")".to_owned()),
             }],
+            skipped: None,
         }
     }
 
@@ -202,6 +267,30 @@ mod tests {
     fn a_batch_survives_the_wire() {
         let sent = batch();
         assert_eq!(Batch::decode(&sent.encode().unwrap()).unwrap(), sent);
+    }
+
+    #[test]
+    fn an_event_that_is_skipped_keeps_its_place() {
+        let skipped = Some(Skipped { event_id: Uuid::from_u128(9), table: "public.users".to_owned() });
+        let sent = Batch { shapes: vec![], events: vec![], first: 2, skipped: skipped.clone(), ..batch() };
+        let received = Batch::decode(&sent.encode().unwrap()).unwrap();
+        assert_eq!(received, sent);
+        assert!(received.last() == 2 && received.end().is_complete());
+        // Not beside others, and no batch without any.
+        assert!(Batch::decode(&Batch { skipped, ..batch() }.encode().unwrap()).is_err());
+        assert!(!String::from_utf8(batch().encode().unwrap()).unwrap().contains("skipped"));
+    }
+
+    #[test]
+    fn what_would_not_be_read_is_not_made() {
+        let mut large = batch();
+        large.events[0].row = Some("x".repeat(UNPACKED_MAX));
+        let error = large.encode().unwrap_err();
+        assert!(error.downcast_ref::<TooLarge>().unwrap().bytes > UNPACKED_MAX, "{error}");
+        large.events[0].row = Some("x".repeat(UNPACKED_MAX / 2));
+        let message = large.encode().unwrap();
+        assert!(message.len() < UNPACKED_MAX / 100 && unpacked_bytes(&message) > UNPACKED_MAX / 2);
+        assert_eq!(Batch::decode(&message).unwrap(), large);
     }
 
     #[test]
@@ -239,10 +328,44 @@ mod tests {
         no_key.events[0].key = None;
         let mut empty = batch();
         empty.events.clear();
-        for wrong in
-            [beyond_total, overflowing, before_the_first, behind_the_last, unknown_shape, no_key, empty]
-        {
+        let (mut too_old, mut with_nul, mut twice, mut no_such_column) = (batch(), batch(), batch(), batch());
+        too_old.taken_at_us = i64::MIN;
+        with_nul.shapes[0].types[1] = "te\0xt".to_owned();
+        twice.shapes[0].columns[1] = "id".to_owned();
+        no_such_column.shapes[0].key[0] = "number".to_owned();
+        for wrong in [
+            beyond_total,
+            overflowing,
+            before_the_first,
+            behind_the_last,
+            unknown_shape,
+            no_key,
+            empty,
+            too_old,
+            with_nul,
+            twice,
+            no_such_column,
+        ] {
             assert!(Batch::decode(&wrong.encode().unwrap()).is_err(), "{wrong:?}");
+        }
+        let mut about_nul = batch();
+        about_nul.events[0].row = Some(r"(1,\u0000)".to_owned());
+        assert_eq!(Batch::decode(&about_nul.encode().unwrap()).unwrap(), about_nul);
+    }
+
+    #[test]
+    fn lists_are_bounded_while_they_are_read() {
+        let (mut columns, mut key, mut events, mut names) = (batch(), batch(), batch(), batch());
+        columns.shapes[0].columns = (0..=COLUMNS_MAX).map(|number| number.to_string()).collect();
+        key.shapes[0].columns = (0..=KEY_MAX).map(|number| number.to_string()).collect();
+        key.shapes[0].key = key.shapes[0].columns.clone();
+        events.events = vec![events.events[0].clone(); EVENTS_MAX + 1];
+        events.total = i64::MAX - 1;
+        names.shapes[0].types = vec![String::new(); COLUMNS_MAX];
+        names.shapes = vec![names.shapes[0].clone(); 320];
+        for wrong in [columns, key, events, names] {
+            let error = format!("{:#}", Batch::decode(&wrong.encode().unwrap()).unwrap_err());
+            assert!(error.contains("a list has more than"), "{error}");
         }
     }
 }

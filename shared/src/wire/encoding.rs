@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
+use std::fmt;
 
 /// The version of the message format. A reader refuses every other.
 pub const FORMAT: u32 = 1;
@@ -12,16 +13,42 @@ pub const FORMAT: u32 = 1;
 const PACKED_FROM: usize = 2048;
 /// What a compressed message begins with; no JSON does.
 pub(super) const PACKED: &[u8] = b"LZ4\0";
-/// A message that would be larger unpacked is refused.
-const UNPACKED_MAX: usize = 512 * 1024 * 1024;
+/// A message that would be larger unpacked is neither made nor read: twice what a NATS server can be made to
+/// take.
+pub const UNPACKED_MAX: usize = 128 * 1024 * 1024;
 
-/// Compresses a message unless it is small.
-pub(super) fn pack(json: Vec<u8>) -> Vec<u8> {
+/// A message that no reader would take.
+#[derive(Debug)]
+pub struct TooLarge {
+    /// Its bytes unpacked.
+    pub bytes: usize,
+}
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "a message of {} bytes is too large: at most {UNPACKED_MAX} are accepted", self.bytes)
+    }
+}
+
+impl std::error::Error for TooLarge {}
+
+/// Compresses a message unless it is small. Fails where [`unpack`] would refuse it.
+pub(super) fn pack(json: Vec<u8>) -> Result<Vec<u8>, TooLarge> {
     if json.len() < PACKED_FROM {
-        return json;
+        return Ok(json);
+    }
+    if json.len() > UNPACKED_MAX {
+        return Err(TooLarge { bytes: json.len() });
     }
     let compressed = lz4_flex::block::compress_prepend_size(&json);
-    [PACKED, &compressed].concat()
+    drop(json);
+    Ok([PACKED, &compressed].concat())
+}
+
+/// The bytes of a message once it is unpacked, as it claims. Reads only its beginning.
+pub fn unpacked_bytes(payload: &[u8]) -> usize {
+    let claimed = payload.strip_prefix(PACKED).and_then(|packed| packed.first_chunk());
+    claimed.map_or(payload.len(), |size| u32::from_le_bytes(*size) as usize)
 }
 
 /// The text of a message, compressed or not.
@@ -32,7 +59,7 @@ pub fn unpack(payload: &[u8]) -> Result<Cow<'_, str>> {
     let (size, compressed) =
         lz4_flex::block::uncompressed_size(packed).context("read the size of a compressed message")?;
     if size > UNPACKED_MAX {
-        bail!("a compressed message of {size} bytes is too large: at most {UNPACKED_MAX} are accepted");
+        return Err(TooLarge { bytes: size }.into());
     }
     let json = lz4_flex::block::decompress(compressed, size).context("decompress a message")?;
     String::from_utf8(json).map(Cow::Owned).context("read a message as text")

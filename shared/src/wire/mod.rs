@@ -6,14 +6,15 @@
 //! on the way.
 
 mod batch;
+mod bounded;
 mod confirm;
 mod encoding;
 mod position;
 mod refusal;
 
-pub use batch::{Batch, Event, Operation, Shape, Source};
+pub use batch::{Batch, Event, Operation, Shape, Skipped, Source};
 pub use confirm::{CONFIRM_INTERVAL, Confirm};
-pub use encoding::{FORMAT, unpack};
+pub use encoding::{FORMAT, TooLarge, UNPACKED_MAX, unpack, unpacked_bytes};
 pub use position::{Position, TickRef};
 pub use refusal::Refusal;
 

@@ -53,6 +53,12 @@ impl Replication {
         self.publisher.set("DATABASE_URL", &self.source_url);
     }
 
+    /// The source is another database of its server from now on; the publisher finds it from its next start on.
+    pub(crate) fn source_is_database(&mut self, name: &str) {
+        self.source_url = beside(&self.servers.source, name);
+        self.publisher.set("DATABASE_URL", &self.source_url);
+    }
+
     /// The target is another, empty database of this name; the processor finds it from its next start on.
     pub(crate) fn move_target(&mut self, name: &str) {
         self.target_url = create_database(&self.servers.target, name);

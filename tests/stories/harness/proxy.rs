@@ -56,6 +56,11 @@ impl Proxy {
         self.link.cut();
     }
 
+    /// How many connections it has accepted since the last [cut](Proxy::cut).
+    pub(crate) fn accepted(&self) -> usize {
+        self.link.sockets.lock().unwrap().len()
+    }
+
     /// From now on nothing passes, as if all packets were dropped: connections stay open, and new ones
     /// are accepted and get no answer.
     pub(crate) fn black_hole(&self) {

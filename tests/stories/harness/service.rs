@@ -76,6 +76,12 @@ impl Service {
         assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
     }
 
+    /// How many threads it has.
+    pub(crate) fn threads(&self) -> usize {
+        let pid = self.child.as_ref().unwrap().id();
+        std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().count()
+    }
+
     /// Runs the build that has kill points, from the next start on.
     pub(crate) fn with_kill_points(&mut self, binaries: &Path) {
         self.binary = binaries.join(self.binary.file_name().unwrap());

@@ -230,6 +230,7 @@ impl Pair {
                     .flat_map(|table| [shape(table, false), shape(table, true)])
                     .collect(),
                 events: events.to_vec(),
+                skipped: None,
             };
             first = batch.last() + 1;
             let payload = batch.encode().unwrap();

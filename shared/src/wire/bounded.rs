@@ -1,0 +1,51 @@
+//! Lists that are bounded while they are read: a few bytes of a message must not become many of memory.
+
+use super::batch::Shape;
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
+use std::fmt;
+use std::marker::PhantomData;
+
+/// Names and types in all shapes of a message.
+const NAMES_MAX: usize = 500_000;
+
+/// A list of at most `MAX` items.
+pub(super) fn at_most<'de, D, T, const MAX: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    deserializer.deserialize_seq(List { max: MAX, weight: |_: &T| 1, items: PhantomData })
+}
+
+/// The shapes of a message.
+pub(super) fn shapes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Shape>, D::Error> {
+    let weight =
+        |shape: &Shape| 1 + shape.columns.len() + shape.key.len() + shape.types.len() + shape.generated.len();
+    deserializer.deserialize_seq(List { max: NAMES_MAX, weight, items: PhantomData })
+}
+
+struct List<T, W: Fn(&T) -> usize> {
+    max: usize,
+    weight: W,
+    items: PhantomData<T>,
+}
+
+impl<'de, T: Deserialize<'de>, W: Fn(&T) -> usize> Visitor<'de> for List<T, W> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "a list of at most {} items", self.max)
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut sequence: S) -> Result<Vec<T>, S::Error> {
+        let (mut items, mut weight) = (Vec::new(), 0);
+        while let Some(item) = sequence.next_element()? {
+            weight += (self.weight)(&item);
+            if weight > self.max {
+                return Err(S::Error::custom(format!("a list has more than {} items", self.max)));
+            }
+            items.push(item);
+        }
+        Ok(items)
+    }
+}
