@@ -40,6 +40,7 @@ impl Settings {
                 subject: events_subject(&prefix),
                 replicas: environment.count("NATS_STREAM_REPLICAS", 3, 1..=5)?,
                 max_bytes: environment.count("NATS_STREAM_MAX_BYTES", 1 << 30, 1 << 20..=i64::MAX)?,
+                may_be_recreated: environment.flag("NATS_STREAM_RECREATE", true)?,
             },
             confirm_subject: confirm_subject(&prefix),
             refusal_subject: refusal_subject(&prefix),

@@ -19,9 +19,12 @@ impl Environment {
         Environment::from_pairs(std::env::vars())
     }
 
-    /// An environment made of these variables.
+    /// An environment made of these variables. A value that was read from a file may end with a newline, which
+    /// does not count.
     pub fn from_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Environment {
-        Environment(pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect())
+        let pairs =
+            pairs.into_iter().map(|(name, value)| (name, value.trim_end_matches(['\r', '\n']).to_owned()));
+        Environment(pairs.filter(|(_, value)| !value.is_empty()).collect())
     }
 
     /// The value of `name`, if it is set.
@@ -29,9 +32,29 @@ impl Environment {
         self.0.get(name).map(String::as_str)
     }
 
-    /// The value of `name`; `example` goes into the error where it is not set.
+    /// The same, without control characters. The error does not show the value.
+    pub fn line(&self, name: &str) -> Result<Option<&str>> {
+        match self.optional(name) {
+            Some(value) if value.contains(char::is_control) => {
+                bail!("{name} is not allowed: it has a control character, such as a newline, within it")
+            }
+            value => Ok(value),
+        }
+    }
+
+    /// The same; `example` goes into the error where it is not set.
     pub fn required(&self, name: &str, example: &str) -> Result<&str> {
-        self.optional(name).ok_or_else(|| anyhow!("{name} is not set; set it, for example {name}={example}"))
+        self.line(name)?.ok_or_else(|| anyhow!("{name} is not set; set it, for example {name}={example}"))
+    }
+
+    /// True or false.
+    pub fn flag(&self, name: &str, default: bool) -> Result<bool> {
+        match self.optional(name) {
+            None => Ok(default),
+            Some("true") => Ok(true),
+            Some("false") => Ok(false),
+            Some(value) => bail!("{name}={value} is not allowed: it takes true or false"),
+        }
     }
 
     /// A whole number within `allowed`.
@@ -138,6 +161,21 @@ mod tests {
     #[test]
     fn an_empty_variable_counts_as_not_set() {
         assert_eq!(environment("BATCH_SIZE", "").count("BATCH_SIZE", 25, 1..=1000).unwrap(), 25);
+    }
+
+    #[test]
+    fn a_newline_at_the_end_does_not_count_and_one_within_is_refused() {
+        assert_eq!(environment("NATS_PASSWORD", "secret\r\n").line("NATS_PASSWORD").unwrap(), Some("secret"));
+        let error = environment("NATS_PASSWORD", "se\ncret").line("NATS_PASSWORD").unwrap_err().to_string();
+        assert!(error.starts_with("NATS_PASSWORD is not allowed") && !error.contains("cret"), "{error}");
+    }
+
+    #[test]
+    fn a_flag_is_true_or_false() {
+        assert!(environment("ON", "true").flag("ON", false).unwrap());
+        assert!(environment("OTHER", "true").flag("ON", true).unwrap());
+        let error = environment("ON", "yes").flag("ON", false).unwrap_err().to_string();
+        assert_eq!(error, "ON=yes is not allowed: it takes true or false");
     }
 
     #[test]

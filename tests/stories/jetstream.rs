@@ -3,7 +3,7 @@
 use crate::harness::{
     PrivateNats, Proxy, Replication, assert_equal, consumers, jetstream, messages, wait_for,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 /// A NATS server whose users `outbox-publisher` and `inbox-processor` have the rights that docs/adopting.md
@@ -189,4 +189,44 @@ fn a_stream_that_refuses_to_release_is_said_aloud_and_refused_at_the_next_start(
     assert_eq!(replication.processor.wait_for_end().code(), Some(1));
     let log = replication.processor.log();
     assert!(log.contains("it is set to deny_purge"), "{log}");
+}
+
+#[test]
+fn a_stream_that_was_sealed_is_refused_at_the_start() {
+    let mut replication = Replication::start("sealed");
+    let nats = replication.nats_b();
+    replication.wait_until_caught_up();
+    assert_eq!(replication.processor.stop().code(), Some(0));
+    let mut config = jetstream(&nats, "STREAM.INFO.sealed", &Value::Null)["config"].take();
+    config["sealed"] = Value::Bool(true);
+    let updated = jetstream(&nats, "STREAM.UPDATE.sealed", &config);
+    assert!(updated["error"].is_null(), "{updated}");
+    replication.processor.start();
+    assert_eq!(replication.processor.wait_for_end().code(), Some(1));
+    let log = replication.processor.log();
+    assert!(log.contains("it is set to sealed") && log.contains("delete it and start again"), "{log}");
+}
+
+/// It has the right subject and keeps messages for consumers that acknowledge, as somebody else may want it.
+#[test]
+fn a_stream_of_another_kind_is_deleted_only_where_that_is_allowed() {
+    let mut replication = Replication::prepare("not_ours", &[("NATS_STREAM_RECREATE", "false")]);
+    let nats = replication.nats_b();
+    let config = json!({ "name": "not_ours", "subjects": ["not_ours.events"], "retention": "workqueue", "num_replicas": 3 });
+    let created = jetstream(&nats, "STREAM.CREATE.not_ours", &config);
+    assert!(created["error"].is_null(), "{created}");
+    replication.processor.start();
+    wait_for("it says why it does not use the stream", || {
+        let health = replication.processor.health();
+        (health.contains("its retention is \"workqueue\"") && health.contains("NATS_STREAM_RECREATE"))
+            .then_some(())
+    });
+    let retention = |connection| {
+        jetstream(connection, "STREAM.INFO.not_ours", &Value::Null)["config"]["retention"].clone()
+    };
+    assert_eq!(retention(&nats), "workqueue");
+    replication.processor.kill();
+    replication.processor.set("NATS_STREAM_RECREATE", "true");
+    replication.start_services();
+    assert_eq!(retention(&nats), "limits");
 }

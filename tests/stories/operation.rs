@@ -12,7 +12,13 @@ fn a_bad_setting_stops_the_service_at_start_with_what_is_allowed() {
         ("POLL_INTERVAL", "soon", "it takes seconds from 0.01 to 60, fractions included"),
         ("SOURCE_STATEMENT_TIMEOUT", "0.5", "it takes a whole number from 1 to 3600"),
         ("NATS_URL", "http://127.0.0.1", "it takes nats://host:port"),
+        ("NATS_URL", "nats://u:S3cret", "it takes nats://host:port"),
+        ("NATS_URL", "nats://127.0.0.1:4222/?token=S3cret", "nothing behind the port"),
+        ("NATS_PASSWORD", "S3\ncret", "it has a control character"),
         ("DATABASE_URL", "127.0.0.1", "DATABASE_URL is not valid"),
+        ("DATABASE_URL", "postgres://u:S3cret@x@127.0.0.1/a", "an @ is written %40"),
+        ("DATABASE_URL", "postgres://u:S3cret@127.0.0.1/a?sslmode=verify-full", "sslmode=verify-full"),
+        ("RUST_LOG", "verbose", "it takes one of off, error, warn, info, debug, trace"),
     ] {
         let mut service = match name {
             "GENERATION_INTERVAL" => replication.generator.twin(),
@@ -23,6 +29,7 @@ fn a_bad_setting_stops_the_service_at_start_with_what_is_allowed() {
         assert_eq!(service.wait_for_end().code(), Some(2), "{name}={value}");
         let log = service.log();
         assert!(log.contains("cannot start") && log.contains(name) && log.contains(allowed), "{log}");
+        assert!(!log.contains("S3") && !log.contains("cret@"), "{log}");
     }
     replication.without_stream();
 }

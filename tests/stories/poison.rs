@@ -11,7 +11,8 @@ const TABLE: &str = "create table big (id int primary key, v text)";
 /// Text that cannot be compressed, of so many megabytes.
 fn random_megabytes(megabytes: usize) -> String {
     let line: String = (0..1024 * 1024).map(|_| fastrand::alphanumeric()).collect();
-    (0..megabytes).map(|number| format!("{number:04}{}", &line[number * 1000..])).collect()
+    // Each part begins elsewhere, or it would repeat the one before.
+    (0..megabytes).flat_map(|number| [&line[number * 1000..], "-"]).collect()
 }
 
 /// Waits until something holds up publishing; returns the event and why.
@@ -106,7 +107,7 @@ fn a_row_that_no_processor_would_take_is_named_before_it_is_sent() {
     assert_eq!(count(&mut target, messages), 1);
 }
 
-/// A source of the encoding SQL_ASCII may have bytes that are no text.
+/// A source of the encoding `SQL_ASCII` may have bytes that are no text.
 #[test]
 fn a_row_that_is_no_text_is_named_and_skipped_on_record() {
     let mut replication = Replication::prepare("no_text", &[]);
@@ -133,7 +134,8 @@ fn a_row_that_is_no_text_is_named_and_skipped_on_record() {
               from replication.shape s, generate_series(1, 3) n",
         )
         .unwrap();
-    replication.start_services();
+    replication.processor.start();
+    replication.publisher.start();
     let (event, error) = wait_until_held(&mut source);
     assert!(error.contains("the row (2) of public.big") && error.contains("0xff"), "{error}");
     skip(&mut source, event);
@@ -167,4 +169,20 @@ fn whatever_nats_can_store_arrives_once_its_servers_take_it_and_more_is_named() 
     expected.remove(1);
     assert_eq!(rows(&mut target), expected);
     replication.without_stream();
+}
+
+#[test]
+fn an_event_of_an_unknown_shape_is_reported_and_read_again_with_pauses() {
+    let replication = Replication::start("no_shape");
+    let mut source = replication.source();
+    source
+        .execute(
+            "insert into replication.outbox_event (shape_id, operation, key_text) values (4711, 'D', '(1)')",
+            &[],
+        )
+        .unwrap();
+    wait_for("it is reported", || {
+        let health = replication.publisher.health();
+        health.contains("of the shape 4711, which is not in replication.shape").then_some(())
+    });
 }

@@ -135,7 +135,7 @@ fn a_store_that_is_too_small_for_the_stream_is_said_and_events_wait() {
     sign_up(&mut replication.source(), 0).unwrap();
     wait_for("the processor says what JetStream says", || {
         let log = replication.processor.log();
-        (log.contains("JetStream refuses") && log.contains("insufficient")).then_some(())
+        (log.contains("JetStream refuses") && log.contains("reserves NATS_STREAM_MAX_BYTES")).then_some(())
     });
     wait_for("its health says so too", || {
         replication.processor.health().contains("JetStream refuses").then_some(())

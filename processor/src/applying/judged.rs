@@ -43,7 +43,7 @@ pub(super) fn judge_group<'a>(
         let message = &*decoded.pulled.message.data;
         match &decoded.batch {
             Ok(Readable { batch, .. }) if abandoned.contains(&batch.source.id) => {
-                judged.set_aside.dropped(batch)
+                judged.set_aside.dropped(batch);
             }
             Ok(readable) => judged.take(readable, message),
             Err(error) => judged.set_aside.unreadable(error, message),

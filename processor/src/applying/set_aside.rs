@@ -1,6 +1,7 @@
 //! Messages that are of no use here, and what people are told about them. They stop nothing.
 
 use anyhow::Error;
+use shared::printable::printable;
 use shared::retry::Complaint;
 use shared::strangers::Strangers;
 use shared::wire::Batch;
@@ -9,6 +10,9 @@ use std::time::{Duration, Instant};
 
 /// A publisher that does not belong here is reported for so long after its last message.
 const STRANGER_GONE_AFTER: Duration = Duration::from_secs(20);
+
+/// Why a message is set aside may quote it: what is kept of that. PostgreSQL's text has no NUL, either.
+const REASON_MAX: usize = 2000;
 
 /// The messages of one group that are set aside or dropped.
 #[derive(Default)]
@@ -31,12 +35,12 @@ pub(super) struct Report {
 
 impl<'a> SetAside<'a> {
     pub(super) fn stranger(&mut self, batch: &Batch, trouble: String, message: &'a [u8]) {
-        self.messages.push((without_nul(&trouble), message));
+        self.messages.push((printable(&trouble, REASON_MAX), message));
         self.report.strangers.insert(batch.source.id.clone(), trouble);
     }
 
     pub(super) fn unreadable(&mut self, error: &Error, message: &'a [u8]) {
-        let reason = without_nul(&format!("{error:#}"));
+        let reason = printable(&format!("{error:#}"), REASON_MAX);
         self.report.unreadable = Some(reason.clone());
         self.messages.push((reason, message));
     }
@@ -48,11 +52,6 @@ impl<'a> SetAside<'a> {
     pub(super) fn into_report(self) -> Report {
         self.report
     }
-}
-
-/// It may quote a NUL, which PostgreSQL's text cannot hold.
-fn without_nul(text: &str) -> String {
-    text.replace('\0', "\\0")
 }
 
 /// Who publishes here and should not.

@@ -149,7 +149,13 @@ mod tests {
 
     #[test]
     fn what_was_refused_is_to_be_released_until_it_is() {
-        let stream = Stream { name: "S".into(), subject: "s".into(), replicas: 1, max_bytes: 1 };
+        let stream = Stream {
+            name: "S".into(),
+            subject: "s".into(),
+            replicas: 1,
+            max_bytes: 1,
+            may_be_recreated: true,
+        };
         let mut unreleased = committed(Unreleased::of_consumer(1), [1, 2, 3]);
         let request = unreleased.request(4);
         assert!(unreleased.answered(&request, || Err(anyhow!("not allowed"))).unwrap());

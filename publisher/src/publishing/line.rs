@@ -63,11 +63,11 @@ impl Line {
         Ok(())
     }
 
-    /// Takes an answer of the stream; fails where it is no acknowledgement.
-    pub(super) fn acknowledged(&mut self, ack: &Incoming) -> Result<()> {
+    /// Takes an answer to a message on `subject`; fails where it is no acknowledgement.
+    pub(super) fn acknowledged(&mut self, ack: &Incoming, subject: &str) -> Result<()> {
         let number = ack.subject.rsplit('.').next().and_then(|number| number.parse().ok());
         let number = number.with_context(|| format!("an answer on {}", ack.subject))?;
-        stored_sequence(ack)?;
+        stored_sequence(ack, subject)?;
         if let (Some(position), Some(term)) = (self.window.acknowledged(number), &self.term) {
             term.acknowledge(self.window.epoch(), position);
             shared::kill_point::reached("acknowledged");

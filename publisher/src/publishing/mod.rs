@@ -56,7 +56,7 @@ impl Publishing {
             crossbeam_channel::select! {
                 recv(context.stop().receiver()) -> _ => return Ok(()),
                 recv(line.acks()) -> ack => {
-                    line.acknowledged(&ack.context("the connection is gone")?)?;
+                    line.acknowledged(&ack.context("the connection is gone")?, &self.subject)?;
                     self.unanswered = false;
                     context.healthy();
                 }

@@ -26,7 +26,7 @@ impl Broker {
     /// Reads `NATS_URL` (one or more, separated by commas), `NATS_USER` and `NATS_PASSWORD`.
     pub fn from_env(environment: &Environment, client_name: &str) -> Result<Broker> {
         let urls = environment.required("NATS_URL", "nats://127.0.0.1:4222")?;
-        let mut login = match (environment.optional("NATS_USER"), environment.optional("NATS_PASSWORD")) {
+        let mut login = match (environment.line("NATS_USER")?, environment.line("NATS_PASSWORD")?) {
             (Some(user), Some(password)) => Some((user.to_owned(), Secret::new(password))),
             (None, None) => None,
             _ => bail!("NATS_USER and NATS_PASSWORD go together: set both or neither"),
@@ -61,22 +61,40 @@ impl Broker {
     }
 }
 
+/// What a URL may be. Its value is not shown: what cannot be read may be a password.
+const ALLOWED: &str = "it takes nats://host:port, or several separated by commas, with nothing behind the port; a login \
+                       is written nats://user:password@host:port, an @ in it %40, a comma %2C, a space %20";
+
 /// Takes user and password out of a server's URL.
 fn split_url(url: &str) -> Result<(String, Option<(String, Secret)>)> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("nats", url));
-    if !matches!(scheme, "nats" | "tls") || rest.is_empty() {
-        bail!("NATS_URL is not valid: it takes nats://host:port, or several separated by commas");
+    let (login, host) = match rest.rsplit_once('@') {
+        None => (None, rest),
+        Some((login, host)) => (Some(login), host),
+    };
+    let host = host.strip_suffix('/').unwrap_or(host);
+    let has_space = login.is_some_and(|login| login.contains(char::is_whitespace));
+    if !matches!(scheme, "nats" | "tls") || !is_address(host) || has_space {
+        bail!("NATS_URL is not valid (its value is not shown, it may hold a password): {ALLOWED}");
     }
-    match rest.rsplit_once('@') {
-        None => Ok((format!("{scheme}://{rest}"), None)),
-        Some((login, host)) => {
-            let (user, password) = login.split_once(':').context(
-                "NATS_URL has a login without a password: it takes nats://user:password@host:port",
-            )?;
-            let login = (decoded(user)?, Secret::new(decoded(password)?));
-            Ok((format!("{scheme}://{host}"), Some(login)))
-        }
-    }
+    let server = format!("{scheme}://{host}");
+    let Some(login) = login else { return Ok((server, None)) };
+    let (user, password) = login.split_once(':').with_context(|| {
+        format!("NATS_URL has a login without a password (tokens are not supported): {ALLOWED}")
+    })?;
+    Ok((server, Some((decoded(user)?, Secret::new(decoded(password)?)))))
+}
+
+/// A host with a port, or without one.
+fn is_address(host: &str) -> bool {
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
+        _ => (host, None),
+    };
+    let fits = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']' | '%');
+    !name.is_empty()
+        && name.chars().all(fits)
+        && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
 /// The text of a part of a URL, in which %40 is an @.
@@ -100,6 +118,27 @@ mod tests {
         assert_eq!((user.as_str(), password.reveal()), ("us:er", "p@ss%"));
         assert!(split_url("nats://u:%ff@127.0.0.1:4222").is_err());
         assert_eq!(split_url("127.0.0.1:4222").unwrap().0, "nats://127.0.0.1:4222");
-        assert!(split_url("http://127.0.0.1:4222").is_err());
+        assert_eq!(split_url("tls://[::1]:4222/").unwrap().0, "tls://[::1]:4222");
+        assert_eq!(split_url("nats-1.example.org").unwrap().0, "nats://nats-1.example.org");
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused_without_showing_it() {
+        for url in [
+            "http://127.0.0.1:4222",
+            "nats://",
+            "nats://u:S3cret",
+            "nats://S3cret@127.0.0.1:4222",
+            "nats://127.0.0.1:4222/?token=S3cret",
+            "nats://127.0.0.1:4222?S3cret",
+            "nats://127.0.0.1:4222 nats://u:S3cret@127.0.0.1:4223",
+            "nats://u:pass@127.0.0.1:0",
+        ] {
+            let error = format!("{:#}", split_url(url).unwrap_err());
+            assert!(
+                error.contains("it takes nats://host:port") && !error.contains("S3cret"),
+                "{url}: {error}"
+            );
+        }
     }
 }

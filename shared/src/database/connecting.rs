@@ -5,7 +5,7 @@ use super::silence::Watch;
 use crate::attempts::Attempts;
 use crate::fault::Fault;
 use crate::stopping::receive_until;
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use crossbeam_channel::bounded;
 use postgres::{Client, SimpleQueryMessage};
 use r2d2::ManageConnection;
@@ -69,7 +69,7 @@ impl Connector {
                 "DATABASE_URL uses a Unix socket: a server that hangs is not noticed until it continues"
             );
         }
-        let address = address(endpoints.first(), &config).into();
+        let address = address(&endpoints, &config).into();
         Connector { address, config: Arc::new(config), statement_timeout }
     }
 
@@ -161,6 +161,7 @@ impl Connector {
         // Before anything is set on a server that may be somebody else's a moment later.
         let own = self.connect().and_then(|Connected { mut client, .. }| {
             self.require_own_server(&mut client)?;
+            require_primary(&mut client)?;
             self.prepare(&mut client)?;
             Ok(client)
         });
@@ -173,9 +174,9 @@ impl Connector {
     ///
     /// In the simple protocol, since such a pooler may not know prepared statements.
     fn require_own_server(&self, session: &mut Client) -> Result<()> {
-        let own = backend(session, "select pg_backend_pid()")?;
-        let other = backend(&mut self.connect()?.client, "begin; select pg_backend_pid()")?;
-        if other != own && backend(session, "select pg_backend_pid()")? == own {
+        let own = value(session, "select pg_backend_pid()")?;
+        let other = value(&mut self.connect()?.client, "begin; select pg_backend_pid()")?;
+        if other != own && value(session, "select pg_backend_pid()")? == own {
             return Ok(());
         }
         Err(anyhow!(
@@ -186,24 +187,35 @@ impl Connector {
     }
 }
 
-/// The process of the server that carried out `query`.
-fn backend(client: &mut Client, query: &str) -> Result<String> {
-    let messages = client.simple_query(query).context("ask for the server's process")?;
+fn require_primary(client: &mut Client) -> Result<()> {
+    ensure!(
+        value(client, "select pg_is_in_recovery()")? == "f",
+        "it is a standby, which takes no writes. Name the primary, or all servers and let the writable one be found: \
+         postgres://user:password@host1:5432,host2:5432/database?target_session_attrs=read-write"
+    );
+    Ok(())
+}
+
+/// The answer to `query`, which has one value, such as the process of the server that carried it out.
+fn value(client: &mut Client, query: &str) -> Result<String> {
+    let messages = client.simple_query(query).context("ask about the server")?;
     let row = messages.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => row.get(0),
         _ => None,
     });
-    Ok(row.context("the server's process has no number")?.to_owned())
+    Ok(row.context("the server does not say")?.to_owned())
 }
 
-/// The first server, for people, without credentials.
-fn address(first: Option<&Endpoint>, config: &Config) -> String {
-    let name = config.get_dbname().unwrap_or_default();
-    match first {
-        Some(Endpoint::Tcp { host, port, .. }) => format!("{host}:{port}/{name}"),
-        Some(Endpoint::Unix { directory, port }) => format!("{}:{port}/{name}", directory.display()),
-        None => name.to_owned(),
-    }
+/// The servers, for people, without credentials.
+fn address(endpoints: &[Endpoint], config: &Config) -> String {
+    let servers: Vec<String> = endpoints
+        .iter()
+        .map(|endpoint| match endpoint {
+            Endpoint::Tcp { host, port, .. } => format!("{host}:{port}"),
+            Endpoint::Unix { directory, port } => format!("{}:{port}", directory.display()),
+        })
+        .collect();
+    format!("{}/{}", servers.join(","), config.get_dbname().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What the threads report about themselves, and the file in which scripts and containers read it.
 
 use crate::config::Environment;
+use crate::printable::printable;
 use anyhow::{Context, Result, bail};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -13,6 +14,9 @@ use std::time::{Duration, SystemTime};
 pub(super) const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 /// An older health file belongs to a process that hangs or has exited.
 const HEALTH_FRESH: Duration = Duration::from_secs(5);
+
+/// What a thread reports is cut behind so many characters.
+const TROUBLE_MAX: usize = 4000;
 
 /// The trouble of each thread that has one. A thread that has not yet reported is starting.
 #[derive(Clone, Default)]
@@ -38,7 +42,7 @@ impl Health {
         }
         let list: Vec<String> = troubles
             .iter()
-            .map(|(thread, trouble)| format!("{thread}: {}", trouble.replace('\n', " ")))
+            .map(|(thread, trouble)| format!("{thread}: {}", printable(trouble, TROUBLE_MAX)))
             .collect();
         format!("degraded: {}\n", list.join("; "))
     }

@@ -42,7 +42,10 @@ fn run(
     service: &str,
     start: impl FnOnce(&Environment, &mut Supervisor) -> Result<()>,
 ) -> ExitCode {
-    crate::logging::start();
+    if let Err(error) = crate::logging::start(environment) {
+        eprintln!("{service} cannot start: {error:#}");
+        return ExitCode::from(2);
+    }
     let started = Supervisor::new(environment).and_then(|mut supervisor| {
         start(environment, &mut supervisor)?;
         Ok(supervisor)
@@ -57,8 +60,9 @@ fn run(
 }
 
 fn run_migration(environment: &Environment, service: &str, side: Side) -> ExitCode {
-    crate::logging::start();
-    let migrated = Database::from_env(environment, service, MIGRATION_TIMEOUT, 1).and_then(|database| {
+    let logging = crate::logging::start(environment);
+    let database = logging.and_then(|()| Database::from_env(environment, service, MIGRATION_TIMEOUT, 1));
+    let migrated = database.and_then(|database| {
         upgrade(&mut database.session()?, side)?;
         Ok(database)
     });

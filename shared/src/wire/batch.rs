@@ -1,7 +1,7 @@
 //! A batch: consecutive events of one tick.
 
 use super::bounded::{at_most, shapes};
-use super::encoding::{Formatted, pack, read, unpack};
+use super::encoding::{Formatted, check_identities, pack, read, unpack};
 use super::position::{Position, TickRef};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -200,6 +200,7 @@ impl Batch {
         {
             bail!("a batch cannot have events {} to {} of {}", batch.first, batch.last(), batch.total);
         }
+        check_identities([&batch.source.id])?;
         if !TAKEN_AT_US.contains(&batch.taken_at_us) {
             bail!("no tick can be taken {} us after 1970", batch.taken_at_us);
         }
@@ -230,7 +231,7 @@ impl Formatted for Batch {
 
 #[cfg(test)]
 mod tests {
-    use super::super::encoding::{FORMAT, PACKED, TooLarge, UNPACKED_MAX, unpacked_bytes};
+    use super::super::encoding::{FORMAT, PACKED};
     use super::*;
 
     fn batch() -> Batch {
@@ -279,18 +280,6 @@ mod tests {
         // Not beside others, and no batch without any.
         assert!(Batch::decode(&Batch { skipped, ..batch() }.encode().unwrap()).is_err());
         assert!(!String::from_utf8(batch().encode().unwrap()).unwrap().contains("skipped"));
-    }
-
-    #[test]
-    fn what_would_not_be_read_is_not_made() {
-        let mut large = batch();
-        large.events[0].row = Some("x".repeat(UNPACKED_MAX));
-        let error = large.encode().unwrap_err();
-        assert!(error.downcast_ref::<TooLarge>().unwrap().bytes > UNPACKED_MAX, "{error}");
-        large.events[0].row = Some("x".repeat(UNPACKED_MAX / 2));
-        let message = large.encode().unwrap();
-        assert!(message.len() < UNPACKED_MAX / 100 && unpacked_bytes(&message) > UNPACKED_MAX / 2);
-        assert_eq!(Batch::decode(&message).unwrap(), large);
     }
 
     #[test]

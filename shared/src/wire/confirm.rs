@@ -1,6 +1,6 @@
 //! A confirm: how far the target is.
 
-use super::encoding::{Formatted, read};
+use super::encoding::{Formatted, check_identities, read};
 use super::position::{Position, TickRef};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -44,7 +44,9 @@ impl Confirm {
 
     /// Reads a message's bytes.
     pub fn decode(payload: &[u8]) -> Result<Confirm> {
-        read(payload).context("read a confirm")
+        let confirm: Confirm = read(payload).context("read a confirm")?;
+        check_identities([&confirm.target].into_iter().chain(&confirm.source))?;
+        Ok(confirm)
     }
 }
 

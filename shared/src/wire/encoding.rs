@@ -82,7 +82,35 @@ pub(super) fn read<T: DeserializeOwned + Formatted>(payload: &[u8]) -> Result<T>
     Ok(message?)
 }
 
+/// The name of a database has at most 63 bytes; an identity has a number and a suffix beside it.
+const IDENTITY_MAX: usize = 200;
+
+/// Fails where one of these cannot be the identity of a source or a target.
+pub(super) fn check_identities<'a>(identities: impl IntoIterator<Item = &'a String>) -> Result<()> {
+    match identities.into_iter().find(|identity| identity.len() > IDENTITY_MAX) {
+        Some(identity) => bail!("the identity of a database cannot have {} bytes", identity.len()),
+        None => Ok(()),
+    }
+}
+
 /// A message with a format version.
 pub(super) trait Formatted {
     fn format(&self) -> u32;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_not_be_read_is_not_made() {
+        assert_eq!(pack(vec![b' '; UNPACKED_MAX + 1]).unwrap_err().bytes, UNPACKED_MAX + 1);
+        let packed = pack(vec![b' '; 1024 * 1024]).unwrap();
+        assert!(packed.len() < 10_000);
+        assert_eq!(unpacked_bytes(&packed), 1024 * 1024);
+        assert_eq!(unpack(&packed).unwrap().len(), 1024 * 1024);
+        assert_eq!(unpacked_bytes(b"{}"), 2);
+        let bomb = [PACKED, &u32::MAX.to_le_bytes(), b"x"].concat();
+        assert!(unpack(&bomb).unwrap_err().is::<TooLarge>());
+    }
 }

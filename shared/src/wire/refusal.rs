@@ -1,8 +1,11 @@
 //! A refusal: why a source cannot serve a target.
 
-use super::encoding::{Formatted, read};
-use anyhow::{Context, Result};
+use super::encoding::{Formatted, check_identities, read};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
+
+/// Bytes of a reason.
+const REASON_MAX: usize = 4000;
 
 /// Tells the operators of a target why its source cannot serve it from its position. A request; the target
 /// answers it.
@@ -26,12 +29,34 @@ impl Refusal {
 
     /// Reads a message's bytes.
     pub fn decode(payload: &[u8]) -> Result<Refusal> {
-        read(payload).context("read a refusal")
+        let refusal: Refusal = read(payload).context("read a refusal")?;
+        check_identities([&refusal.source, &refusal.target])?;
+        ensure!(refusal.reason.len() <= REASON_MAX, "a reason cannot have {} bytes", refusal.reason.len());
+        Ok(refusal)
     }
 }
 
 impl Formatted for Refusal {
     fn format(&self) -> u32 {
         self.format
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::encoding::FORMAT;
+    use super::*;
+
+    #[test]
+    fn texts_of_a_refusal_are_bounded() {
+        let refusal = |target: usize, reason: usize| Refusal {
+            format: FORMAT,
+            source: "1/a".to_owned(),
+            target: "t".repeat(target),
+            reason: "r".repeat(reason),
+        };
+        let decoded = |refusal: Refusal| Refusal::decode(&refusal.encode().unwrap());
+        assert!(decoded(refusal(100, REASON_MAX)).is_ok());
+        assert!(decoded(refusal(1000, 1)).is_err() && decoded(refusal(1, REASON_MAX + 1)).is_err());
     }
 }

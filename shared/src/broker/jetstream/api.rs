@@ -32,6 +32,15 @@ pub fn is_gone(error: &anyhow::Error) -> bool {
     error.downcast_ref::<ApiError>().is_some_and(|error| error.code == STREAM_NOT_FOUND)
 }
 
+/// Whether JetStream reports that its store has no room for what was asked. A cluster says it among other
+/// reasons why no node will do.
+pub(super) fn is_without_room(error: &anyhow::Error) -> bool {
+    const INSUFFICIENT_RESOURCES: [u64; 3] = [10_023, 10_028, 10_047];
+    error.downcast_ref::<ApiError>().is_some_and(|error| {
+        INSUFFICIENT_RESOURCES.contains(&error.code) || error.description.contains("insufficient storage")
+    })
+}
+
 /// Makes a call; waits for an answer at most [`API_TRIES`] times [`API_TIMEOUT`].
 pub(super) fn api(connection: &Connection, call: &str, request: &Value) -> Result<Value> {
     let payload = if request.is_null() { Vec::new() } else { serde_json::to_vec(request)? };
@@ -62,10 +71,10 @@ pub(super) fn api_answer(call: &str, answer: &Incoming) -> Result<Value> {
     Ok(answer)
 }
 
-/// Reads the answer to a publish: the sequence under which the stream stored the message.
+/// Reads the answer to a publish to `subject`: the sequence under which the stream stored the message.
 ///
 /// Anything that is not plainly a success is a failure.
-pub fn stored_sequence(answer: &Incoming) -> Result<u64> {
+pub fn stored_sequence(answer: &Incoming, subject: &str) -> Result<u64> {
     #[derive(Deserialize)]
     struct PubAck {
         #[serde(default)]
@@ -74,7 +83,8 @@ pub fn stored_sequence(answer: &Incoming) -> Result<u64> {
     }
     match status(answer) {
         Some(503) => bail!(
-            "no stream takes the messages (no responders): is inbox-processor running, are both NATS clusters up and joined?"
+            "no stream takes messages on {subject} (no responders): is inbox-processor running with the same \
+             NATS_SUBJECT_PREFIX, are both NATS clusters up and joined?"
         ),
         Some(status) => bail!("the publish was answered with status {status}"),
         None => {}
@@ -97,7 +107,7 @@ mod tests {
 
     #[test]
     fn only_a_plain_success_counts_as_stored() {
-        assert_eq!(stored_sequence(&answer(r#"{"stream":"EVENTS","seq":7}"#)).unwrap(), 7);
+        assert_eq!(stored_sequence(&answer(r#"{"stream":"EVENTS","seq":7}"#), "events").unwrap(), 7);
         for refused in [
             r#"{"error":{"code":503,"err_code":10077,"description":"maximum bytes exceeded"},"seq":0}"#,
             r#"{"error":{"code":500,"err_code":10158}}"#,
@@ -105,7 +115,7 @@ mod tests {
             r#"{"stream":"EVENTS"}"#,
             "",
         ] {
-            assert!(stored_sequence(&answer(refused)).is_err(), "{refused}");
+            assert!(stored_sequence(&answer(refused), "events").is_err(), "{refused}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The stream: created, checked, purged.
 
-use super::api::{API_TIMEOUT, api, api_answer, is_gone};
+use super::api::{API_TIMEOUT, api, api_answer, is_gone, is_without_room};
 use super::consumer::Consumer;
 use crate::broker::{Connection, Incoming, status};
 use crate::fault::Fault;
@@ -25,6 +25,8 @@ pub struct Stream {
     pub replicas: u32,
     /// A full stream refuses messages, which then wait in the outbox.
     pub max_bytes: i64,
+    /// It may be deleted and created again where it does not work.
+    pub may_be_recreated: bool,
 }
 
 impl Stream {
@@ -51,8 +53,8 @@ impl Stream {
         if info["cluster"]["leader"].as_str().is_none_or(str::is_empty) {
             bail!("the stream {} has no leader", self.name);
         }
-        log::warn!("the stream {} has a leader and takes no messages: recreating it", self.name);
-        self.delete(connection)?;
+        let reason = "it has a leader and takes no messages";
+        self.delete_because(reason, connection)?;
         bail!("the stream {} took no messages and was deleted", self.name)
     }
 
@@ -63,12 +65,11 @@ impl Stream {
                 if info["config"]["retention"] == RETENTION {
                     return check_release(&info);
                 }
-                log::warn!(
-                    "the stream {} was created by an older version, for one consumer that acknowledges: recreating it; its \
-                     messages are sent again from the outbox",
-                    self.name
+                let reason = format!(
+                    "its retention is {}, not \"{RETENTION}\" (an older version created it so)",
+                    info["config"]["retention"]
                 );
-                self.delete(connection)?;
+                self.delete_because(&reason, connection)?;
                 self.create_stream(connection)
             }
             Err(error) if is_gone(&error) => self.create_stream(connection),
@@ -80,8 +81,19 @@ impl Stream {
         api(connection, &format!("STREAM.INFO.{}", self.name), &Value::Null)
     }
 
-    fn delete(&self, connection: &Connection) -> Result<Value> {
-        api(connection, &format!("STREAM.DELETE.{}", self.name), &Value::Null)
+    fn delete_because(&self, reason: &str, connection: &Connection) -> Result<()> {
+        if !self.may_be_recreated {
+            bail!(
+                "the stream {} cannot be used: {reason}. NATS_STREAM_RECREATE=false keeps this program from deleting it: delete \
+                 it yourself (it is recreated, and its messages are sent again from the outbox), or set it to true",
+                self.name
+            );
+        }
+        log::warn!(
+            "the stream {} cannot be used: {reason}. Recreating it; its messages are sent again from the outbox",
+            self.name
+        );
+        api(connection, &format!("STREAM.DELETE.{}", self.name), &Value::Null).map(drop)
     }
 
     fn create_stream(&self, connection: &Connection) -> Result<()> {
@@ -94,7 +106,16 @@ impl Stream {
             "max_bytes": self.max_bytes,
             "num_replicas": self.replicas,
         });
-        api(connection, &format!("STREAM.CREATE.{}", self.name), &config)?;
+        api(connection, &format!("STREAM.CREATE.{}", self.name), &config).map_err(|error| {
+            if !is_without_room(&error) {
+                return error;
+            }
+            error.context(format!(
+                "each of {} replicas reserves NATS_STREAM_MAX_BYTES, {} bytes: set it lower, or give the servers a larger \
+                 max_file_store",
+                self.replicas, self.max_bytes
+            ))
+        })?;
         log::info!("created the stream {} (subject {}, {} replicas)", self.name, self.subject, self.replicas);
         Ok(())
     }
@@ -141,14 +162,17 @@ impl Stream {
     }
 }
 
-/// A stream that cannot be purged would fill up, and every consumer would read it from its beginning.
+/// A stream that cannot be purged would fill up, and every consumer would read it from its beginning. One that
+/// is sealed takes nothing, either.
 fn check_release(info: &Value) -> Result<()> {
-    if info["config"]["deny_purge"] == true {
-        return Err(anyhow!(
-            "it is set to deny_purge, which cannot be unset, so nothing can be purged from it: delete it and start again (it \
-             is recreated, and its messages are sent again from the outbox), or choose another NATS_STREAM"
-        )
-        .context(Fault::Fatal));
+    for setting in ["sealed", "deny_purge"] {
+        if info["config"][setting] == true {
+            return Err(anyhow!(
+                "it is set to {setting}, which cannot be unset, so nothing can be purged from it: delete it and start again \
+                 (it is recreated, and its messages are sent again from the outbox), or choose another NATS_STREAM"
+            )
+            .context(Fault::Fatal));
+        }
     }
     Ok(())
 }
