@@ -106,7 +106,7 @@ fn stage(
         tables.learn(transaction, batches.iter().flat_map(|batch| &batch.shapes))?;
         let done = record_processed(transaction, &batches)?;
         done_before += done.len();
-        staged.add(transaction, &batches, &done)?;
+        staged.add(transaction, tables, &batches, &done)?;
     }
     if done_before > 0 {
         log::error!(

@@ -1,6 +1,7 @@
 //! Reduces the events of whole ticks, in memory, to the last state of each key. [`super::staging`] does the
 //! same in SQL.
 
+use super::row_key::is_of_another_key;
 use crate::tables::{EqualKeys, SchemaSegment, TableChanges};
 use shared::wire::{Batch, Operation, Shape};
 use std::collections::HashMap;
@@ -31,6 +32,14 @@ pub(super) fn reduce<'a>(batches: &'a [Arc<Batch>], equal: &EqualKeys<'a>) -> Ve
             match (&event.key, event.operation) {
                 (Some(key), operation) => {
                     let same = representatives.and_then(|keys| keys.get(key.as_str())).copied();
+                    if let Some(same) = same
+                        && event.row.is_none()
+                        && states
+                            .row(same)
+                            .is_some_and(|row| is_of_another_key(tables.shapes[number], key, row))
+                    {
+                        continue;
+                    }
                     states.set(same.unwrap_or(key), event.row.as_deref(), operation);
                 }
                 (None, Operation::Truncate) => {
@@ -83,6 +92,11 @@ struct LastState<'a> {
 }
 
 impl<'a> LastStates<'a> {
+    /// The row with the key, if there is one now.
+    fn row(&self, key: &str) -> Option<&'a str> {
+        self.index.get(key).and_then(|index| self.states[*index].row)
+    }
+
     fn set(&mut self, key: &'a str, row: Option<&'a str>, operation: Operation) {
         let states = &mut self.states;
         let index = *self.index.entry(key).or_insert_with(|| {

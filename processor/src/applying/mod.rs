@@ -11,6 +11,7 @@ mod judged;
 mod last_states;
 mod operator;
 mod quick;
+mod row_key;
 mod session;
 mod set_aside;
 mod staged_states;

@@ -106,6 +106,7 @@ fn write_groups(
         }
         tables.learn(transaction, group.iter().flat_map(|batch| &batch.shapes))?;
         record_all_processed(transaction, &group)?;
+        tables.require_whole_keys(&group)?;
         let states = last_states(transaction, tables, &group)?;
         tables.require_writable_in_parts(&states)?;
         drift += tables.write(transaction, &states, WriteMode::Insert)?;

@@ -16,20 +16,10 @@ const STATES_PER_WRITE: i32 = 5000;
 impl Staged {
     pub(super) fn find_last_states(&self, transaction: &mut Transaction<'_>, tables: &Tables) -> Result<()> {
         for (number, shape) in (0_i32..).zip(&self.shapes) {
-            let Some(key_type) = tables.table(shape)?.key_variants_type() else { continue };
-            // Of keys that are equal although their text differs, one represents all.
-            transaction
-                .execute(
-                    &format!(
-                        "update pg_temp.staged s set key_text = same.representative
-                         from (select key_text, pg_catalog.first_value(key_text)
-                                      over (partition by key_text::{key_type} order by key_text) as representative
-                               from (select distinct key_text from pg_temp.staged where shape = $1) as keys) as same
-                         where s.shape = $1 and s.key_text = same.key_text and s.key_text <> same.representative"
-                    ),
-                    &[&number],
-                )
-                .context("compare the staged keys")?;
+            if let Some(key_type) = tables.table(shape)?.key_variants_type() {
+                drop_other_keys(transaction, number, key_type)?;
+                unite_equal_keys(transaction, number, key_type)?;
+            }
         }
         transaction
             .batch_execute(
@@ -146,6 +136,43 @@ impl Staged {
             each(transaction, &Part(part))?;
         }
     }
+}
+
+/// For each text of a key, the one that represents all that are equal to it.
+fn representatives(key_type: &str) -> String {
+    format!(
+        "select key_text, pg_catalog.first_value(key_text)
+                over (partition by key_text::{key_type} order by key_text) as representative
+         from (select distinct key_text from pg_temp.staged where shape = $1) as texts"
+    )
+}
+
+/// Drops events by which a key is gone that is not the one of the row that is there by then, but equal to it.
+fn drop_other_keys(transaction: &mut Transaction<'_>, shape: i32, key_type: &str) -> Result<()> {
+    let drop = format!(
+        "with keys as ({}),
+              event as (select s.n, s.key_text, s.row_text, s.row_key, keys.representative,
+                               pg_catalog.count(s.row_text) over (partition by keys.representative order by s.n) as rows
+                        from pg_temp.staged s join keys using (key_text) where s.shape = $1),
+              judged as (select n, row_text is null and key_text
+                                <> pg_catalog.first_value(row_key) over (partition by representative, rows order by n) as is_of_another_key
+                         from event)
+         delete from pg_temp.staged s using judged where s.n = judged.n and judged.is_of_another_key",
+        representatives(key_type)
+    );
+    transaction.execute(&drop, &[&shape]).context("drop events of other keys")?;
+    Ok(())
+}
+
+/// Gives all events of equal keys the same text for it.
+fn unite_equal_keys(transaction: &mut Transaction<'_>, shape: i32, key_type: &str) -> Result<()> {
+    let unite = format!(
+        "update pg_temp.staged s set key_text = keys.representative from ({}) as keys
+         where s.shape = $1 and s.key_text = keys.key_text and s.key_text <> keys.representative",
+        representatives(key_type)
+    );
+    transaction.execute(&unite, &[&shape]).context("compare the staged keys")?;
+    Ok(())
 }
 
 /// Whether PostgreSQL refuses the rows, and no other mode may help.

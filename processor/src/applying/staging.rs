@@ -1,6 +1,8 @@
 //! The events of ticks in a temporary table, from which PostgreSQL finds [the last state of each
 //! key](super::staged_states).
 
+use super::row_key::key_of_row;
+use crate::tables::Tables;
 use anyhow::{Context, Result};
 use postgres::Transaction;
 use shared::wire::{Batch, Event, Operation, Shape};
@@ -16,6 +18,8 @@ pub(super) struct Staged {
     pub(super) shapes: Vec<Shape>,
     /// Those that were truncated.
     pub(super) emptied: Vec<bool>,
+    /// Those whose keys can be equal though their text differs.
+    have_key_variants: Vec<bool>,
     /// The numbers with which schema segments begin.
     segments: Vec<usize>,
     events: i64,
@@ -26,7 +30,7 @@ impl Staged {
         transaction
             .batch_execute(
                 "create temporary table staged
-                     (shape int, n bigint, operation \"char\", key_text text, row_text text) on commit drop",
+                     (shape int, n bigint, operation \"char\", key_text text, row_text text, row_key text) on commit drop",
             )
             .context("create the table for staged events")?;
         Ok(Staged { segments: vec![0], ..Staged::default() })
@@ -49,6 +53,7 @@ impl Staged {
     pub(super) fn add(
         &mut self,
         transaction: &mut Transaction<'_>,
+        tables: &Tables,
         batches: &[Arc<Batch>],
         done: &HashSet<Uuid>,
     ) -> Result<()> {
@@ -59,14 +64,14 @@ impl Staged {
             for event in batch.events.iter().filter(|event| !done.contains(&event.event_id)) {
                 let number = match numbers.get(&event.shape) {
                     Some(number) => *number,
-                    None => self.number_of(batch.shape_of(event)?, event.shape, &mut numbers)?,
+                    None => self.number_of(tables, batch.shape_of(event)?, event.shape, &mut numbers)?,
                 };
                 self.events += 1;
                 if event.operation == Operation::Truncate {
                     std::mem::take(&mut columns).insert(transaction)?;
                     self.empty(transaction, number)?;
                 } else {
-                    columns.add(number, self.events, event);
+                    columns.add(number, self.events, event, self.row_key(number, event));
                 }
             }
         }
@@ -75,12 +80,18 @@ impl Staged {
 
     /// The number of a shape that the batch has under `id`. Begins a segment where its table had another
     /// shape.
-    fn number_of(&mut self, shape: &Shape, id: i32, numbers: &mut HashMap<i32, i32>) -> Result<i32> {
+    fn number_of(
+        &mut self,
+        tables: &Tables,
+        shape: &Shape,
+        id: i32,
+        numbers: &mut HashMap<i32, i32>,
+    ) -> Result<i32> {
         if self.shapes[self.segment()..].iter().any(|known| known.is_another_form_of(shape)) {
             self.segments.push(self.shapes.len());
             numbers.clear();
         }
-        let number = self.number(shape)?;
+        let number = self.number(tables, shape)?;
         numbers.insert(id, number);
         Ok(number)
     }
@@ -90,15 +101,22 @@ impl Staged {
         self.segments.last().copied().unwrap_or(0)
     }
 
-    fn number(&mut self, shape: &Shape) -> Result<i32> {
+    fn number(&mut self, tables: &Tables, shape: &Shape) -> Result<i32> {
         let begin = self.segment();
         let known = self.shapes[begin..].iter().position(|known| known == shape);
         let number = known.map_or(self.shapes.len(), |known| begin + known);
         if known.is_none() {
             self.shapes.push(shape.clone());
             self.emptied.push(false);
+            self.have_key_variants.push(tables.table(shape)?.key_variants_type().is_some());
         }
         Ok(i32::try_from(number)?)
+    }
+
+    fn row_key(&self, number: i32, event: &Event) -> Option<String> {
+        let number = usize::try_from(number).ok()?;
+        let row = event.row.as_deref().filter(|_| self.have_key_variants[number])?;
+        key_of_row(&self.shapes[number], row)
     }
 
     fn empty(&mut self, transaction: &mut Transaction<'_>, shape: i32) -> Result<()> {
@@ -117,23 +135,26 @@ struct Columns<'a> {
     operations: Vec<i8>,
     keys: Vec<Option<&'a str>>,
     rows: Vec<Option<&'a str>>,
+    /// Where keys can be equal though their text differs: the key that the row has.
+    row_keys: Vec<Option<String>>,
 }
 
 impl<'a> Columns<'a> {
-    fn add(&mut self, shape: i32, number: i64, event: &'a Event) {
+    fn add(&mut self, shape: i32, number: i64, event: &'a Event, row_key: Option<String>) {
         self.shapes.push(shape);
         self.numbers.push(number);
         self.operations.push(if event.operation == Operation::Insert { b'I' } else { b'U' }.cast_signed());
         self.keys.push(event.key.as_deref());
         self.rows.push(event.row.as_deref());
+        self.row_keys.push(row_key);
     }
 
     fn insert(&self, transaction: &mut Transaction<'_>) -> Result<()> {
         transaction
             .execute(
                 "insert into pg_temp.staged select * from unnest(
-                     $1::int[], $2::bigint[], $3::\"char\"[], $4::text[], $5::text[])",
-                &[&self.shapes, &self.numbers, &self.operations, &self.keys, &self.rows],
+                     $1::int[], $2::bigint[], $3::\"char\"[], $4::text[], $5::text[], $6::text[])",
+                &[&self.shapes, &self.numbers, &self.operations, &self.keys, &self.rows, &self.row_keys],
             )
             .context("stage events")?;
         Ok(())

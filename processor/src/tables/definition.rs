@@ -1,10 +1,11 @@
 //! A table's definition in the target, and what it lacks.
 
+use super::keys::other_key_types;
+use super::lacking::{carried_columns, find, hold, lacking_key};
 use super::statements::{Column, Parts, quote};
 use super::table::Table;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use postgres::{GenericClient, Statement};
-use shared::fault::Fault;
 use shared::wire::Shape;
 use std::collections::HashMap;
 
@@ -16,7 +17,7 @@ const DEFINITIONS: &str = "
            pg_catalog.concat_ws(' ', c.relnamespace, c.relname,
                exists (select from pg_catalog.pg_trigger t
                        where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled in ('R', 'A')), pg_catalog.string_agg(
-               pg_catalog.concat_ws(' ', a.attnum, a.attname, a.atttypid, a.attcollation, a.attgenerated, a.attidentity),
+               pg_catalog.concat_ws(' ', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attcollation, a.attgenerated, a.attidentity),
                ',' order by a.attnum))
     from pg_catalog.pg_attribute a join pg_catalog.pg_class c on c.oid = a.attrelid
     where a.attrelid = any ($1) and a.attnum > 0 and not a.attisdropped
@@ -46,20 +47,16 @@ pub(super) fn definitions(
 /// error that carries [`Fault::Hold`] names what the target lacks, and what to run.
 pub(super) fn look_up(client: &mut impl GenericClient, shape: &Shape, number: usize) -> Result<Table> {
     let name = format!("{}.{}", quote(&shape.schema), quote(&shape.table));
-    let row =
-        client.query_one("select pg_catalog.to_regclass($1)::oid", &[&name]).context("look up a table")?;
-    let relation: Option<u32> = row.get(0);
-    let relation = relation.ok_or_else(|| {
-        hold(format!(
-            "the target has no table {name}; create it as it is in the source: pg_dump --schema-only --table='{name}'"
-        ))
-    })?;
+    let (relation, role) = find(client, &name)?;
     let definition = definitions(client, &mut None, &[relation])?.remove(&relation).unwrap_or_default();
     let known = columns(client, relation)?;
     let carried = carried_columns(shape, &name, &known)?;
     let key = named(&shape.key, &known);
     let own = known.iter().filter(|column| !shape.columns.contains(&column.name) && !column.generated);
     let (same_key, kept_key) = same_key(client, shape, relation, &name)?;
+    if let Some(difference) = other_key_types(shape, &name, &key) {
+        return Err(hold(difference));
+    }
     let parts = Parts { name: &name, number, carried, key, own: own.collect(), same_key, kept_key };
     client.batch_execute(&parts.create_types()).with_context(|| format!("create the row types of {name}"))?;
     let depth = depth(client, relation)?;
@@ -85,42 +82,10 @@ pub(super) fn look_up(client: &mut impl GenericClient, shape: &Shape, number: us
         is_key_deferrable,
         existing: parts.existing(),
         first_equal: has_key_variants.then(|| prepare(parts.first_equal())).transpose()?,
+        role,
         own_columns: parts.own_columns(),
         name: name.clone(),
     })
-}
-
-fn hold(error: String) -> anyhow::Error {
-    anyhow!(error).context(Fault::Hold)
-}
-
-/// The columns that the source sends, in its order. The error names every column that is missing.
-fn carried_columns<'a>(shape: &Shape, name: &str, known: &'a [Column]) -> Result<Vec<&'a Column>> {
-    let by_name: HashMap<&str, &Column> = known.iter().map(|column| (column.name.as_str(), column)).collect();
-    let mut carried = Vec::with_capacity(shape.columns.len());
-    let (mut lacking, mut remedies) = (Vec::new(), Vec::new());
-    for (number, column) in shape.columns.iter().enumerate() {
-        match by_name.get(column.as_str()) {
-            Some(found) if found.generated && !shape.generated.contains(column) => {
-                lacking.push(format!("takes no value for its generated column {}", quote(column)));
-                remedies.push(format!("ALTER COLUMN {} DROP EXPRESSION", quote(column)));
-            }
-            Some(found) => carried.push(*found),
-            None => {
-                let column_type = shape.types.get(number).map_or("…", String::as_str);
-                lacking.push(format!("has no column {}", quote(column)));
-                remedies.push(format!("ADD COLUMN {} {column_type}", quote(column)));
-            }
-        }
-    }
-    if lacking.is_empty() {
-        return Ok(carried);
-    }
-    Err(hold(format!(
-        "the target's table {name} {}; run: ALTER TABLE {name} {};",
-        lacking.join(" and "),
-        remedies.join(", ")
-    )))
 }
 
 fn named<'a>(names: &[String], known: &'a [Column]) -> Vec<&'a Column> {
@@ -136,7 +101,8 @@ fn columns(client: &mut impl GenericClient, relation: u32) -> Result<Vec<Column>
                                                 from pg_catalog.pg_collation c
                                                 join pg_catalog.pg_namespace cn on cn.oid = c.collnamespace
                                                 where c.oid = a.attcollation and a.attcollation <> t.typcollation), ''),
-                    a.attgenerated <> '', a.attidentity = 'a'
+                    a.attgenerated <> '', a.attidentity = 'a', pg_catalog.format_type(a.atttypid, a.atttypmod),
+                    coalesce((select c.collisdeterministic from pg_catalog.pg_collation c where c.oid = a.attcollation), true)
              from pg_catalog.pg_attribute a
              join pg_catalog.pg_type t on t.oid = a.atttypid
              join pg_catalog.pg_namespace n on n.oid = t.typnamespace
@@ -151,6 +117,8 @@ fn columns(client: &mut impl GenericClient, relation: u32) -> Result<Vec<Column>
             type_name: row.get(1),
             generated: row.get(2),
             always_identity: row.get(3),
+            declared_type: row.get(4),
+            deterministic: row.get(5),
         })
         .collect())
 }
@@ -170,13 +138,10 @@ fn same_key(
         )
         .context("look up the key of a table")?;
     let conditions: (Option<String>, Option<String>) = (row.get(0), row.get(1));
-    conditions.0.zip(conditions.1).ok_or_else(|| {
-        let key = shape.key.iter().map(|column| quote(column)).collect::<Vec<_>>().join(", ");
-        hold(format!(
-            "the target's table {name} has no unique key on ({key}), by which the source finds its rows; run: \
-             ALTER TABLE {name} ADD PRIMARY KEY ({key});"
-        ))
-    })
+    match conditions.0.zip(conditions.1) {
+        Some(conditions) => Ok(conditions),
+        None => Err(hold(lacking_key(client, shape, relation, name)?)),
+    }
 }
 
 /// Whether two keys can be equal although their text differs. Types of which that is unknown count as such.

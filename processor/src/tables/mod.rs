@@ -6,6 +6,8 @@
 mod changes;
 mod definition;
 mod emptying;
+mod keys;
+mod lacking;
 mod own_columns;
 mod refusal;
 mod session;
@@ -21,7 +23,7 @@ use anyhow::{Context, Result, anyhow};
 use definition::definitions;
 use postgres::{GenericClient, Statement, Transaction};
 use shared::fault::Fault;
-use shared::wire::{Batch, Shape};
+use shared::wire::{Batch, Event, Operation, Shape};
 use std::collections::HashMap;
 use std::sync::Arc;
 use table::Table;
@@ -107,6 +109,23 @@ impl Tables {
             equal.insert(shape, self.table(shape)?.representatives(client, &keys)?);
         }
         Ok(equal)
+    }
+
+    /// Fails, so that the careful way applies the ticks, where a key is gone by an UPDATE that may only have spelt it
+    /// otherwise: another part may have the row.
+    pub(crate) fn require_whole_keys(&self, batches: &[Arc<Batch>]) -> Result<()> {
+        for batch in batches {
+            let is_gone = |event: &&Event| event.operation == Operation::Update && event.row.is_none();
+            for event in batch.events.iter().filter(is_gone) {
+                let table = self.table(batch.shape_of(event)?)?;
+                if table.has_key_variants() {
+                    let error =
+                        anyhow!("a key of {} is gone, and one that is equal to it may not be", table.name);
+                    return Err(error.context(Fault::Conflict));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Fails, so that the careful way applies the ticks, where changes of a part of a tick cannot be written before

@@ -14,6 +14,7 @@ use postgres::types::ToSql;
 
 /// The statements for columns that the source does not know.
 pub(super) struct OwnColumns {
+    pub(super) names: Vec<String>,
     /// Whether a row `t` has the key of `k`.
     same_key: String,
     /// Drops the temporary table for the values, if it exists.
@@ -40,6 +41,7 @@ impl Parts<'_> {
             |prefix: &str| list(&self.written(), |column| format!("{prefix}{}", quote(&column.name)));
         let kept_key = &self.kept_key;
         Some(OwnColumns {
+            names: self.own.iter().map(|column| column.name.clone()).collect(),
             same_key: self.same_key.clone(),
             forget: format!("drop table if exists {kept}"),
             create: format!(

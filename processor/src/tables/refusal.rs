@@ -1,11 +1,13 @@
-//! Which row the target refuses: found by halving the rows that are to be written.
+//! What to run where the target refuses to be written to, and which row it refuses: found by halving the rows that are to be written.
 
 use super::Tables;
 use super::changes::TableChanges;
+use super::statements::quote;
 use super::table::Table;
 use super::write_mode::WriteMode;
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Error, Result, anyhow};
 use postgres::Transaction;
+use postgres::error::{DbError, SqlState};
 use shared::fault::fault_of;
 use shared::wire::Shape;
 
@@ -26,6 +28,45 @@ impl Tables {
             None => error,
         })
     }
+}
+
+impl Table {
+    /// PostgreSQL's error with what was done to the table, and with what to run where that is known.
+    pub(super) fn explain(&self, error: postgres::Error, action: &str) -> Error {
+        let name = &self.name;
+        let remedy = error.as_db_error().and_then(|refusal| self.remedy(refusal));
+        let error = anyhow!(error).context(format!("{action} {name}"));
+        match remedy {
+            Some(remedy) => error.context(remedy),
+            None => error,
+        }
+    }
+
+    fn remedy(&self, refusal: &DbError) -> Option<String> {
+        let (name, role) = (&self.name, &self.role);
+        if *refusal.code() == SqlState::INSUFFICIENT_PRIVILEGE {
+            return Some(denied(name, role));
+        }
+        let column = refusal.column()?;
+        let own = self.own_columns.as_ref()?;
+        (*refusal.code() == SqlState::NOT_NULL_VIOLATION && own.names.iter().any(|name| name == column)).then(|| {
+            format!(
+                "rows of the source have no value for {0}; run: ALTER TABLE {name} ALTER COLUMN {0} SET DEFAULT ...; -- with the \
+                 value that they are to have until the source has that column, too",
+                quote(column)
+            )
+        })
+    }
+}
+
+/// What is wrong where the role of the processor has not the rights that it needs on a table.
+pub(super) fn denied(name: &str, role: &str) -> String {
+    let text = |text: &str| text.replace('\'', "''");
+    format!(
+        "{role} may not write to {name}; run: select replication.accept('{}', '{}');",
+        text(name),
+        text(&quote(role))
+    )
 }
 
 /// The key of the first row that cannot be written.

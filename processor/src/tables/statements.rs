@@ -5,6 +5,10 @@ pub(super) struct Column {
     pub(super) name: String,
     /// With its schema and a collation of its own, without length or precision: an assignment applies these.
     pub(super) type_name: String,
+    /// As `format_type` writes it, with length or precision.
+    pub(super) declared_type: String,
+    /// Its collation tells all texts apart.
+    pub(super) deterministic: bool,
     pub(super) generated: bool,
     /// GENERATED ALWAYS AS IDENTITY: an INSERT may give it a value, an UPDATE may not.
     pub(super) always_identity: bool,

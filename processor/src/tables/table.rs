@@ -40,6 +40,8 @@ pub(crate) struct Table {
     /// For keys that can be equal though their text differs: for each one, the number of the first equal to
     /// it.
     pub(super) first_equal: Option<Statement>,
+    /// The role that writes to it.
+    pub(super) role: String,
     /// Where the table has columns that the source does not know.
     pub(super) own_columns: Option<OwnColumns>,
 }
@@ -144,44 +146,36 @@ impl Table {
         }
         let row = transaction
             .query_typed_one(&self.existing, &[(&keys, Type::TEXT_ARRAY)])
-            .with_context(|| format!("look for new keys in {}", self.name))?;
+            .map_err(|error| self.explain(error, "look for new keys in"))?;
         Ok(u64::try_from(row.get::<_, i64>(0))?)
     }
 
     fn delete(&self, transaction: &mut Transaction<'_>, keys: &[&str]) -> Result<u64> {
-        self.find(transaction, &self.delete, keys).with_context(|| format!("delete from {}", self.name))
+        execute(transaction, &self.delete, keys).map_err(|error| self.explain(error, "delete from"))
     }
 
     /// Updates rows whose keys exist, and inserts those that the target turns out to lack: a row with a new
     /// key, or one that somebody else deleted.
     fn update(&self, transaction: &mut Transaction<'_>, rows: &[&str]) -> Result<()> {
-        let writing = || format!("write to {}", self.name);
+        let refused = |error| self.explain(error, "write to");
         if let Some(upsert) = self.upsert.as_ref().filter(|_| !rows.is_empty()) {
-            transaction.execute(upsert, &[&rows]).with_context(writing)?;
+            transaction.execute(upsert, &[&rows]).map_err(refused)?;
             return Ok(());
         }
         let updated = match &self.update {
-            Some(update) => self.find(transaction, update, rows).with_context(writing)?,
+            Some(update) => execute(transaction, update, rows).map_err(refused)?,
             None => 0,
         };
         if updated < rows.len() as u64 {
-            self.find(transaction, &self.insert_missing, rows).with_context(writing)?;
+            execute(transaction, &self.insert_missing, rows).map_err(refused)?;
         }
         Ok(())
-    }
-
-    /// Executes a statement that finds rows by key. Returns how many it writes.
-    fn find(&self, transaction: &mut Transaction<'_>, sql: &str, texts: &[&str]) -> Result<u64> {
-        if texts.is_empty() {
-            return Ok(0);
-        }
-        Ok(transaction.execute_typed(sql, &[(&texts, Type::TEXT_ARRAY)])?)
     }
 
     /// Inserts rows that are new.
     fn insert_new(&self, transaction: &mut Transaction<'_>, rows: &[&str]) -> Result<()> {
         if !rows.is_empty() {
-            transaction.execute(&self.insert, &[&rows]).with_context(|| format!("write to {}", self.name))?;
+            transaction.execute(&self.insert, &[&rows]).map_err(|error| self.explain(error, "write to"))?;
         }
         Ok(())
     }
@@ -192,10 +186,18 @@ impl Table {
         for statement in [&own.insert_kept, &own.insert_new] {
             transaction
                 .execute(statement.as_str(), &[&rows])
-                .with_context(|| format!("write to {}", self.name))?;
+                .map_err(|error| self.explain(error, "write to"))?;
         }
         Ok(())
     }
+}
+
+/// Executes a statement that finds rows by key. Returns how many it writes.
+fn execute(transaction: &mut Transaction<'_>, sql: &str, texts: &[&str]) -> Result<u64, postgres::Error> {
+    if texts.is_empty() {
+        return Ok(0);
+    }
+    transaction.execute_typed(sql, &[(&texts, Type::TEXT_ARRAY)])
 }
 
 pub(super) fn keys<'a>(states: impl Iterator<Item = &'a (&'a str, &'a str)>) -> Vec<&'a str> {

@@ -39,6 +39,11 @@ enum Change {
     Move {
         to: usize,
     },
+    /// Gives its key another text, in a source that takes both for different keys: one event says that the old
+    /// text is gone, and one has the row.
+    Respell {
+        gone_last: bool,
+    },
     Delete,
     Truncate,
     /// ALTER TABLE: from here on rows have a column more, or a column less.
@@ -62,6 +67,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Change::InsertGone),
         4 => Just(Change::Update),
         2 => (0..3_usize).prop_map(|to| Change::Move { to }),
+        3 => any::<bool>().prop_map(|gone_last| Change::Respell { gone_last }),
         4 => Just(Change::Delete),
         1 => Just(Change::Truncate),
         1 => Just(Change::Alter),
@@ -270,6 +276,16 @@ impl Pair {
                     (Operation::Update, Some(before.key_text()), None),
                     (Operation::Update, Some(after.key_text()), Some(after.row_text())),
                 ]
+            }
+            (Change::Respell { gone_last }, Some(before)) if texts[*key][*text] != before.key => {
+                let after = row(*key);
+                model.rows.insert(*key, after);
+                let mut events = vec![
+                    (Operation::Update, Some(before.key_text()), None),
+                    (Operation::Update, Some(after.key_text()), Some(after.row_text())),
+                ];
+                events.rotate_left(usize::from(*gone_last));
+                events
             }
             (Change::Delete, Some(before)) => {
                 model.rows.remove(key);
