@@ -185,6 +185,14 @@ test_standing_still() {
   judges confirms_judge '' unconfirmed_age_ms=70000 confirmed_tick=5 # B was not read: its own finding says so
 }
 
+# A row that cannot be sent is critical at once: nothing behind it is published until somebody acts.
+test_publishing_held() {
+  local read=(a_status_known=t b_status_known=t a_has_schema=t b_has_schema=t)
+  SAMPLES=1 judges databases_judge '' "${read[@]}"
+  SAMPLES=1 judges databases_judge '2 *publishing is held up in A since 12:00*the row (2) of public.big*' "${read[@]}" \
+    publishing_held_since=12:00 'publishing_held=the row (2) of public.big cannot be sent'
+}
+
 test_comparison() {
   local counts=(shown_1=users a_rows_1=9 b_rows_1=7 pending_1=1)
   judges 'table_compare 1' '' shown_1=users a_rows_1=9 b_rows_1=8 pending_1=1 difference_1=0
@@ -314,6 +322,7 @@ main() {
   test_compose_defaults
   test_compose_file
   test_outbox_growth
+  test_publishing_held
   test_standing_still
   test_comparison
   test_comparison_by_value
