@@ -55,7 +55,7 @@ impl Side {
         match self {
             Side::Common => 3,
             Side::Source => 75,
-            Side::Target => 44,
+            Side::Target => 45,
         }
     }
 
@@ -128,6 +128,7 @@ const TARGET_REPEATABLE: &[Repeatable] = repeatable![
     "target/repeatable/views.sql",
     "target/repeatable/operations.sql",
     "target/repeatable/accept.sql",
+    "target/repeatable/sequences.sql",
     "target/repeatable/retention.sql",
     "target/repeatable/grants.sql",
 ];
@@ -158,7 +159,7 @@ mod tests {
         let known = [
             (Side::Common, 3, 0x3bb7_07d1_fd76_d784),
             (Side::Source, 75, 0xc9f7_c80c_7ab3_25c3),
-            (Side::Target, 44, 0x2e75_23df_b2dd_0fce),
+            (Side::Target, 45, 0xf03a_3b57_f42f_d75c),
         ];
         for (side, version, expected) in known {
             let actual = fingerprint(side);
