@@ -16,6 +16,8 @@ pub enum Fault {
     Conflict,
     /// PostgreSQL refuses the data, and would again: block what comes later, and retry.
     Hold,
+    /// A statement ran into its deadline, or was cancelled: retry with more time, and after a few retries block.
+    OutOfTime,
     /// No retry can resolve it: end the process with the error.
     Fatal,
 }
@@ -33,6 +35,7 @@ impl fmt::Display for Fault {
             Fault::Retry => "temporary fault",
             Fault::Conflict => "other rows of the target are in the way",
             Fault::Hold => "the target cannot take this event",
+            Fault::OutOfTime => "out of time",
             Fault::Fatal => "cannot continue",
         })
     }
@@ -58,6 +61,9 @@ fn fault_of_sqlstate(sqlstate: &SqlState) -> Fault {
     ];
     if IN_THE_WAY.contains(sqlstate) {
         return Fault::Conflict;
+    }
+    if *sqlstate == SqlState::QUERY_CANCELED {
+        return Fault::OutOfTime;
     }
     if *sqlstate == SqlState::LOCK_NOT_AVAILABLE {
         return Fault::Retry;
@@ -87,61 +93,61 @@ mod tests {
     /// Every class of PostgreSQL's appendix A, by a code of its own.
     #[test]
     fn every_class_of_sqlstate_has_its_fault() {
-        use Fault::{Conflict, Hold, Retry};
+        use Fault::{Conflict, Hold, OutOfTime, Retry};
         let table = [
-            ("00000", Hold),     // successful completion
-            ("01000", Hold),     // warning
-            ("02000", Hold),     // no data
-            ("03000", Hold),     // SQL statement not yet complete
-            ("08006", Retry),    // connection failure
-            ("09000", Hold),     // triggered action exception
-            ("0A000", Hold),     // feature not supported
-            ("0B000", Hold),     // invalid transaction initiation
-            ("0F001", Hold),     // invalid locator
-            ("0L000", Hold),     // invalid grantor
-            ("0P000", Hold),     // invalid role specification
-            ("0Z000", Hold),     // diagnostics exception
-            ("10608", Hold),     // XQuery error
-            ("20000", Hold),     // case not found
-            ("21000", Conflict), // cardinality violation
-            ("22001", Hold),     // data exception
-            ("23503", Hold),     // integrity constraint violation: foreign key
-            ("23502", Conflict), // not null
-            ("23505", Conflict), // unique
-            ("23514", Conflict), // check
-            ("23P01", Conflict), // exclusion
-            ("24000", Hold),     // invalid cursor state
-            ("25006", Hold),     // invalid transaction state: read only
-            ("26000", Hold),     // invalid SQL statement name
-            ("27000", Hold),     // triggered data change violation
-            ("28P01", Hold),     // invalid authorization specification
-            ("2B000", Hold),     // dependent privilege descriptors still exist
-            ("2D000", Hold),     // invalid transaction termination
-            ("2F002", Hold),     // SQL routine exception
-            ("34000", Hold),     // invalid cursor name
-            ("38000", Hold),     // external routine exception
-            ("39000", Hold),     // external routine invocation exception
-            ("3B000", Hold),     // savepoint exception
-            ("3D000", Hold),     // invalid catalog name
-            ("3F000", Hold),     // invalid schema name
-            ("40001", Retry),    // transaction rollback: serialization failure
-            ("40P01", Retry),    // deadlock
-            ("42P01", Hold),     // syntax error or access rule violation: undefined table
-            ("42501", Hold),     // insufficient privilege
-            ("44000", Hold),     // WITH CHECK OPTION violation
-            ("53100", Retry),    // insufficient resources: disk full
-            ("54000", Hold),     // program limit exceeded
-            ("55000", Conflict), // object not in prerequisite state
-            ("55P03", Retry),    // lock not available
-            ("57014", Retry),    // operator intervention: query cancelled
-            ("57P01", Retry),    // admin shutdown
-            ("58030", Retry),    // system error
-            ("72000", Hold),     // snapshot failure
-            ("F0000", Hold),     // configuration file error
-            ("HV000", Hold),     // foreign data wrapper error
-            ("P0001", Hold),     // PL/pgSQL: raise exception
-            ("XX000", Hold),     // internal error
-            ("AP001", Hold),     // of a function of the application's
+            ("00000", Hold),      // successful completion
+            ("01000", Hold),      // warning
+            ("02000", Hold),      // no data
+            ("03000", Hold),      // SQL statement not yet complete
+            ("08006", Retry),     // connection failure
+            ("09000", Hold),      // triggered action exception
+            ("0A000", Hold),      // feature not supported
+            ("0B000", Hold),      // invalid transaction initiation
+            ("0F001", Hold),      // invalid locator
+            ("0L000", Hold),      // invalid grantor
+            ("0P000", Hold),      // invalid role specification
+            ("0Z000", Hold),      // diagnostics exception
+            ("10608", Hold),      // XQuery error
+            ("20000", Hold),      // case not found
+            ("21000", Conflict),  // cardinality violation
+            ("22001", Hold),      // data exception
+            ("23503", Hold),      // integrity constraint violation: foreign key
+            ("23502", Conflict),  // not null
+            ("23505", Conflict),  // unique
+            ("23514", Conflict),  // check
+            ("23P01", Conflict),  // exclusion
+            ("24000", Hold),      // invalid cursor state
+            ("25006", Hold),      // invalid transaction state: read only
+            ("26000", Hold),      // invalid SQL statement name
+            ("27000", Hold),      // triggered data change violation
+            ("28P01", Hold),      // invalid authorization specification
+            ("2B000", Hold),      // dependent privilege descriptors still exist
+            ("2D000", Hold),      // invalid transaction termination
+            ("2F002", Hold),      // SQL routine exception
+            ("34000", Hold),      // invalid cursor name
+            ("38000", Hold),      // external routine exception
+            ("39000", Hold),      // external routine invocation exception
+            ("3B000", Hold),      // savepoint exception
+            ("3D000", Hold),      // invalid catalog name
+            ("3F000", Hold),      // invalid schema name
+            ("40001", Retry),     // transaction rollback: serialization failure
+            ("40P01", Retry),     // deadlock
+            ("42P01", Hold),      // syntax error or access rule violation: undefined table
+            ("42501", Hold),      // insufficient privilege
+            ("44000", Hold),      // WITH CHECK OPTION violation
+            ("53100", Retry),     // insufficient resources: disk full
+            ("54000", Hold),      // program limit exceeded
+            ("55000", Conflict),  // object not in prerequisite state
+            ("55P03", Retry),     // lock not available
+            ("57014", OutOfTime), // operator intervention: query cancelled
+            ("57P01", Retry),     // admin shutdown
+            ("58030", Retry),     // system error
+            ("72000", Hold),      // snapshot failure
+            ("F0000", Hold),      // configuration file error
+            ("HV000", Hold),      // foreign data wrapper error
+            ("P0001", Hold),      // PL/pgSQL: raise exception
+            ("XX000", Hold),      // internal error
+            ("AP001", Hold),      // of a function of the application's
         ];
         for (code, fault) in table {
             assert_eq!(fault_of_sqlstate(&SqlState::from_code(code)), fault, "{code}");

@@ -1,6 +1,9 @@
 //! What blocks apply, and how it is resumed: by itself, at once, or without a transaction.
 
-use crate::harness::{Demo, Replication, add_user, assert_equal, count, wait_for, wait_until_blocked};
+use crate::harness::{
+    Demo, Replication, add_user, assert_equal, count, wait_for, wait_until_blocked, wait_until_published,
+};
+use postgres::Client;
 
 #[test]
 fn an_event_that_the_target_cannot_take_holds_and_goes_on_when_it_is_mended() {
@@ -167,4 +170,101 @@ fn an_error_with_whatever_code_holds_and_can_be_skipped() {
         replication.wait_until_caught_up();
     }
     assert_eq!(count(&mut target, "select count(*) from users"), 0);
+}
+
+/// The source transaction of the user with this address.
+fn transaction_of(source: &mut Client, email: &str) -> i64 {
+    let query =
+        "select e.txid::text::bigint from replication.outbox_event e where e.row_text like '%' || $1 || '%'";
+    source.query_one(query, &[&email]).unwrap().get(0)
+}
+
+#[test]
+fn what_comes_before_a_refused_transaction_is_applied() {
+    let mut replication = Replication::start("before_refused");
+    let (mut source, mut target) = (replication.source(), replication.target());
+    target.batch_execute("alter table users add constraint no_bad check (email <> 'bad@x')").unwrap();
+    replication.processor.kill();
+    for email in ["1@x", "2@x", "3@x", "bad@x", "5@x"] {
+        add_user(&mut source, email);
+        wait_until_published(&mut source);
+    }
+    let refused = transaction_of(&mut source, "bad@x");
+    replication.processor.start();
+    let error = wait_until_blocked(&mut target);
+    assert!(error.contains(&format!("transaction {refused}: ")), "{error}");
+    assert!(error.contains("public.users") && error.contains("no_bad"), "{error}");
+    assert_eq!(count(&mut target, "select count(*) from users"), 3);
+    let listed = "select count(*) from replication.hold_status where refused";
+    assert_eq!(count(&mut target, &format!("{listed} and txid = {refused}")), 1);
+    assert_eq!(count(&mut target, listed), 1);
+    assert_eq!(count(&mut target, "select count(*) from replication.hold_status where not refused"), 1);
+    target.execute("select replication.skip_transaction($1, 'a test')", &[&refused]).unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(count(&mut target, "select count(*) from users"), 4);
+}
+
+#[test]
+fn of_a_tick_with_several_transactions_the_refused_one_is_named() {
+    let mut replication = Replication::start("refused_named");
+    let (mut source, mut target) = (replication.source(), replication.target());
+    target
+        .batch_execute(
+            "create function refuse() returns trigger language plpgsql as $$ begin
+                 if new.email = 'bad@x' then raise 'no bad one'; end if; return null; end $$;
+             create constraint trigger refuse after insert on users deferrable initially deferred
+                 for each row execute function refuse();
+             alter table users enable always trigger refuse",
+        )
+        .unwrap();
+    replication.publisher.kill();
+    // No snapshot is recorded of which a tick could be made.
+    source.batch_execute("select setval('replication.outbox_event_id_seq', 100)").unwrap();
+    for email in ["1@x", "2@x", "bad@x", "4@x", "5@x", "6@x"] {
+        add_user(&mut source, email);
+    }
+    let refused = transaction_of(&mut source, "bad@x");
+    replication.publisher.start();
+    let error = wait_until_blocked(&mut target);
+    assert!(error.contains(&format!("transaction {refused}: check deferred constraints")), "{error}");
+    assert_eq!(count(&mut target, "select count(*) from replication.hold_status where refused"), 1);
+    assert_eq!(count(&mut target, "select count(*) from replication.hold_status"), 6);
+    target.execute("select replication.skip_transaction($1, 'a test')", &[&refused]).unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(count(&mut target, "select count(*) from users"), 5);
+}
+
+/// Has the target take so long for each user.
+fn slow_down(target: &mut Client, seconds: u32) {
+    target
+        .batch_execute(&format!(
+            "create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep({seconds}); return new; end $$;
+             create trigger slow before insert on users for each row execute function slow();
+             alter table users enable always trigger slow"
+        ))
+        .unwrap();
+}
+
+#[test]
+fn a_statement_that_takes_longer_than_its_timeout_gets_more_time() {
+    let replication = Replication::start_with("more_time", &[("TARGET_STATEMENT_TIMEOUT", "1")]);
+    let (mut source, mut target) = (replication.source(), replication.target());
+    slow_down(&mut target, 3);
+    add_user(&mut source, "1@x");
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (1, 0));
+    assert!(!replication.processor.log().contains("apply is blocked"), "{}", replication.processor.log());
+}
+
+#[test]
+fn a_statement_that_takes_longer_however_much_time_it_gets_blocks() {
+    let replication = Replication::start_with("no_more_time", &[("TARGET_STATEMENT_TIMEOUT", "1")]);
+    let (mut source, mut target) = (replication.source(), replication.target());
+    slow_down(&mut target, 600);
+    add_user(&mut source, "1@x");
+    let error = wait_until_blocked(&mut target);
+    assert!(error.contains("statement timeout") && error.contains("users"), "{error}");
+    target.batch_execute("drop trigger slow on users").unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (1, 0));
 }

@@ -1,30 +1,31 @@
 //! Why apply is blocked, and when it is retried. Later transactions wait.
 
+use crate::inbox::Refusal;
 use shared::retry::Backoff;
 use std::time::Instant;
 
 /// The reason, and the time of the next retry.
 pub(super) struct Hold {
-    pub(super) error: String,
+    pub(super) refusal: Refusal,
     backoff: Backoff,
     retry_at: Instant,
 }
 
 impl Hold {
     /// Begins a hold, and logs it as an error.
-    pub(super) fn begin(error: String) -> Hold {
-        log::error!("apply is blocked; retrying. Later transactions wait. {error}");
+    pub(super) fn begin(refusal: Refusal) -> Hold {
+        log::error!("apply is blocked; retrying. Later transactions wait. {refusal}");
         let mut backoff = Backoff::default();
         let retry_at = Instant::now() + backoff.next_pause();
-        Hold { error, backoff, retry_at }
+        Hold { refusal, backoff, retry_at }
     }
 
     /// Notes that a retry has failed.
-    pub(super) fn failed_again(&mut self, error: String) {
-        if self.error != error {
-            log::error!("apply is blocked: {error}");
+    pub(super) fn failed_again(&mut self, refusal: Refusal) {
+        if self.refusal != refusal {
+            log::error!("apply is blocked: {refusal}");
         }
-        self.error = error;
+        self.refusal = refusal;
         self.retry_at = Instant::now() + self.backoff.next_pause();
     }
 

@@ -5,12 +5,15 @@
 //! One thread, because order is its purpose: two transactions that move one position would wait
 //! for each other anyway.
 
+mod attempt;
 mod from_inbox;
 mod hold;
 mod judged;
 mod last_states;
+mod narrowing;
 mod operator;
 mod quick;
+mod refused;
 mod row_key;
 mod session;
 mod set_aside;
@@ -25,7 +28,7 @@ use anyhow::Result;
 use crossbeam_channel::Receiver;
 use session::Session;
 use set_aside::Uninvited;
-use shared::database::{Database, identity};
+use shared::database::{Database, TimeoutFactor, identity};
 use shared::leadership::{Role, begin_term, wait_for_role};
 use shared::schema::{Side, migrate};
 use shared::supervisor::ThreadContext;
@@ -33,6 +36,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// A session whose statements may take this many times as long as usual blocks apply when they take longer.
+const LAST_TIMEOUT_FACTOR: u32 = 4;
 /// Without messages, check this often whether a retry is due.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
 
@@ -71,15 +76,23 @@ impl Applying {
     }
 
     pub(crate) fn run(mut self, context: &ThreadContext) -> Result<()> {
+        let mut timeout_factor = TimeoutFactor::default();
         context.keep_trying("apply", || {
-            let ended = self.session(context);
+            let mut has_applied = false;
+            let ended = self.session(context, timeout_factor.get(), &mut has_applied);
             self.confirm_sender.set_status(None);
+            timeout_factor.adapt(&ended, has_applied);
             ended
         })
     }
 
-    fn session(&mut self, context: &ThreadContext) -> Result<()> {
-        let mut client = self.database.session()?;
+    fn session(
+        &mut self,
+        context: &ThreadContext,
+        timeout_factor: u32,
+        has_applied: &mut bool,
+    ) -> Result<()> {
+        let mut client = self.database.session_with_timeout_factor(timeout_factor)?;
         migrate(&mut client, Side::Target)?;
         prepare_session(&mut client)?;
         if !wait_for_role(&mut client, Role::Processor, context)? {
@@ -87,13 +100,16 @@ impl Applying {
         }
         self.confirm_sender.begin_term(begin_term(&mut client)?);
         let target = identity(&mut client)?;
-        let mut session = Session::new(client)?;
+        let mut session = Session::new(client, timeout_factor >= LAST_TIMEOUT_FACTOR)?;
+        let begun_at = session.last_applied();
         log::info!("this is the processor of {}: {}", self.database.address(), session.describe());
         self.report_status(&session, &target);
         while !context.stop().requested() {
             self.collect(context, session.has_work());
             session.check_for_retry_request()?;
-            self.work(&mut session, &target, context)?;
+            let worked = self.work(&mut session, &target, context);
+            *has_applied = session.last_applied() > begun_at;
+            worked?;
             self.report_health(&session, context);
         }
         Ok(())
@@ -128,7 +144,7 @@ impl Applying {
     }
 
     fn report_health(&mut self, session: &Session, context: &ThreadContext) {
-        let blocked = session.hold_error().map(|error| format!("apply is blocked: {error}"));
+        let blocked = session.refusal().map(|refusal| format!("apply is blocked: {refusal}"));
         let refused = || {
             self.confirm_sender.refused().map(|reason| format!("the source refuses this target: {reason}"))
         };

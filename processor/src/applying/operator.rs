@@ -50,7 +50,22 @@ pub(super) fn leave_out(
         return Ok(batches.to_vec());
     }
     let mut left_out: HashMap<i64, (i64, Vec<Event>)> = HashMap::new();
-    let rest = batches.iter().map(|batch| rest_of(batch, skipped, &mut left_out)).collect();
+    let rest = batches
+        .iter()
+        .map(|batch| {
+            rest_of(batch, |event| {
+                let keep = !skipped.contains(&event.txid);
+                if !keep {
+                    left_out
+                        .entry(event.txid)
+                        .or_insert((batch.tick.number, Vec::new()))
+                        .1
+                        .push(event.clone());
+                }
+                keep
+            })
+        })
+        .collect();
     for (txid, (tick, events)) in left_out {
         log::error!("skipped {} events of transaction {txid} in tick {tick}, as ordered", events.len());
         transaction
@@ -65,23 +80,18 @@ pub(super) fn leave_out(
     Ok(rest)
 }
 
-fn rest_of(
-    batch: &Arc<Batch>,
-    skipped: &HashSet<i64>,
-    left_out: &mut HashMap<i64, (i64, Vec<Event>)>,
-) -> Arc<Batch> {
-    if !batch.events.iter().any(|event| skipped.contains(&event.txid)) {
+/// The batches with the events of the transactions `only`.
+pub(super) fn keep_only(batches: &[Arc<Batch>], only: &HashSet<i64>) -> Vec<Arc<Batch>> {
+    batches.iter().map(|batch| rest_of(batch, |event| only.contains(&event.txid))).collect()
+}
+
+fn rest_of(batch: &Arc<Batch>, keep: impl FnMut(&Event) -> bool) -> Arc<Batch> {
+    let mut rest = Batch::clone(batch);
+    rest.events.retain(keep);
+    if rest.events.len() == batch.events.len() {
         return batch.clone();
     }
-    let mut rest = Batch::clone(batch);
-    rest.events.retain(|event| {
-        let keep = !skipped.contains(&event.txid);
-        if !keep {
-            left_out.entry(event.txid).or_insert((batch.tick.number, Vec::new())).1.push(event.clone());
-        }
-        keep
-    });
-    // What the target lacks only for skipped events does not block.
+    // What the target lacks only for events that are left out does not block.
     rest.shapes.retain(|shape| rest.events.iter().any(|event| event.shape == shape.id));
     Arc::new(rest)
 }

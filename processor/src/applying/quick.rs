@@ -10,9 +10,9 @@ use crate::inbox::{
     record_all_processed, record_drift,
 };
 use crate::tables::{Drift, SchemaSegment, Tables, WriteMode};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 use postgres::Transaction;
-use shared::fault::fault_of;
+use shared::fault::{Fault, fault_of};
 use shared::supervisor::Stop;
 use shared::wire::Batch;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ impl Target {
     pub(super) fn apply_from_memory(&mut self, judged: &Judged<'_>, complete: &[Arc<Batch>]) -> Result<bool> {
         match self.tables.learn(&mut self.client, complete.iter().flat_map(|batch| &batch.shapes)) {
             Ok(()) => {}
-            Err(error) if fault_of(&error).is_refusal() => return Ok(false),
+            Err(error) if needs_care(&error) => return Ok(false),
             Err(error) => return Err(error),
         }
         let Some(position) = &judged.position else {
@@ -54,7 +54,7 @@ impl Target {
                 self.position = Some(after);
                 Ok(true)
             }
-            Err(error) if fault_of(&error).is_refusal() => {
+            Err(error) if needs_care(&error) => {
                 let ticks = describe_ticks(position.last_applied() + 1, after.last_applied());
                 log::debug!("{ticks}: the quick apply was refused: {error:#}");
                 Ok(false)
@@ -73,13 +73,13 @@ impl Target {
                 self.position = Some(after);
                 Ok(true)
             }
-            Err(error) if fault_of(&error).is_refusal() => {
+            Err(error) if needs_care(&error) => {
                 // Row types that were created are rolled back.
                 self.tables.forget();
                 log::warn!(
                     "{}: the quick apply was refused; applying from the inbox by staging: {}",
                     describe_ticks(before.last_applied() + 1, before.last_complete()),
-                    super::from_inbox::in_one_line(&error)
+                    super::attempt::in_one_line(&error)
                 );
                 Ok(false)
             }
@@ -133,4 +133,10 @@ fn end<T>(transaction: Transaction<'_>, written: Result<T>) -> Result<T> {
         Ok(value) => transaction.commit().context("commit").map(|()| value),
         Err(error) => transaction.rollback().context("roll back").and(Err(error)),
     }
+}
+
+/// Whether the careful way may get on: it writes in smaller parts, and other rows first where these are in the way.
+fn needs_care(error: &Error) -> bool {
+    let fault = fault_of(error);
+    fault.is_refusal() || fault == Fault::OutOfTime
 }

@@ -6,13 +6,14 @@
 //! applies the same ticks from the inbox. While a tick is large, apply is blocked or a transaction is to be
 //! skipped, batches are stored and not kept in memory.
 
+use super::from_inbox::Care;
 use super::hold::Hold;
 use super::judged::{Judged, judge_group};
 use super::operator;
 use super::set_aside::Report;
 use super::target::Target;
 use crate::confirm_sender::TargetStatus;
-use crate::inbox::{self, TargetPosition};
+use crate::inbox::{self, Refusal, TargetPosition};
 use crate::receiving::Decoded;
 use anyhow::{Context, Result};
 use postgres::Client;
@@ -44,10 +45,13 @@ pub(super) struct Session {
     skips_are_open: bool,
     /// Something before the last batch is missing.
     gap: bool,
+    /// A statement that runs into its deadline blocks apply: former sessions had less time, and this one's is
+    /// the last extension.
+    blocks_when_out_of_time: bool,
 }
 
 impl Session {
-    pub(super) fn new(mut client: Client) -> Result<Session> {
+    pub(super) fn new(mut client: Client, blocks_when_out_of_time: bool) -> Result<Session> {
         let mut session = Session {
             waiting: Waiting::InInbox,
             quick_refused: false,
@@ -56,6 +60,7 @@ impl Session {
             retry_requests: operator::retry_requests(&mut client)?,
             skips_are_open: operator::skips_are_open(&mut client)?,
             gap: false,
+            blocks_when_out_of_time,
             target: Target::open(client)?,
         };
         session.keep_in_memory()?;
@@ -85,13 +90,18 @@ impl Session {
         }
     }
 
+    /// The last tick that is applied; 0 where none is.
+    pub(super) fn last_applied(&self) -> i64 {
+        self.target.position.as_ref().map_or(0, TargetPosition::last_applied)
+    }
+
     pub(super) fn is_blocked(&self) -> bool {
         self.hold.is_some()
     }
 
     /// Why apply is blocked, if it is.
-    pub(super) fn hold_error(&self) -> Option<&str> {
-        self.hold.as_ref().map(|hold| hold.error.as_str())
+    pub(super) fn refusal(&self) -> Option<&Refusal> {
+        self.hold.as_ref().map(|hold| &hold.refusal)
     }
 
     pub(super) fn check_connection(&mut self) -> Result<()> {
@@ -151,7 +161,12 @@ impl Session {
     pub(super) fn apply_waiting(&mut self, stop: &Stop) -> Result<()> {
         let may_be_quick = self.hold.is_none() && !self.skips_are_open && !self.quick_refused;
         if !may_be_quick || !self.target.apply_from_inbox_quickly(stop)? {
-            let refused = self.target.apply_from_inbox(stop)?;
+            let care = Care {
+                blocked: self.hold.as_ref().map(|hold| &hold.refusal),
+                blocks_when_out_of_time: self.blocks_when_out_of_time,
+                stop,
+            };
+            let refused = self.target.apply_from_inbox(&care)?;
             self.skips_are_open = operator::skips_are_open(&mut self.target.client)?;
             self.note_outcome(refused);
         }
@@ -162,15 +177,15 @@ impl Session {
         Ok(())
     }
 
-    fn note_outcome(&mut self, refused: Option<String>) {
+    fn note_outcome(&mut self, refused: Option<Refusal>) {
         match (refused, &mut self.hold) {
             (None, hold) => {
                 if hold.take().is_some() {
                     log::info!("apply resumed: {}", self.describe());
                 }
             }
-            (Some(error), Some(hold)) => hold.failed_again(error),
-            (Some(error), hold) => *hold = Some(Hold::begin(error)),
+            (Some(refusal), Some(hold)) => hold.failed_again(refusal),
+            (Some(refusal), hold) => *hold = Some(Hold::begin(refusal)),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::position::TargetPosition;
 use super::processed::EventColumns;
+use super::refusal::Refusal;
 use anyhow::{Context, Result, ensure};
 use postgres::types::ToSql;
 use postgres::{Client, Statement, Transaction};
@@ -41,7 +42,7 @@ pub(crate) struct Entry<'a> {
     pub(crate) before: Option<&'a TargetPosition>,
     pub(crate) after: &'a TargetPosition,
     /// Why apply is blocked, where that is found only now.
-    pub(crate) held: Option<&'a str>,
+    pub(crate) held: Option<&'a Refusal>,
     /// Batches that arrived.
     pub(crate) stored: &'a [Stored<'a>],
     /// The ticks that are applied, in order.
@@ -65,8 +66,8 @@ pub(crate) struct Bookkeeping(Statement);
 const BOOKKEEPING: &str = "
     with moved as (
         insert into replication.position as p (source, timeline, received_tick, received_id, received_ordinal,
-            received_total, applied_tick, applied_id, held_since, held_error)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, case when $9::text is not null then clock_timestamp() end, $9)
+            received_total, applied_tick, applied_id, held_since, held_error, held_txid)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, case when $9::text is not null then clock_timestamp() end, $9, $25)
         on conflict (only_row) do update set timeline = excluded.timeline,
             received_tick = excluded.received_tick, received_id = excluded.received_id,
             received_ordinal = excluded.received_ordinal, received_total = excluded.received_total,
@@ -74,7 +75,9 @@ const BOOKKEEPING: &str = "
             held_since = case when excluded.applied_tick is not distinct from p.applied_tick
                               then coalesce(p.held_since, excluded.held_since) end,
             held_error = case when excluded.applied_tick is not distinct from p.applied_tick
-                              then coalesce(excluded.held_error, p.held_error) end
+                              then coalesce(excluded.held_error, p.held_error) end,
+            held_txid = case when excluded.applied_tick is not distinct from p.applied_tick
+                             then case when excluded.held_error is null then p.held_txid else excluded.held_txid end end
         where p.source = $1 and p.received_tick = $10 and p.received_id = $11 and p.received_ordinal = $12
           and p.applied_tick is not distinct from $13
         returning 1
@@ -107,7 +110,7 @@ impl Bookkeeping {
         let ticks = TickColumns::of(entry.applied);
         require_consecutive(applied_before, &ticks.ticks)?;
         require_complete(applied_before, &ticks.ticks, after.applied)?;
-        let parameters: [&(dyn ToSql + Sync); 24] = [
+        let parameters: [&(dyn ToSql + Sync); 25] = [
             &after.source,
             &after.timeline,
             &after.received.tick.number,
@@ -116,7 +119,7 @@ impl Bookkeeping {
             &after.received.total,
             &after.applied.map(|applied| applied.number),
             &after.applied.map(|applied| applied.id),
-            &entry.held,
+            &entry.held.map(Refusal::to_string),
             &before.map(|before| before.tick.number),
             &before.map(|before| before.tick.id),
             &before.map(|before| before.ordinal),
@@ -132,6 +135,7 @@ impl Bookkeeping {
             &ticks.ids,
             &ticks.events,
             &ticks.taken_us,
+            &entry.held.and_then(|held| held.txid),
         ];
         let moved: i64 = transaction.query_one(&self.0, &parameters).context("move the position")?.get(0);
         ensure!(moved == 1, "the position is not where this session left it; reading it again");

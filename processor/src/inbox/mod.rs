@@ -6,6 +6,7 @@ mod history;
 mod position;
 mod processed;
 mod quarantine;
+mod refusal;
 mod waiting;
 
 pub(crate) use bookkeeping::{AppliedTick, Bookkeeping, Entry, Stored};
@@ -13,4 +14,5 @@ pub(crate) use history::{abandoned_sources, forked_ticks, other_history, other_s
 pub(crate) use position::{TargetPosition, Verdict, from_ordinal, judge, lock_position, read_position};
 pub(crate) use processed::{record_all_processed, record_drift, record_processed};
 pub(crate) use quarantine::quarantine;
+pub(crate) use refusal::Refusal;
 pub(crate) use waiting::{StoredBatches, is_too_much, waiting_in_memory};

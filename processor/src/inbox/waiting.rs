@@ -72,7 +72,8 @@ impl StoredBatches {
         StoredBatches::up_to(position, position.last_complete())
     }
 
-    fn up_to(position: &TargetPosition, last_tick: i64) -> StoredBatches {
+    /// Those of the ticks up to this one.
+    pub(crate) fn up_to(position: &TargetPosition, last_tick: i64) -> StoredBatches {
         StoredBatches {
             tick: position.last_applied(),
             ordinal: 0,

@@ -3,7 +3,6 @@
 mod batch;
 mod cutter;
 mod session;
-mod timeout;
 
 pub(crate) use batch::Cut;
 
@@ -13,9 +12,9 @@ use anyhow::Result;
 use crossbeam_channel::{Receiver, Sender};
 use session::{Session, Stage};
 use shared::budget::Budget;
+use shared::database::TimeoutFactor;
 use shared::supervisor::ThreadContext;
 use std::sync::Arc;
-use timeout::TimeoutFactor;
 
 pub(crate) struct Reader {
     leadership: Arc<Leadership>,

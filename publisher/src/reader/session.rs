@@ -2,7 +2,6 @@
 
 use super::batch::Cut;
 use super::cutter::{Cutter, Cutting, Found};
-use super::timeout::TimeoutFactor;
 use crate::cannot_travel::Unsendable;
 use crate::cursor::CursorPosition;
 use crate::leadership::Term;
@@ -14,6 +13,7 @@ use anyhow::{Error, Result, anyhow, ensure};
 use crossbeam_channel::{Receiver, Sender};
 use postgres::Client;
 use shared::budget::Budget;
+use shared::database::TimeoutFactor;
 use shared::fault::Fault;
 use shared::supervisor::ThreadContext;
 use shared::wire::Shape;

@@ -25,7 +25,7 @@ begin
     -- Tick 0, complete: the next event is the first one of this source's first tick.
     update replication.position p
     set source = adopt_source.source, timeline = 0, received_tick = 0, received_id = '00000000-0000-0000-0000-000000000000',
-        received_ordinal = 1, received_total = 1, applied_tick = null, applied_id = null, held_since = null, held_error = null;
+        received_ordinal = 1, received_total = 1, applied_tick = null, applied_id = null, held_since = null, held_error = null, held_txid = null;
     truncate replication.inbox_batch, replication.applied_tick, replication.processed_events;
 end
 $adopt$;
@@ -33,14 +33,15 @@ comment on function replication.adopt_source(text) is
     'Follows another source (as replication.start_over returned it there) from its first tick; recorded in replication.adoption.';
 
 -- What blocks apply, and what waits: the events of each source transaction that is not applied. Empty while apply is
--- not blocked.
+-- not blocked. "refused" is null in the tick that blocks apply where it cannot be told which transaction does.
 create or replace view replication.hold_status as
-select p.held_since, p.held_error, e.tick, e.txid, e.operation, e.table_name, e.key, e.data
+select p.held_since, p.held_error, e.tick, e.txid, e.operation, e.table_name, e.key, e.data,
+       case when e.tick = coalesce(p.applied_tick, 0) + 1 then e.txid = p.held_txid else false end as refused
 from replication.position p
 join replication.inbox_event e on e.tick > coalesce(p.applied_tick, 0)
 where p.held_since is not null;
 comment on view replication.hold_status is
-    'What blocks apply and what waits behind it, event by event; replication.skip_transaction takes the txid.';
+    'What blocks apply (refused) and what waits behind it, event by event; replication.skip_transaction takes the txid.';
 
 -- Has the processor retry within a second; by itself it retries every few seconds.
 create or replace function replication.retry_hold() returns void

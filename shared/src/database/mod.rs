@@ -14,9 +14,11 @@ mod fake_server;
 mod frames;
 mod pool;
 mod silence;
+mod timeout_factor;
 mod watched;
 
 pub use pool::Pooled;
+pub use timeout_factor::TimeoutFactor;
 
 use crate::config::{Environment, Secret};
 use anyhow::{Context, Result, anyhow, bail};

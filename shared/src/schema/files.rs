@@ -55,7 +55,7 @@ impl Side {
         match self {
             Side::Common => 3,
             Side::Source => 75,
-            Side::Target => 45,
+            Side::Target => 50,
         }
     }
 
@@ -97,6 +97,7 @@ const TARGET: &[Migration] = migrations![
     3 "target/003_drift.sql",
     30 "target/030_operations.sql",
     40 "target/040_growth.sql",
+    50 "target/050_refused_transaction.sql",
 ];
 
 const COMMON_REPEATABLE: &[Repeatable] = repeatable![
@@ -159,7 +160,7 @@ mod tests {
         let known = [
             (Side::Common, 3, 0x3bb7_07d1_fd76_d784),
             (Side::Source, 75, 0xc9f7_c80c_7ab3_25c3),
-            (Side::Target, 45, 0xf03a_3b57_f42f_d75c),
+            (Side::Target, 50, 0xd3c9_a5dd_e438_0aca),
         ];
         for (side, version, expected) in known {
             let actual = fingerprint(side);

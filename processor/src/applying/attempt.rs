@@ -1,0 +1,125 @@
+//! One attempt to apply ticks from the inbox, within a savepoint.
+
+use super::operator;
+use super::staging::Staged;
+use crate::inbox::{AppliedTick, StoredBatches, TargetPosition, record_drift, record_processed};
+use crate::tables::{Drift, Tables, WriteMode};
+use anyhow::{Context, Error, Result, ensure};
+use postgres::Transaction;
+use shared::fault::{Fault, fault_of};
+use shared::supervisor::Stop;
+use std::collections::HashSet;
+
+/// What is to be applied.
+#[derive(Clone, Copy)]
+pub(super) struct Attempt<'a> {
+    /// The ticks after those that are applied here…
+    pub(super) before: &'a TargetPosition,
+    /// …up to this one.
+    pub(super) up_to: i64,
+    /// Only the events of these source transactions, to find out which one is refused; all of them otherwise.
+    pub(super) only: Option<&'a HashSet<i64>>,
+    /// A statement that runs into its deadline counts as refused, since more time did not help.
+    pub(super) blocks_when_out_of_time: bool,
+    pub(super) stop: &'a Stop,
+}
+
+impl Attempt<'_> {
+    pub(super) fn is_of_one_tick(&self) -> bool {
+        self.up_to == self.before.last_applied() + 1
+    }
+
+    /// Applies the ticks. Returns why PostgreSQL refuses, if it does; then nothing of it is done.
+    pub(super) fn run(
+        &self,
+        transaction: &mut Transaction<'_>,
+        tables: &mut Tables,
+    ) -> Result<Result<Vec<AppliedTick>, String>> {
+        let mut attempt = transaction.savepoint("apply").context("set a savepoint")?;
+        let result = self.apply(&mut attempt, tables).and_then(|applied| {
+            // What would fail at the commit fails here.
+            attempt.batch_execute("set constraints all immediate").context("check deferred constraints")?;
+            Ok(applied)
+        });
+        match result {
+            Ok(applied) => attempt.commit().context("release the savepoint").map(|()| Ok(applied)),
+            Err(error) if self.is_refusal(&error) => {
+                attempt.rollback().context("roll back to the savepoint")?;
+                // Row types that were created are rolled back.
+                tables.forget();
+                Ok(Err(in_one_line(&error)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn is_refusal(&self, error: &Error) -> bool {
+        match fault_of(error) {
+            // Fewer ticks take less time.
+            Fault::OutOfTime => self.blocks_when_out_of_time || !self.is_of_one_tick(),
+            fault => fault.is_refusal(),
+        }
+    }
+
+    fn apply(&self, transaction: &mut Transaction<'_>, tables: &mut Tables) -> Result<Vec<AppliedTick>> {
+        let mut stored = StoredBatches::up_to(self.before, self.up_to);
+        let staged = self.stage(transaction, tables, &mut stored)?;
+        let applied = stored.complete_ticks()?;
+        staged.find_last_states(transaction, tables)?;
+        let drift = self.write(transaction, tables, &staged)?;
+        record_drift(transaction, drift)?;
+        tables.require_unaltered(transaction, staged.shapes.iter())?;
+        Staged::drop(transaction)?;
+        Ok(applied)
+    }
+
+    /// Puts the events into the temporary table: those that are not skipped, and were not processed before.
+    fn stage(
+        &self,
+        transaction: &mut Transaction<'_>,
+        tables: &mut Tables,
+        stored: &mut StoredBatches,
+    ) -> Result<Staged> {
+        let mut staged = Staged::create(transaction)?;
+        let skipped = operator::skipped(transaction)?;
+        let mut done_before = 0;
+        loop {
+            ensure!(!self.stop.requested(), "a stop is requested");
+            let batches = stored.next(transaction)?;
+            if batches.is_empty() {
+                break;
+            }
+            let batches = match self.only {
+                None => operator::leave_out(transaction, &batches, &skipped)?,
+                Some(only) => operator::keep_only(&batches, only),
+            };
+            tables.learn(transaction, batches.iter().flat_map(|batch| &batch.shapes))?;
+            let done = record_processed(transaction, &batches)?;
+            done_before += done.len();
+            staged.add(transaction, tables, &batches, &done)?;
+        }
+        if done_before > 0 {
+            log::error!(
+                "{done_before} events were processed before although the position did not say so; they have no effect again"
+            );
+        }
+        Ok(staged)
+    }
+
+    fn write(&self, transaction: &mut Transaction<'_>, tables: &Tables, staged: &Staged) -> Result<Drift> {
+        let mut attempt = transaction.savepoint("update").context("set a savepoint")?;
+        match staged.write(&mut attempt, tables, WriteMode::Update, self.stop) {
+            Ok(drift) => attempt.commit().context("release the savepoint").map(|()| drift),
+            Err(error) if fault_of(&error) == Fault::Conflict => {
+                attempt.rollback().context("roll back to the savepoint")?;
+                staged.write(transaction, tables, WriteMode::DeleteInsert, self.stop)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The error with all that PostgreSQL says about it.
+pub(super) fn in_one_line(error: &Error) -> String {
+    format!("{error:#}").replace('\n', "; ")
+}
