@@ -50,10 +50,16 @@ const NAMED_BY_OIDS: &str = "
     do $$declare f record; begin
         for f in select a.relation::oid as oid, a.id, kind
                  from replication.attached a, unnest(array['capture_insert_', 'capture_', 'capture_rows_']) kind loop
+            -- Older ones recorded no snapshots.
+            execute replace(pg_get_functiondef(format('replication.%I()', f.kind || f.id)::regprocedure),
+                            'insert into replication.recorded_snapshot default values', 'null');
             execute format('alter function replication.%I() rename to %I', f.kind || f.id, f.kind || f.oid);
         end loop;
     end$$;
     alter table replication.attached drop column id cascade;
+    drop table replication.recorded_snapshot cascade; drop table replication.skipped_event cascade;
+    alter table replication.progress drop column held_since cascade, drop column held_error cascade,
+        drop column held_event cascade, drop column held_txid cascade;
     delete from replication.schema_version where side = 'source' and version >= 60;
     insert into replication.schema_version (side, version, name) values ('source', 59, 'older');
     update replication.repeatable set checksum = 'older' where side = 'source'";
