@@ -10,6 +10,15 @@ use shared::fault::{Fault, fault_of};
 use shared::supervisor::Stop;
 use std::collections::HashSet;
 
+/// What follows when a statement runs into its deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OutOfTime {
+    /// The session ends, and the statements of the next one have more time.
+    EndsSession,
+    /// It counts as refused: more time did not help.
+    Blocks,
+}
+
 /// What is to be applied.
 #[derive(Clone, Copy)]
 pub(super) struct Attempt<'a> {
@@ -19,8 +28,7 @@ pub(super) struct Attempt<'a> {
     pub(super) up_to: i64,
     /// Only the events of these source transactions, to find out which one is refused; all of them otherwise.
     pub(super) only: Option<&'a HashSet<i64>>,
-    /// A statement that runs into its deadline counts as refused, since more time did not help.
-    pub(super) blocks_when_out_of_time: bool,
+    pub(super) out_of_time: OutOfTime,
     pub(super) stop: &'a Stop,
 }
 
@@ -56,7 +64,7 @@ impl Attempt<'_> {
     fn is_refusal(&self, error: &Error) -> bool {
         match fault_of(error) {
             // Fewer ticks take less time.
-            Fault::OutOfTime => self.blocks_when_out_of_time || !self.is_of_one_tick(),
+            Fault::OutOfTime => self.out_of_time == OutOfTime::Blocks || !self.is_of_one_tick(),
             fault => fault.is_refusal(),
         }
     }

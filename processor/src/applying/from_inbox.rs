@@ -5,7 +5,7 @@
 //! before have no effect, transactions that are to be skipped are left out. Where PostgreSQL refuses, the ticks
 //! before the first one that it refuses are applied, and the refused transaction and row are named.
 
-use super::attempt::Attempt;
+use super::attempt::{Attempt, OutOfTime};
 use super::narrowing::Narrowing;
 use super::refused::refused_transaction;
 use super::target::{Target, position_after};
@@ -18,8 +18,7 @@ use shared::supervisor::Stop;
 pub(super) struct Care<'a> {
     /// Why the first tick that waits was refused before: then it is tried by itself.
     pub(super) blocked: Option<&'a Refusal>,
-    /// A tick that takes longer than a statement may blocks apply, since more time did not help.
-    pub(super) blocks_when_out_of_time: bool,
+    pub(super) out_of_time: OutOfTime,
     pub(super) stop: &'a Stop,
 }
 
@@ -38,7 +37,7 @@ impl Target {
                 before: &before,
                 up_to,
                 only: None,
-                blocks_when_out_of_time: care.blocks_when_out_of_time,
+                out_of_time: care.out_of_time,
                 stop: care.stop,
             };
             match self.try_ticks(&attempt, care.blocked)? {

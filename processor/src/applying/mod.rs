@@ -25,6 +25,7 @@ use crate::confirm_sender::ConfirmSender;
 use crate::receiving::Decoded;
 use crate::tables::prepare_session;
 use anyhow::Result;
+use attempt::OutOfTime;
 use crossbeam_channel::Receiver;
 use session::Session;
 use set_aside::Uninvited;
@@ -100,7 +101,9 @@ impl Applying {
         }
         self.confirm_sender.begin_term(begin_term(&mut client)?);
         let target = identity(&mut client)?;
-        let mut session = Session::new(client, timeout_factor >= LAST_TIMEOUT_FACTOR)?;
+        let out_of_time =
+            if timeout_factor >= LAST_TIMEOUT_FACTOR { OutOfTime::Blocks } else { OutOfTime::EndsSession };
+        let mut session = Session::new(client, out_of_time)?;
         let begun_at = session.last_applied();
         log::info!("this is the processor of {}: {}", self.database.address(), session.describe());
         self.report_status(&session, &target);

@@ -6,6 +6,7 @@
 //! applies the same ticks from the inbox. While a tick is large, apply is blocked or a transaction is to be
 //! skipped, batches are stored and not kept in memory.
 
+use super::attempt::OutOfTime;
 use super::from_inbox::Care;
 use super::hold::Hold;
 use super::judged::{Judged, judge_group};
@@ -45,13 +46,11 @@ pub(super) struct Session {
     skips_are_open: bool,
     /// Something before the last batch is missing.
     gap: bool,
-    /// A statement that runs into its deadline blocks apply: former sessions had less time, and this one's is
-    /// the last extension.
-    blocks_when_out_of_time: bool,
+    out_of_time: OutOfTime,
 }
 
 impl Session {
-    pub(super) fn new(mut client: Client, blocks_when_out_of_time: bool) -> Result<Session> {
+    pub(super) fn new(mut client: Client, out_of_time: OutOfTime) -> Result<Session> {
         let mut session = Session {
             waiting: Waiting::InInbox,
             quick_refused: false,
@@ -60,7 +59,7 @@ impl Session {
             retry_requests: operator::retry_requests(&mut client)?,
             skips_are_open: operator::skips_are_open(&mut client)?,
             gap: false,
-            blocks_when_out_of_time,
+            out_of_time,
             target: Target::open(client)?,
         };
         session.keep_in_memory()?;
@@ -163,7 +162,7 @@ impl Session {
         if !may_be_quick || !self.target.apply_from_inbox_quickly(stop)? {
             let care = Care {
                 blocked: self.hold.as_ref().map(|hold| &hold.refusal),
-                blocks_when_out_of_time: self.blocks_when_out_of_time,
+                out_of_time: self.out_of_time,
                 stop,
             };
             let refused = self.target.apply_from_inbox(&care)?;
