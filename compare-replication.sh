@@ -98,8 +98,20 @@ compare() {
   STATUS=0
   heading "Comparison by value (pending changes left out)"
   for name in "${NAMES[@]}"; do table_compare "$name"; done
+  not_attached_print
   verdict_print
   exit "$STATUS"
+}
+
+# Tables of A that nobody attached are not replicated, and so not compared.
+not_attached_print() {
+  local count
+  if ! count=$(side_read a not_attached.sql); then
+    status_worsen 2
+    say "Cannot read which tables of A are not attached: $(side_error a)"
+  elif ((count > 0)); then
+    say "Not attached in A, and so not replicated: $count tables (select * from replication.not_attached)"
+  fi
 }
 
 verdict_print() {

@@ -185,6 +185,8 @@ story_of_a_capture_with_a_hole() {
   in_a "alter table payments disable trigger replication_insert"
   check_says 2 "A does not capture every change: public.payments: its capture trigger for insert is not enabled always"
   in_a "alter table payments enable always trigger replication_insert"
+  check_says 2 "public.payments: changes of it escaped while its capture triggers were off"
+  compare_says 0 "A's replication.capture_problem no longer reports it."
   quietly "$ROOT/start-replication.sh" outbox-publisher
   check_says 1 "data-generator: stopped on purpose"
 }

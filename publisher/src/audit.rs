@@ -31,8 +31,10 @@ pub(crate) fn run(context: &ThreadContext, leadership: &Leadership) -> Result<()
     })
 }
 
-/// What is wrong with the capture of attached tables, by table.
+/// What is wrong with the capture of attached tables, by table. Notes what may have escaped it, so that this is
+/// still known when the capture is whole again.
 fn capture_problems(client: &mut Client) -> Result<Vec<String>> {
+    client.execute("select replication.note_holes()", &[]).context("note holes in the capture")?;
     let rows = client
         .query("select table_name || ': ' || problem from replication.capture_problem order by 1", &[])
         .context("audit the capture")?;

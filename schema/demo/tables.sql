@@ -1,5 +1,13 @@
 -- The tables of the demo, the same in the source and in the target. Safe to run repeatedly.
 
+-- Users of the demo know outbox, inbox and processed_events without a schema: the services make these names where the
+-- database asks for them.
+do $do$
+begin
+    execute format('alter database %I set replication.short_names = on', current_database());
+end
+$do$;
+
 create table if not exists users (
     id uuid primary key default gen_random_uuid(),
     name text not null,

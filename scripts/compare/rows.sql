@@ -1,8 +1,9 @@
 -- A table's rows as of one moment, in A or in B (in_target). Without "parts", a line for each part of the table:
 -- "part", number, rows, checksum. With them, a line for each row of these parts: "row", key, checksum.
 -- In B, before these, "position" and the position applied as of that moment. In A, which gets that position, "pending"
--- and the key of each row that was changed since; "emptied" and nothing else where the table was; and "unsure" where
--- changes cannot be matched with rows by the text of their keys.
+-- and the key of each row that was changed since; "emptied" and nothing else where the table was; "unsure" where
+-- changes cannot be matched with rows by the text of their keys; and "hole" with the snapshot, where changes may have
+-- escaped the capture.
 --
 -- Variables: table, keys, columns, mask (the number of parts, a power of two, minus one), parts, in_target, and in
 -- A tick and tick_id. Values are compared in the text form that the messages use, keys in that of the outbox.
@@ -57,6 +58,8 @@ select format($$('x' || left(md5(key), 8))::bit(32)::int & %s$$, :'mask') as par
     \if :unsure
         \echo unsure
     \endif
+    -- The snapshot of this reading, where changes of the table may have escaped the capture.
+    select concat_ws(' ', 'hole', pg_current_snapshot()) from replication.hole_problem where relation = :'table'::regclass limit 1;
 \endif
 
 \if :of_all

@@ -321,13 +321,18 @@ fn what_cannot_be_replicated_is_refused_with_the_reason_and_the_remedy() {
         assert!(error.message().contains("the replicated table"), "{ddl}: {error:?}");
         assert!(error.hint().unwrap_or_default().contains("select replication.detach('"), "{ddl}: {error:?}");
     }
+    // Where no event trigger sees it.
     source
         .batch_execute(
-            "alter table good add column v text; insert into good values (1, 'x'); drop table good",
+            "alter table good add column v text; insert into good values (1, 'x');
+             alter event trigger replication_follow_drop disable; drop table good",
         )
         .unwrap();
     let gone = "select count(*) from replication.capture_problem where problem like 'the table is gone%'";
     assert_eq!(count(&mut source, gone), 1);
     source.batch_execute("select replication.detach(relation) from replication.attached where relation not in (select oid from pg_class)").unwrap();
     assert_eq!(count(&mut source, "select count(*) from replication.capture_problem"), 0);
+    source.batch_execute("create table good (id int primary key)").unwrap();
+    let another = "select count(*) from replication.capture_problem where problem like '%attach(''good'')%'";
+    assert_eq!(count(&mut source, another), 1);
 }

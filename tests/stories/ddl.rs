@@ -1,12 +1,6 @@
 //! DDL on attached tables under other names than ALTER TABLE, and the replication's part in everybody's DDL.
 
-use crate::harness::{Replication, assert_same, make_in_both, start_with_tables};
-use postgres::Client;
-
-fn capture_problems(source: &mut Client) -> Vec<String> {
-    let rows = source.query("select problem from replication.capture_problem", &[]).unwrap();
-    rows.iter().map(|row| row.get(0)).collect()
-}
+use crate::harness::{Replication, assert_same, capture_problems, make_in_both, start_with_tables};
 
 #[test]
 fn a_typed_table_follows_its_type() {
@@ -132,4 +126,112 @@ fn ddl_costs_little_also_in_a_session_that_disables_planner_methods() {
         .unwrap();
     source.batch_execute("create temp table x (a int)").unwrap();
     source.batch_execute("alter table x add column b int").unwrap();
+}
+
+#[test]
+fn a_domain_that_is_renamed_or_moved_is_followed() {
+    let replication = start_with_tables(
+        "domain",
+        "create schema types; create domain code as int; create domain price as numeric(10, 2);
+         create table priced (id code primary key, p price, a price[])",
+        &["priced"],
+    );
+    let mut source = replication.source();
+    for ddl in [
+        "alter domain price rename to amount",
+        "alter domain amount set schema types",
+        "alter domain code add constraint positive check (value > 0)",
+        "alter domain code rename to number",
+    ] {
+        make_in_both(&replication, ddl);
+        source
+            .batch_execute(
+                "delete from priced; insert into priced values (1, 1.5, array[2.5]); update priced set p = 3",
+            )
+            .unwrap();
+        replication.wait_until_caught_up();
+        assert_eq!(capture_problems(&mut source), Vec::<String>::new(), "{ddl}");
+        let types = "select types = array(select format_type(a.atttypid, a.atttypmod) from pg_attribute a
+                                          where a.attrelid = 'public.priced'::regclass and a.attnum > 0 order by a.attnum)
+                     from replication.shape s join replication.attached a on a.shape_id = s.id
+                     where a.relation = 'public.priced'::regclass";
+        source.batch_execute("set search_path = pg_catalog").unwrap();
+        assert!(
+            source.query_one(types, &[]).unwrap().get::<_, bool>(0),
+            "{ddl}: the types that are told to the target"
+        );
+        source.batch_execute("reset search_path").unwrap();
+        assert_same(&replication, &["priced"]);
+    }
+}
+
+#[test]
+fn dropping_an_operator_class_may_not_take_the_key_of_an_attached_table_along() {
+    let replication = start_with_tables(
+        "operator_class",
+        "create function order_of(point, point) returns int language sql immutable as 'select btfloat8cmp($1[0], $2[0])';
+         create function lt(point, point) returns bool language sql immutable as 'select order_of($1, $2) < 0';
+         create function le(point, point) returns bool language sql immutable as 'select order_of($1, $2) <= 0';
+         create function eq(point, point) returns bool language sql immutable as 'select order_of($1, $2) = 0';
+         create function ge(point, point) returns bool language sql immutable as 'select order_of($1, $2) >= 0';
+         create function gt(point, point) returns bool language sql immutable as 'select order_of($1, $2) > 0';
+         create operator #< (leftarg = point, rightarg = point, function = lt);
+         create operator #<= (leftarg = point, rightarg = point, function = le);
+         create operator #= (leftarg = point, rightarg = point, function = eq);
+         create operator #>= (leftarg = point, rightarg = point, function = ge);
+         create operator #> (leftarg = point, rightarg = point, function = gt);
+         create operator class mark_ops default for type point using btree as
+             operator 1 #<, operator 2 #<=, operator 3 #=, operator 4 #>=, operator 5 #>, function 1 order_of(point, point);
+         create table marked (m point primary key, v text); create table other (m point primary key)",
+        &["marked"],
+    );
+    let mut source = replication.source();
+    let refused = source.batch_execute("drop operator class mark_ops using btree cascade").unwrap_err();
+    let refused = refused.as_db_error().unwrap();
+    assert!(
+        refused
+            .message()
+            .contains("the replicated table public.marked cannot be changed so: it has no primary key"),
+        "{refused:?}"
+    );
+    source
+        .batch_execute(
+            "select replication.detach('marked'); drop operator class mark_ops using btree cascade",
+        )
+        .unwrap();
+    // A key that is replaced within one command is no key that is missing.
+    source
+        .batch_execute(
+            "create table keyed (id int primary key, other int not null); select replication.attach('keyed');
+             alter table keyed drop constraint keyed_pkey, add primary key (other)",
+        )
+        .unwrap();
+    assert_eq!(capture_problems(&mut source), Vec::<String>::new());
+}
+
+#[test]
+fn ddl_of_a_transaction_that_cannot_see_the_attachment_is_refused() {
+    let replication = Replication::start("unseen");
+    let (mut source, mut other) = (replication.source(), replication.source());
+    make_in_both(
+        &replication,
+        "create table late (id int primary key, b text); create table plain (id int primary key)",
+    );
+    source.batch_execute("begin isolation level repeatable read; select 1").unwrap();
+    other.batch_execute("select replication.attach('late')").unwrap();
+    source.batch_execute("alter table plain add column v int").unwrap();
+    let refused = source.batch_execute("alter table late rename column b to c").unwrap_err();
+    let refused = refused.as_db_error().unwrap();
+    assert_eq!(refused.code().code(), "40001");
+    assert!(refused.message().contains("could not follow DDL on public.late"), "{refused:?}");
+    source
+        .batch_execute(
+            "rollback; begin isolation level repeatable read; alter table late rename column b to c; commit",
+        )
+        .unwrap();
+    replication.target().batch_execute("alter table late rename column b to c").unwrap();
+    source.batch_execute("insert into late values (1, 'c'); update late set c = 'd'").unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(assert_same(&replication, &["late"]), [1]);
+    assert_eq!(capture_problems(&mut source), Vec::<String>::new());
 }

@@ -48,6 +48,7 @@ pub(super) fn definitions(
 pub(super) fn look_up(client: &mut impl GenericClient, shape: &Shape, number: usize) -> Result<Table> {
     let name = format!("{}.{}", quote(&shape.schema), quote(&shape.table));
     let (relation, role) = find(client, &name)?;
+    require_writable(client, relation)?;
     let definition = definitions(client, &mut None, &[relation])?.remove(&relation).unwrap_or_default();
     let known = columns(client, relation)?;
     let carried = carried_columns(shape, &name, &known)?;
@@ -86,6 +87,14 @@ pub(super) fn look_up(client: &mut impl GenericClient, shape: &Shape, number: us
         own_columns: parts.own_columns(),
         name: name.clone(),
     })
+}
+
+/// Notes that this table is written to, unless that would send its rows round in a ring of replications.
+fn require_writable(client: &mut impl GenericClient, relation: u32) -> Result<()> {
+    let row = client
+        .query_one("select replication.write_refusal($1::oid::regclass)", &[&relation])
+        .context("look up whether a table is replicated from here")?;
+    row.get::<_, Option<String>>(0).map_or(Ok(()), |reason| Err(hold(reason)))
 }
 
 fn named<'a>(names: &[String], known: &'a [Column]) -> Vec<&'a Column> {

@@ -26,13 +26,15 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $renew$
 declare
+    stale text[] := array(select replication.stale_capture_triggers(relation));
     event text;
 begin
-    for event in select e from replication.stale_capture_triggers(relation) e loop
+    foreach event in array stale loop
         execute replication.capture_trigger(relation, event);
-        -- Also in sessions with session_replication_role = replica.
-        execute format('alter table %s enable always trigger %I', relation, 'replication_' || event);
     end loop;
+    if stale <> '{}' then
+        perform replication.switch_capture_on(relation);
+    end if;
 end
 $renew$;
 
@@ -63,13 +65,57 @@ begin
 end
 $drop$;
 
+-- An older one has no parameter cascade.
+drop function if exists replication.attach(regclass);
+
+-- Refuses a table that is to be attached and whose changes would not be captured right, or that capture would harm. One that
+-- is attached already is only refreshed; what was done to it since is the audit's to report.
+create or replace function replication.require_attachable(relation regclass, cascade boolean) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $require$
+declare
+    reason text;
+    remedy text;
+    is_written boolean := false;
+begin
+    if to_regclass('replication.written') is not null then
+        -- The target's side may be missing here, so the statement is not planned before.
+        execute 'select exists (select from replication.written w where w.relation = $1)' into is_written using relation;
+    end if;
+    if getdatabaseencoding() = 'SQL_ASCII' then
+        reason := 'its database has the encoding SQL_ASCII, whose bytes need not be text';
+        remedy := 'Dump the database and restore it into one that is created with ENCODING ''UTF8''.';
+    elsif is_written and not require_attachable.cascade then
+        reason := 'inbox-processor writes to it, and what it writes would be sent on';
+        remedy := format('In a chain (A -> B -> C): select replication.attach(%L, cascade => true); never back to where the rows come '
+                         'from, on no way: each change would go round for ever.', relation::text);
+    elsif replication.is_fed_by_subscription(relation) then
+        reason := 'a logical subscription writes to it, which fires no statement triggers';
+        remedy := 'Attach the table at the server where its rows come from; or take it out of the subscription.';
+    elsif replication.has_deferred_key(relation) then
+        reason := 'its primary key is INITIALLY DEFERRED, so the order of its changes cannot be determined';
+        remedy := 'Recreate the key as NOT DEFERRABLE or DEFERRABLE INITIALLY IMMEDIATE.';
+    elsif not replication.is_superuser() and replication.row_security_hides(relation, current_user::regrole) then
+        reason := format('row security hides rows of it from %I, whose rights capture would have, so that changes of it would fail', current_user);
+        remedy := format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY; or, as a superuser: ALTER ROLE %I BYPASSRLS;', relation, current_user);
+    end if;
+    if reason is not null then
+        raise exception 'cannot attach %: %', relation, reason using errcode = 'wrong_object_type', hint = remedy;
+    end if;
+end
+$require$;
+
 -- Attaches a table, or refreshes what is known of it (after ALTER TABLE).
 --
 -- Writes capture functions for the table: their statements are then planned once per session, which
 -- a common one with dynamic SQL cannot have (measured: 17 against 75 us per statement).
 -- Touches replication.shape, replication.attached, and the triggers of the table. Waits for
 -- transactions that are writing to it, unless its triggers are there already.
-create or replace function replication.attach(relation regclass) returns void
+--
+-- In a database that is a target, too, a table that inbox-processor writes to is sent on only with cascade; what is
+-- attached so stays so.
+create or replace function replication.attach(relation regclass, cascade boolean default false) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $attach$
@@ -78,16 +124,12 @@ declare
     known_shape_id int;
 begin
     shape := replication.describe(relation);
-    -- A table that is attached already is only refreshed; what was done to it since is the audit's to report.
-    if not exists (select from replication.attached a where a.relation = attach.relation) then
-        if replication.is_fed_by_subscription(relation) then
-            raise exception 'cannot attach %: a logical subscription writes to it, which fires no statement triggers', relation
-                using errcode = 'wrong_object_type',
-                      hint = 'Attach the table at the server where its rows come from; or take it out of the subscription.';
-        elsif replication.has_deferred_key(relation) then
-            raise exception 'cannot attach %: its primary key is INITIALLY DEFERRED, so the order of its changes cannot be determined', relation
-                using errcode = 'wrong_object_type',
-                      hint = 'Recreate the key as NOT DEFERRABLE or DEFERRABLE INITIALLY IMMEDIATE.';
+    if replication.capture_id(relation) is null then
+        perform replication.require_attachable(relation, attach.cascade);
+    else
+        perform replication.follow_rename(relation);
+        if replication.capture_switch(relation) <> 'on' then
+            perform replication.note_hole(relation, 'off');
         end if;
     end if;
 
@@ -103,19 +145,21 @@ begin
     end if;
     shape.id := known_shape_id;
 
-    insert into replication.attached as a (relation, shape_id) values (relation, shape.id)
-    on conflict on constraint attached_pkey do update set shape_id = excluded.shape_id
-    where a.shape_id <> excluded.shape_id;
+    insert into replication.attached as a (relation, shape_id, sent_oid, cascade)
+    values (relation, shape.id, relation::oid, attach.cascade)
+    on conflict on constraint attached_pkey do update set shape_id = excluded.shape_id, cascade = a.cascade or excluded.cascade
+    where a.shape_id <> excluded.shape_id or excluded.cascade and not a.cascade;
 
     perform replication.renew_capture_functions(relation, shape.id);
     perform replication.renew_capture_triggers(relation);
 end
 $attach$;
-comment on function replication.attach(regclass) is
+comment on function replication.attach(regclass, boolean) is
     'Captures every change of the table from now on. The same table must exist in the target.';
 
 -- Stops capturing a table. Events that were captured before are still replicated.
--- Touches replication.attached and the triggers of the table. Takes the oid of a table that is gone, too.
+-- Touches replication.attached and the triggers of the table. Takes the oid of a table that is gone, too, and one that is
+-- not to take the place of an attached table whose name it has.
 create or replace function replication.detach(relation regclass) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -123,9 +167,15 @@ as $detach$
 declare
     functions text[] := array(select f from replication.capture_function_names(relation) f);
     trigger_name text;
+    forgotten bigint;
 begin
+    if not exists (select from pg_class c where c.oid = relation) and functions <> '{}' then
+        perform replication.follow_drop(relation);
+        return;
+    end if;
+    forgotten := replication.forget_holes(relation);
     delete from replication.attached a where a.relation = detach.relation;
-    if not found then
+    if not found and forgotten = 0 then
         raise warning '% was not attached', relation;
     end if;
     for trigger_name in select t from replication.capture_triggers(relation) t loop

@@ -4,7 +4,7 @@
 drop view if exists replication.capture_problem;
 create view replication.capture_problem as
 with attached as (
-    select a.relation, a.id, s.schema_name || '.' || s.table_name as table_name, s.columns, s.key_columns,
+    select a.relation, a.id, s.schema_name || '.' || s.table_name as table_name, s.columns, s.types, s.key_columns,
            quote_literal(a.relation::text) as literal,
            format('%I.%I', s.schema_name, s.table_name) as known_as,
            exists (select from pg_class c where c.oid = a.relation) as is_there
@@ -14,11 +14,12 @@ select a.table_name, 'the table is gone; run: select replication.detach(' || a.r
 from attached a
 where not a.is_there
 union all
+select h.table_name, h.problem from replication.hole_problem h
+union all
 select a.table_name,
        case when t.tgenabled is null then 'its capture trigger for ' || e.event || ' is missing'
             else 'its capture trigger for ' || e.event || ' is not enabled always' end
-       || '; changes of it escape; run: select replication.attach(' || a.literal
-       || '), and compare the table with the target''s'
+       || '; changes of it escape; run: select replication.attach(' || a.literal || '), select replication.resend(' || a.literal || ')'
 from attached a
 cross join unnest(array['insert', 'update', 'delete', 'truncate']) as e (event)
 left join pg_trigger t on t.tgrelid = a.relation and t.tgname = 'replication_' || e.event
@@ -35,9 +36,11 @@ select a.table_name,
        || a.literal || ')'
 from attached a
 where a.is_there
-  and a.columns is distinct from (
-      select array_agg(c.attname::text order by c.attnum) from pg_attribute c
-      where c.attrelid = a.relation and c.attnum > 0 and not c.attisdropped)
+  and (a.columns is distinct from (
+           select array_agg(c.attname::text order by c.attnum) from pg_attribute c
+           where c.attrelid = a.relation and c.attnum > 0 and not c.attisdropped)
+       -- An older version did not note types.
+       or a.types <> '{}' and a.types is distinct from replication.column_types(a.relation))
 union all
 select a.table_name,
        'it is ' || format('%I.%I', n.nspname, c.relname) || ' now and the capture does not know; run: select replication.attach('
@@ -70,10 +73,10 @@ union all
 select a.table_name, 'row security hides rows from the capture, which reads them as ' || quote_ident(o.rolname)
        || '; run: ALTER TABLE ' || a.relation::text || ' NO FORCE ROW LEVEL SECURITY; or give that role BYPASSRLS'
 from attached a
-join pg_class c on c.oid = a.relation and c.relrowsecurity
+join pg_class c on c.oid = a.relation
 join pg_proc p on p.oid = to_regproc('replication.capture_' || a.id)
 join pg_roles o on o.oid = p.proowner
-where not o.rolsuper and not o.rolbypassrls and (c.relforcerowsecurity or not pg_has_role(o.oid, c.relowner, 'usage'))
+where replication.row_security_hides(a.relation, o.oid)
 union all
 select distinct a.table_name, 'its capture runs with the rights of ' || quote_ident(o.rolname) || ', a superuser, which the table''s '
        || 'owner could take; run as a superuser: select replication.attach(' || a.literal || ')'

@@ -27,7 +27,8 @@ begin atomic
                when c.relpersistence = 't' then 'Attach a permanent table.'
                when c.relpersistence = 'u' then format('ALTER TABLE %s SET LOGGED;', relation)
                when exists (select from pg_inherits i where c.oid in (i.inhparent, i.inhrelid)) then 'ALTER TABLE ... NO INHERIT ...; for each child, or one table for all of them.'
-               else format('ALTER TABLE %s ADD PRIMARY KEY (...);', relation)
+               when n.nspname in ('replication', 'pg_catalog', 'information_schema') then 'Attach tables of the application only.'
+               else replication.key_remedy(relation)
            end
     from (select relation as oid) wanted
     left join pg_class c on c.oid = wanted.oid
@@ -60,6 +61,17 @@ return (
     where i.indrelid = relation and i.indisprimary and k.number <= i.indnkeyatts
 );
 
+-- The types of the table's columns, in their order. Under this function's search path a type's name is qualified wherever it
+-- has to be.
+create or replace function replication.column_types(relation regclass) returns text[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+return (
+    select array_agg(format_type(a.atttypid, a.atttypmod) order by a.attnum)
+    from pg_attribute a
+    where a.attrelid = relation and a.attnum > 0 and not a.attisdropped
+);
+
 -- The definition of a table as it is captured. Refuses a table that cannot be replicated.
 create or replace function replication.describe(relation regclass) returns replication.shape
 language plpgsql stable
@@ -79,14 +91,13 @@ begin
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where c.oid = relation;
 
-    -- Under this function's search path a type's name is qualified wherever it has to be.
     select array_agg(a.attname::text order by a.attnum),
-           array_agg(format_type(a.atttypid, a.atttypmod) order by a.attnum),
            coalesce(array_agg(a.attname::text order by a.attnum) filter (where a.attgenerated <> ''), '{}')
-    into shape.columns, shape.types, shape.generated
+    into shape.columns, shape.generated
     from pg_attribute a
     where a.attrelid = relation and a.attnum > 0 and not a.attisdropped;
 
+    shape.types := replication.column_types(relation);
     shape.key_columns := replication.primary_key(relation);
     return shape;
 end

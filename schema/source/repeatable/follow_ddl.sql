@@ -2,18 +2,10 @@
 -- rows get the new one.
 
 -- Refreshes those of these tables that are attached and whose columns or name differ from what capture knows.
--- Touches what replication.attach touches. Runs in everybody's DDL, so it plans the same way in every session: a
--- disabled planner method makes plans look so expensive that each query is compiled (JIT), for seconds.
+-- Touches what replication.attach touches.
 create or replace function replication.refresh_attached(touched oid[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
-set jit = off
-set enable_nestloop = on
-set enable_hashjoin = on
-set enable_mergejoin = on
-set enable_seqscan = on
-set enable_indexscan = on
-set enable_bitmapscan = on
 as $refresh$
 declare
     changed regclass;
@@ -54,29 +46,149 @@ begin
 end
 $refresh$;
 
--- Refreshes the attached tables that the DDL command touched, and those that lost a column because something else was
--- dropped (DROP TYPE ... CASCADE), which only sql_drop reports. An ALTER TABLE inside attach fires this again, and finds
--- nothing to do.
+-- Follows what was dropped: attached tables; columns and keys, because something else was (DROP TYPE, DROP OPERATOR CLASS
+-- ... CASCADE); triggers.
+create or replace function replication.follow_dropped(tag text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $follow$
+begin
+    perform replication.follow_drop(a.relation)
+    from pg_event_trigger_dropped_objects() d
+    join replication.attached a on a.relation = d.objid
+    where d.classid = 'pg_class'::regclass and d.objsubid = 0;
+
+    perform replication.refresh_attached(touched)
+    from (select array_agg(d.objid) as touched
+          from pg_event_trigger_dropped_objects() d where d.object_type = 'table column') dropped
+    where touched is not null;
+
+    -- After ALTER TABLE, which may replace a key, ddl_command_end looks.
+    perform replication.refresh_attached(touched)
+    from (select array_agg(c.oid) as touched
+          from pg_event_trigger_dropped_objects() d
+          join pg_namespace n on n.nspname = d.address_names[1]
+          join pg_class c on c.relnamespace = n.oid and c.relname = d.address_names[2]
+          where d.object_type = 'table constraint' and tag <> 'ALTER TABLE') dropped
+    where touched is not null;
+
+    perform replication.follow_triggers(touched)
+    from (select array_agg(c.oid) as touched
+          from pg_event_trigger_dropped_objects() d
+          join pg_namespace n on n.nspname = d.address_names[1]
+          join pg_class c on c.relnamespace = n.oid and c.relname = d.address_names[2]
+          where d.object_type = 'trigger' and d.address_names[3] like 'replication\_%') dropped
+    where touched is not null;
+end
+$follow$;
+
+-- Refuses DDL on a table that was attached after the snapshot of this transaction, which does not see that and so could
+-- not follow: changes of the table would fail, or be captured in the wrong shape. The catalog's own look-ups see it.
+create or replace function replication.require_seen(touched oid[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $require$
+declare
+    relation regclass;
+begin
+    if current_setting('transaction_isolation') not in ('repeatable read', 'serializable') then
+        return;
+    end if;
+    for relation in
+        select c.oid
+        from pg_class c
+        where c.oid = any (touched) and c.relkind = 'r' and c.relpersistence = 'p'
+          and not exists (select from replication.attached a where a.relation = c.oid)
+    loop
+        begin
+            perform pg_get_object_address('trigger', array(
+                select unnest(array[n.nspname::text, c.relname::text, 'replication_update'])
+                from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = relation), '{}');
+        exception when undefined_object or undefined_table or invalid_schema_name then
+            continue;
+        end;
+        raise exception 'could not follow DDL on %, which was attached after this transaction began', relation
+            using errcode = 'serialization_failure', hint = 'Run the transaction again.';
+    end loop;
+end
+$require$;
+
+-- Tells whoever creates a table that it is not replicated, where others of its schema are, or one of its name was.
+create or replace function replication.follow_creation() returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $follow$
+declare
+    created record;
+begin
+    for created in
+        select c.oid::regclass as relation, c.relnamespace,
+               exists (select from replication.capture_hole h
+                       where h.kind <> 'off' and (h.schema_name, h.table_name) = (n.nspname, c.relname)) as takes_a_place
+        from pg_event_trigger_ddl_commands() d
+        join pg_class c on c.oid = d.objid and c.relkind in ('r', 'p') and c.relpersistence <> 't' and not c.relispartition
+        join pg_namespace n on n.oid = c.relnamespace
+        where d.classid = 'pg_class'::regclass and d.command_tag in ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO') and not d.in_extension
+    loop
+        if created.takes_a_place then
+            raise warning '% is not replicated, as the former table of this name was', created.relation
+                using hint = format('select replication.attach(%1$L), replication.resend(%1$L); or: select replication.detach(%1$L)',
+                                    created.relation::text);
+        elsif exists (select from replication.attached a join pg_class c on c.oid = a.relation where c.relnamespace = created.relnamespace) then
+            raise notice '% is not replicated; other tables of its schema are', created.relation
+                using hint = (select coalesce('It cannot be yet: ' || r.reason || '. ' || r.remedy,
+                                              format('select replication.attach(%L);', created.relation::text))
+                              from replication.refusal(created.relation) r);
+        end if;
+    end loop;
+end
+$follow$;
+
+-- Follows the DDL command, or what was dropped. An ALTER TABLE inside attach fires this again, and finds nothing to do.
+--
+-- Runs in everybody's DDL. So it plans the same way in every session: a disabled planner method makes plans look so
+-- expensive that each query is compiled (JIT), for seconds. And temporary tables, which are many, end at its first query.
 create or replace function replication.follow_ddl() returns event_trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set check_function_bodies = on
+set jit = off
+set enable_nestloop = on
+set enable_hashjoin = on
+set enable_mergejoin = on
+set enable_seqscan = on
+set enable_indexscan = on
+set enable_bitmapscan = on
 as $follow$
+declare
+    touched oid[];
 begin
     if tg_event = 'sql_drop' then
-        perform replication.refresh_attached(touched)
-        from (select array_agg(d.objid) as touched
-              from pg_event_trigger_dropped_objects() d where d.object_type = 'table column') dropped
-        where touched is not null;
-    elsif tg_tag in ('ALTER SCHEMA', 'ALTER EXTENSION', 'ALTER TYPE') then
+        if exists (select from pg_event_trigger_dropped_objects() d
+                   where not d.is_temporary and d.object_type in ('table', 'table column', 'table constraint', 'trigger')) then
+            perform replication.follow_dropped(tg_tag);
+        end if;
+        return;
+    elsif tg_tag in ('ALTER SCHEMA', 'ALTER EXTENSION', 'ALTER TYPE', 'ALTER DOMAIN') then
         -- Everything in the schema has another name now; the command reports the schema only. A type may be that of the
-        -- rows of tables.
-        perform replication.refresh_attached(array(select a.relation from replication.attached a));
+        -- rows of tables, or in them.
+        touched := array(select a.relation from replication.attached a);
     else
-        perform replication.refresh_attached(array(
-            select c.objid from pg_event_trigger_ddl_commands() c where c.classid = 'pg_class'::regclass));
+        -- Nobody attaches a temporary table, but one can be the child of an attached one.
+        touched := array(select c.objid from pg_event_trigger_ddl_commands() c
+                         where c.classid = 'pg_class'::regclass
+                           and (c.schema_name is distinct from 'pg_temp' or exists (select from pg_inherits i where i.inhrelid = c.objid)));
+        if touched = '{}' then
+            return;
+        end if;
     end if;
-    if tg_tag = 'ALTER TYPE' then
+    perform replication.require_seen(touched);
+    perform replication.refresh_attached(touched);
+    if tg_tag = 'ALTER TABLE' then
+        perform replication.follow_triggers(touched);
+    elsif tg_tag in ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO') then
+        perform replication.follow_creation();
+    elsif tg_tag in ('ALTER TYPE', 'ALTER DOMAIN', 'ALTER EXTENSION') then
         -- The settings under which a table's values are written depend on what their types contain.
         perform replication.renew_capture_functions(a.relation, a.shape_id)
         from replication.attached a
@@ -96,8 +208,8 @@ do $do$
 begin
     create event trigger replication_follow_ddl on ddl_command_end
         -- RENAME of an index, a view, a foreign table or a type accepts tables, too; a foreign table may be a child.
-        when tag in ('ALTER TABLE', 'CREATE TABLE', 'ALTER INDEX', 'ALTER VIEW', 'ALTER MATERIALIZED VIEW', 'CREATE FOREIGN TABLE',
-                     'ALTER FOREIGN TABLE', 'ALTER TYPE', 'ALTER SCHEMA', 'ALTER EXTENSION')
+        when tag in ('ALTER TABLE', 'CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'ALTER INDEX', 'ALTER VIEW', 'ALTER MATERIALIZED VIEW', 'CREATE FOREIGN TABLE',
+                     'ALTER FOREIGN TABLE', 'ALTER TYPE', 'ALTER DOMAIN', 'ALTER SCHEMA', 'ALTER EXTENSION')
         execute function replication.follow_ddl();
     -- Also in sessions with session_replication_role = replica.
     alter event trigger replication_follow_ddl enable always;

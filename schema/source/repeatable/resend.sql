@@ -27,6 +27,7 @@ begin
     if relation::text <> format('%I.%I', shape.schema_name, shape.table_name) then
         perform replication.refuse_renamed(relation, format('%I.%I', shape.schema_name, shape.table_name));
     end if;
+    perform replication.forget_holes(relation);
     -- Reading evaluates expressions of the table's owner: not with the caller's rights.
     execute format('select replication.%I()', 'capture_rows_' || replication.capture_id(relation)) into sent;
     return sent;

@@ -1,8 +1,8 @@
 -- Views for people and scripts.
 
--- The short name is recreated with the view, if it is ours.
+-- The short name is recreated with the view, where there is one.
 select replication.drop_short_name('outbox');
-drop view if exists replication.outbox, replication.source_status;
+drop view if exists replication.outbox, replication.source_status, replication.not_attached;
 
 -- The outbox with its state. Branches with constant flags and bounds on both sides of txid, so that
 -- "where processed = false" reads only what is not yet processed, however much is retained.
@@ -60,6 +60,20 @@ from replication.progress p;
 comment on view replication.source_status is
     'matched_timeline <> wal_timeline: after a failover, publishing waits until the target confirms a tick of this history. held_error: what cannot be sent; everything behind it waits.';
 
+-- Tables of the application whose changes are not captured.
+create view replication.not_attached as
+select n.nspname as schema_name, c.relname as table_name, refused.reason,
+       coalesce(refused.remedy, format('select replication.attach(%L);', c.oid::regclass::text)) as remedy
+from pg_class c
+join pg_namespace n on n.oid = c.relnamespace
+cross join lateral (select r.reason, case when r.reason is not null then r.remedy end as remedy from replication.refusal(c.oid) r) refused
+where c.relkind in ('r', 'p') and not c.relispartition and c.relpersistence <> 't'
+  and n.nspname not in ('replication', 'pg_catalog', 'information_schema')
+  and not exists (select from replication.attached a where a.relation = c.oid)
+  and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e');
+comment on view replication.not_attached is
+    'Tables that are not replicated: reason says why attach would refuse one, null where it would not; remedy says what to run.';
+
 -- Per attached table, the events that are not contained in a tick, in the caller's snapshot (hence
 -- STABLE), and by how many rows they change the table's count (null where a TRUNCATE makes that unknowable).
 -- Null arguments mean: from the very beginning. An unknown tick is an error.
@@ -99,4 +113,4 @@ begin
 end
 $pending$;
 
-select replication.make_short_name('outbox');
+select replication.make_short_name_again('outbox');

@@ -59,5 +59,5 @@ select p.deletes_missing, p.inserts_overwritten from replication.position p;
 comment on view replication.target_drift is
     'deletes_missing: rows deleted in the source that were gone here already. inserts_overwritten: rows new in the source whose key was here already.';
 
-select replication.make_short_name('inbox');
-select replication.make_short_name('processed_events');
+select replication.make_short_name_again('inbox');
+select replication.make_short_name_again('processed_events');

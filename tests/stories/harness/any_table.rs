@@ -2,6 +2,8 @@
 
 use super::Replication;
 use postgres::Client;
+use std::path::Path;
+use std::process::Command;
 
 /// The settings under which rows are compared: each value shown in full.
 const EXACT: &str = "set extra_float_digits = 3; set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres';
@@ -77,4 +79,22 @@ pub(crate) fn assert_same(replication: &Replication, tables: &[&str]) -> Vec<usi
         .iter()
         .map(|table| compare(replication, table).unwrap_or_else(|difference| panic!("{difference}")))
         .collect()
+}
+
+/// What the source says about the capture of its tables.
+pub(crate) fn capture_problems(source: &mut Client) -> Vec<String> {
+    let rows = source.query("select problem from replication.capture_problem order by 1", &[]).unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// Runs compare-replication.sh for a table: its exit status and its output.
+pub(crate) fn compare_by_script(replication: &Replication, table: &str) -> (Option<i32>, String) {
+    let output = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../compare-replication.sh"))
+        .arg(table)
+        .env("SOURCE_DATABASE_URL", &replication.source_url)
+        .env("TARGET_DATABASE_URL", &replication.target_url)
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
 }

@@ -1,5 +1,6 @@
 //! Databases of a test, and connections to them.
 
+use super::servers::Servers;
 use super::wait_for;
 use postgres::{Client, NoTls};
 
@@ -20,6 +21,22 @@ pub(super) fn create_database(maintenance_url: &str, name: &str) -> String {
     client.batch_execute(&format!("drop database if exists {name} with (force)")).unwrap();
     client.batch_execute(&format!("create database {name}")).unwrap();
     beside(maintenance_url, name)
+}
+
+/// The same, with this encoding.
+pub(super) fn create_encoded_database(maintenance_url: &str, name: &str, encoding: &str) -> String {
+    let mut client = Client::connect(maintenance_url, NoTls).unwrap();
+    client.batch_execute(&format!("drop database if exists {name} with (force)")).unwrap();
+    client
+        .batch_execute(&format!("create database {name} template template0 encoding '{encoding}' locale 'C'"))
+        .unwrap();
+    beside(maintenance_url, name)
+}
+
+/// A connection to a database without an encoding.
+pub(crate) fn create_database_of_bytes(name: &str) -> Client {
+    let url = create_encoded_database(&Servers::from_env().source, name, "SQL_ASCII");
+    Client::connect(&url, NoTls).unwrap()
 }
 
 /// The URL of another database at the same server.

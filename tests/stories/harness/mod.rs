@@ -17,10 +17,12 @@ mod service;
 mod stream;
 mod waiting;
 
-pub(crate) use any_table::{assert_same, attach, compare, make_in_both, start_with_tables};
+pub(crate) use any_table::{
+    assert_same, attach, capture_problems, compare, compare_by_script, make_in_both, start_with_tables,
+};
 pub(crate) use audit::{assert_nothing_applied_twice, audit_writes};
 pub(crate) use clock::Clock;
-pub(crate) use databases::{Door, applied_tick, beside, count};
+pub(crate) use databases::{Door, applied_tick, beside, count, create_database_of_bytes};
 pub(crate) use demo::{Demo, add_user, assert_equal};
 pub(crate) use meanwhile::meanwhile;
 pub(crate) use nats::PrivateNats;

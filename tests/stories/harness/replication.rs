@@ -1,6 +1,6 @@
 //! One replication of its own for each test: two databases, a stream, and the services as processes.
 
-use super::databases::{Door, create_database};
+use super::databases::{Door, create_database, create_encoded_database};
 use super::servers::Servers;
 use super::{PrivateServer, Service, count, wait_for};
 use postgres::{Client, NoTls};
@@ -69,14 +69,48 @@ impl Replication {
         target: &str,
         settings: &[(&str, &str)],
     ) -> Replication {
-        let servers = Servers::from_env();
         let source_url = create_database(source, &format!("{name}_source"));
         let target_url = create_database(target, &format!("{name}_target"));
+        Replication::with_demo(name, source_url, target_url, settings)
+    }
+
+    /// The same, with databases of these encodings.
+    pub(crate) fn prepare_encoded(name: &str, source: &str, target: &str) -> Replication {
+        let servers = Servers::from_env();
+        let source_url = create_encoded_database(&servers.source, &format!("{name}_source"), source);
+        let target_url = create_encoded_database(&servers.target, &format!("{name}_target"), target);
+        Replication::with_demo(name, source_url, target_url, &[])
+    }
+
+    /// From the target of this one to a third database, without tables.
+    pub(crate) fn prepare_behind(&self, name: &str) -> Replication {
+        let target_url = create_database(&self.servers.target, &format!("{name}_target"));
+        migrate(&mut self.target(), Side::Source).unwrap();
+        Replication::between(name, self.target_url.clone(), target_url, &[])
+    }
+
+    /// From the target of this one back to its source.
+    pub(crate) fn prepare_back(&self, name: &str) -> Replication {
+        migrate(&mut self.target(), Side::Source).unwrap();
+        Replication::between(name, self.target_url.clone(), self.source_url.clone(), &[])
+    }
+
+    fn with_demo(
+        name: &str,
+        source_url: String,
+        target_url: String,
+        settings: &[(&str, &str)],
+    ) -> Replication {
         let mut source = Client::connect(&source_url, NoTls).unwrap();
         migrate(&mut source, Side::Source).unwrap();
         source.batch_execute(DEMO_TABLES).unwrap();
         source.batch_execute(DEMO_ATTACH).unwrap();
         Client::connect(&target_url, NoTls).unwrap().batch_execute(DEMO_TABLES).unwrap();
+        Replication::between(name, source_url, target_url, settings)
+    }
+
+    fn between(name: &str, source_url: String, target_url: String, settings: &[(&str, &str)]) -> Replication {
+        let servers = Servers::from_env();
         let service = |binary: &str, database: &str, nats: &str| {
             let settings = [
                 ("DATABASE_URL", database),
@@ -128,6 +162,10 @@ impl Replication {
         self.publisher.migrate(&self.source_url);
     }
 
+    pub(crate) fn source_url(&self) -> &str {
+        &self.source_url
+    }
+
     pub(crate) fn source(&self) -> Client {
         Client::connect(&self.source_url, NoTls).unwrap()
     }
@@ -161,9 +199,11 @@ impl Replication {
     pub(crate) fn wait_until_caught_up(&self) {
         let mut source = self.source();
         wait_for("nothing unconfirmed in the outbox", || {
-            (count(&mut source, "select count(*) from outbox where not confirmed") == 0).then_some(())
+            (count(&mut source, "select count(*) from replication.outbox where not confirmed") == 0)
+                .then_some(())
         });
-        let unprocessed = count(&mut self.target(), "select count(*) from inbox where not processed");
+        let unprocessed =
+            count(&mut self.target(), "select count(*) from replication.inbox where not processed");
         assert_eq!(unprocessed, 0, "events are left unprocessed in the inbox");
     }
 }

@@ -29,7 +29,8 @@ pub(crate) fn wait_until_blocked(target: &mut Client) -> String {
 /// Waits until the stream has acknowledged all that is committed in this source.
 pub(crate) fn wait_until_published(source: &mut Client) {
     wait_for("the stream has acknowledged every event", || {
-        let row = source.query_one("select count(*) from outbox where not processed", &[]).unwrap();
+        let row =
+            source.query_one("select count(*) from replication.outbox where not processed", &[]).unwrap();
         (row.get::<_, i64>(0) == 0).then_some(())
     });
 }
