@@ -268,7 +268,7 @@ test_outputs_that_take_nothing() {
 # As other systems' editors write it.
 test_a_byte_order_mark() {
   printf '\xef\xbb\xbfPOSTGRES_A_PORT=many\r\n' >"$RUN_DIR/env"
-  expect 1 "POSTGRES_A_PORT is 'many'" env ENV_FILE="$RUN_DIR/env" "$ROOT/start-replication.sh" --native postgres-a
+  expect 1 "POSTGRES_A_PORT is 'many'" env --unset=POSTGRES_A_PORT ENV_FILE="$RUN_DIR/env" "$ROOT/start-replication.sh" --native postgres-a
   expect 3 "there is no such file" env ENV_FILE="$RUN_DIR/none" "$ROOT/check-replication.sh"
 }
 
