@@ -6,9 +6,12 @@
 
 use shared::wire::Shape;
 
-/// The text of the key in a row's text; none where the row has no such columns.
+/// The text of the key in a row's text; none where the row is not of this shape.
 pub(super) fn key_of_row(shape: &Shape, row: &str) -> Option<String> {
     let fields = fields(row);
+    if fields.len() != shape.columns.len() {
+        return None;
+    }
     let key = shape.key.iter().map(|name| {
         let number = shape.columns.iter().position(|column| column == name)?;
         fields.get(number).copied()
