@@ -135,7 +135,8 @@ story_of_a_target_that_is_away() {
 
 # A row that goes while B follows is put back as it was, unless A has changed and so brought it back since.
 story_of_a_target_that_was_changed_under_load() {
-  in_b "create table kept as select * from payments order by created_at limit 3;
+  # Rows that the generator no longer changes: replication would bring a changed one back.
+  in_b "create table kept as select * from payments where status <> 'pending' limit 3;
         delete from payments where id in (select id from kept)"
   check_says 2 "payments: row counts differ by 3, the same as"
   in_b "insert into payments select * from kept on conflict do nothing; drop table kept"
