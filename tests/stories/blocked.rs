@@ -1,7 +1,8 @@
 //! What blocks apply, and how it is resumed: by itself, at once, or without a transaction.
 
 use crate::harness::{
-    Demo, Replication, add_user, assert_equal, count, wait_for, wait_until_blocked, wait_until_published,
+    Demo, Replication, add_user, assert_equal, count, record_no_snapshots, wait_for, wait_until_blocked,
+    wait_until_published,
 };
 use postgres::Client;
 
@@ -218,8 +219,7 @@ fn of_a_tick_with_several_transactions_the_refused_one_is_named() {
         )
         .unwrap();
     replication.publisher.kill();
-    // No snapshot is recorded of which a tick could be made.
-    source.batch_execute("select setval('replication.outbox_event_id_seq', 100)").unwrap();
+    record_no_snapshots(&mut source);
     for email in ["1@x", "2@x", "bad@x", "4@x", "5@x", "6@x"] {
         add_user(&mut source, email);
     }

@@ -3,7 +3,7 @@
 
 use crate::harness::{
     Demo, PrivateServer, Replication, assert_equal, assert_nothing_applied_twice, audit_writes, count,
-    messages, wait_for, wait_until_blocked, wait_until_published,
+    messages, record_no_snapshots, wait_for, wait_until_blocked, wait_until_published,
 };
 use shared::wire::{Batch, events_subject};
 use std::time::{Duration, Instant};
@@ -135,6 +135,7 @@ fn events_of_a_transaction_stay_together_behind_those_that_it_waited_for() {
     let wire = nats.subscribe(&events_subject(replication.name())).unwrap();
     // Both in one tick, taken by the next publisher.
     replication.publisher.kill();
+    record_no_snapshots(&mut one);
     let payment = demo.payments[0];
     let insert = "insert into users (name, email) values ('N', $1)";
     let (mut older, mut younger) = (one.transaction().unwrap(), two.transaction().unwrap());

@@ -9,6 +9,11 @@ pub(crate) fn count(client: &mut Client, query: &str) -> i64 {
     client.query_one(query, &[]).unwrap().get(0)
 }
 
+/// Has captures record no snapshot for the next events: what is written while no publisher runs is one tick.
+pub(crate) fn record_no_snapshots(source: &mut Client) {
+    source.batch_execute("select setval('replication.outbox_event_id_seq', 100)").unwrap();
+}
+
 /// The last tick that this target has applied; 0 for none.
 pub(crate) fn applied_tick(target: &mut Client) -> i64 {
     let row = target.query_one("select coalesce(applied_tick, 0) from replication.position", &[]).unwrap();

@@ -22,7 +22,9 @@ pub(crate) use any_table::{
 };
 pub(crate) use audit::{assert_nothing_applied_twice, audit_writes};
 pub(crate) use clock::Clock;
-pub(crate) use databases::{Door, applied_tick, beside, count, create_database_of_bytes};
+pub(crate) use databases::{
+    Door, applied_tick, beside, count, create_database_of_bytes, record_no_snapshots,
+};
 pub(crate) use demo::{Demo, add_user, assert_equal};
 pub(crate) use meanwhile::meanwhile;
 pub(crate) use nats::PrivateNats;
