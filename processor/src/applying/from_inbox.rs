@@ -58,22 +58,18 @@ impl Target {
         self.tables.forget_altered(&mut transaction)?;
         let (applied, refusal) = match attempt.run(&mut transaction, &mut self.tables)? {
             Ok(applied) => (applied, None),
-            Err(error) => (Vec::new(), Some(Refusal { tick: attempt.up_to, txid: None, error })),
-        };
-        let refusal = match refusal {
-            Some(refusal) if !attempt.is_of_one_tick() => {
+            Err(error) if !attempt.is_of_one_tick() => {
                 transaction.rollback().context("roll back")?;
-                return Ok(Some(refusal));
+                return Ok(Some(Refusal { tick: attempt.up_to, txid: None, error }));
             }
-            Some(Refusal { tick, error, .. }) => {
-                let known = blocked.filter(|known| (known.tick, &known.error) == (tick, &error));
+            Err(error) => {
+                let known = blocked.filter(|known| known.tick == attempt.up_to && known.error == error);
                 let txid = match known {
                     Some(known) => known.txid,
                     None => refused_transaction(&mut transaction, &mut self.tables, attempt, &error)?,
                 };
-                Some(Refusal { tick, txid, error })
+                (Vec::new(), Some(Refusal { tick: attempt.up_to, txid, error }))
             }
-            None => None,
         };
         let after = position_after(before, &applied);
         let entry =
