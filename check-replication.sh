@@ -8,8 +8,8 @@
 # the latter it says all that the databases tell: whether apply is blocked, lag, holes in capture, quarantine, the outbox,
 # and the row counts of the attached tables (the smallest, up to a gigabyte together).
 #
-#   --health=FILE   of one's own databases: a service's HEALTH_FILE, for each service. Without it nothing is said of
-#                   the services
+#   --health=FILE   of one's own databases: a service's HEALTH_FILE, for each service. Without it, the services are not
+#                   checked
 #
 # Exit status: 0 OK; 1 warning; 2 critical, or wrong usage; 3 something could not be looked at (what is critical all the
 # same is 2). An output that is full or closed changes none of them.
