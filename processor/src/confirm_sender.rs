@@ -1,5 +1,6 @@
 //! Confirms: how far the target is, sent to the publisher after each commit and once a second.
 
+use inbox_processor::rules::ways::is_idle;
 use parking_lot::Mutex;
 use shared::broker::Connection;
 use shared::retry::Complaint;
@@ -145,7 +146,7 @@ impl ConfirmSender {
     pub(crate) fn confirm(&self) {
         let Some(status) = self.status.lock().clone() else { return };
         let Some(connection) = self.connection.lock().clone() else { return };
-        let idle = self.drained.load(Ordering::Acquire) && self.in_work() == 0 && !self.is_blocked();
+        let idle = is_idle(self.drained.load(Ordering::Acquire), self.in_work(), self.is_blocked());
         let confirm = Confirm {
             format: FORMAT,
             target: status.target,

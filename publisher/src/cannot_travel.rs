@@ -1,7 +1,7 @@
 //! What cannot be sent, such as a row that is larger than a message may be. Everything behind it waits, until
 //! it can be sent or somebody decides to leave it out.
 
-use crate::cursor::CursorPosition;
+use outbox_publisher::rules::cursor::CursorPosition;
 use shared::printable::printable;
 use shared::wire::{Event, TickRef};
 use std::fmt;

@@ -2,11 +2,11 @@
 //! event that alone does not fit is an error that names its row.
 
 use crate::cannot_travel::Unsendable;
-use crate::cursor::{CursorPosition, Epoch};
 use crate::leadership::Term;
 use crate::reader::Cut;
 use anyhow::{Error, Result};
 use crossbeam_channel::{Receiver, Sender};
+use outbox_publisher::rules::cursor::{CursorPosition, Epoch};
 use shared::budget::Permit;
 use shared::supervisor::ThreadContext;
 use shared::wire::{Batch, TooLarge, UNPACKED_MAX};

@@ -13,7 +13,6 @@
 mod audit;
 mod cannot_travel;
 mod confirming;
-mod cursor;
 mod encoder;
 mod leadership;
 mod outbox;

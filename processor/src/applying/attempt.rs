@@ -2,9 +2,11 @@
 
 use super::operator;
 use super::staging::Staged;
-use crate::inbox::{AppliedTick, StoredBatches, TargetPosition, record_drift, record_processed};
+use crate::inbox::{StoredBatches, record_drift, record_processed};
 use crate::tables::{Drift, Tables, WriteMode};
 use anyhow::{Context, Error, Result, ensure};
+use inbox_processor::rules::applied::AppliedTick;
+use inbox_processor::rules::position::TargetPosition;
 use postgres::Transaction;
 use shared::fault::{Fault, fault_of};
 use shared::supervisor::Stop;

@@ -6,11 +6,13 @@
 //! before the first one that it refuses are applied, and the refused transaction and row are named.
 
 use super::attempt::{Attempt, OutOfTime};
-use super::narrowing::Narrowing;
 use super::refused::refused_transaction;
-use super::target::{Target, position_after};
-use crate::inbox::{Entry, Refusal, TargetPosition, lock_position};
+use super::target::Target;
+use crate::inbox::{Entry, Refusal, lock_position};
 use anyhow::{Context, Result};
+use inbox_processor::rules::applied::position_after;
+use inbox_processor::rules::narrowing::Narrowing;
+use inbox_processor::rules::position::TargetPosition;
 use shared::supervisor::Stop;
 
 /// How the careful way is to go about it.

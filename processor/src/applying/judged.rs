@@ -1,9 +1,10 @@
 //! Judges a group of messages by the position. Nothing is written here.
 
 use super::set_aside::SetAside;
-use crate::inbox::{self, Stored, TargetPosition, Verdict, from_ordinal, judge};
+use crate::inbox::{self, Stored};
 use crate::receiving::{Decoded, Readable};
 use anyhow::Result;
+use inbox_processor::rules::position::{Reception, TargetPosition, Verdict, from_ordinal};
 use postgres::Client;
 use shared::wire::{Batch, TickRef};
 use std::collections::HashSet;
@@ -11,16 +12,14 @@ use std::sync::Arc;
 
 /// What becomes of a group of messages.
 pub(super) struct Judged<'a> {
-    /// The position once the group is stored; none while nothing has ever arrived.
-    pub(super) position: Option<TargetPosition>,
+    /// Once the group is stored.
+    pub(super) reception: Reception,
     /// Batches that follow, in order.
     pub(super) stored: Vec<Stored<'a>>,
     /// Batches that were stored before, with their messages.
     known: Vec<(Arc<Batch>, &'a [u8])>,
     /// Messages that are of no use here.
     pub(super) set_aside: SetAside<'a>,
-    /// Something before the last batch is missing.
-    pub(super) gap: bool,
 }
 
 /// Judges each message by the position, which moves with what is to be stored. Batches of an `abandoned`
@@ -33,11 +32,10 @@ pub(super) fn judge_group<'a>(
     abandoned: &HashSet<String>,
 ) -> Result<Judged<'a>> {
     let mut judged = Judged {
-        position: position.cloned(),
+        reception: Reception { position: position.cloned(), gap },
         stored: Vec::with_capacity(group.len()),
         known: Vec::new(),
         set_aside: SetAside::default(),
-        gap,
     };
     for decoded in group {
         let message = &*decoded.pulled.message.data;
@@ -55,14 +53,13 @@ pub(super) fn judge_group<'a>(
 
 impl<'a> Judged<'a> {
     fn take(&mut self, Readable { json, batch }: &'a Readable, message: &'a [u8]) {
-        match judge(self.position.as_ref(), batch) {
+        match self.reception.take(batch) {
             Verdict::Known => self.known.push((batch.clone(), message)),
             Verdict::Gap => {
                 log::debug!("batch {} of tick {} does not follow; dropped", batch.first, batch.tick);
-                self.gap = true;
             }
             Verdict::OtherSource => {
-                if let Some(position) = &self.position {
+                if let Some(position) = &self.reception.position {
                     self.set_aside.stranger(batch, inbox::other_source(batch, position), message);
                 }
             }
@@ -79,13 +76,6 @@ impl<'a> Judged<'a> {
                     );
                 }
                 self.stored.push(Stored { batch: from_ordinal(batch.clone(), from), payload: json });
-                self.position = Some(TargetPosition {
-                    source: batch.source.id.clone(),
-                    timeline: batch.source.timeline,
-                    received: batch.end(),
-                    applied: self.position.as_ref().and_then(|position| position.applied),
-                });
-                self.gap = false;
             }
         }
     }

@@ -10,7 +10,6 @@ mod from_inbox;
 mod hold;
 mod judged;
 mod last_states;
-mod narrowing;
 mod operator;
 mod quick;
 mod refused;

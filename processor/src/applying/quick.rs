@@ -4,13 +4,14 @@
 
 use super::judged::Judged;
 use super::last_states::reduce;
-use super::target::{Target, describe_ticks, position_after};
+use super::target::{Target, describe_ticks};
 use crate::inbox::{
-    self, AppliedTick, Bookkeeping, Entry, StoredBatches, TargetPosition, lock_position,
-    record_all_processed, record_drift,
+    self, Bookkeeping, Entry, StoredBatches, lock_position, record_all_processed, record_drift,
 };
 use crate::tables::{Drift, SchemaSegment, Tables, WriteMode};
 use anyhow::{Context, Error, Result, ensure};
+use inbox_processor::rules::applied::{AppliedTick, position_after};
+use inbox_processor::rules::position::TargetPosition;
 use postgres::Transaction;
 use shared::fault::{Fault, fault_of};
 use shared::supervisor::Stop;
@@ -26,7 +27,7 @@ impl Target {
             Err(error) if needs_care(&error) => return Ok(false),
             Err(error) => return Err(error),
         }
-        let Some(position) = &judged.position else {
+        let Some(position) = &judged.reception.position else {
             // Nothing has ever arrived: there is no position to move.
             return Ok(judged.set_aside.messages.is_empty());
         };

@@ -14,9 +14,11 @@ use super::operator;
 use super::set_aside::Report;
 use super::target::Target;
 use crate::confirm_sender::TargetStatus;
-use crate::inbox::{self, Refusal, TargetPosition};
+use crate::inbox::{self, Refusal};
 use crate::receiving::Decoded;
 use anyhow::{Context, Result};
+use inbox_processor::rules::position::TargetPosition;
+use inbox_processor::rules::ways::{Ways, complete_batches};
 use postgres::Client;
 use shared::supervisor::Stop;
 use shared::wire::Batch;
@@ -135,7 +137,7 @@ impl Session {
         if !self.apply_from_memory(&judged)? {
             self.target.store(&judged)?;
         }
-        self.gap = judged.gap;
+        self.gap = judged.reception.gap;
         Ok(judged.set_aside.into_report())
     }
 
@@ -144,7 +146,7 @@ impl Session {
         let waiting = std::mem::replace(&mut self.waiting, Waiting::InInbox);
         let Waiting::InMemory(mut batches) = waiting else { return Ok(false) };
         batches.extend(judged.stored.iter().map(|stored| stored.batch.clone()));
-        let complete = complete_batches(&batches, judged.position.as_ref());
+        let complete = complete_batches(&batches, judged.reception.position.as_ref());
         if !self.target.apply_from_memory(judged, &batches[..complete])? {
             self.quick_refused = complete > 0;
             return Ok(false);
@@ -158,8 +160,7 @@ impl Session {
 
     /// Applies the complete ticks that are in the inbox, or blocks.
     pub(super) fn apply_waiting(&mut self, stop: &Stop) -> Result<()> {
-        let may_be_quick = self.hold.is_none() && !self.skips_are_open && !self.quick_refused;
-        if !may_be_quick || !self.target.apply_from_inbox_quickly(stop)? {
+        if !self.ways().may_be_quick() || !self.target.apply_from_inbox_quickly(stop)? {
             let care = Care {
                 blocked: self.hold.as_ref().map(|hold| &hold.refusal),
                 out_of_time: self.out_of_time,
@@ -190,7 +191,7 @@ impl Session {
 
     /// Where only the beginning of a tick waits, which is not large, the quick way continues in memory.
     fn keep_in_memory(&mut self) -> Result<()> {
-        if self.skips_are_open || self.has_complete_ticks() {
+        if !self.ways().may_keep_in_memory(self.target.position.as_ref()) {
             return Ok(());
         }
         let waiting = match &self.target.position {
@@ -203,13 +204,15 @@ impl Session {
         Ok(())
     }
 
+    fn ways(&self) -> Ways {
+        Ways {
+            is_blocked: self.hold.is_some(),
+            skips_are_open: self.skips_are_open,
+            quick_refused: self.quick_refused,
+        }
+    }
+
     fn has_complete_ticks(&self) -> bool {
         self.target.position.as_ref().is_some_and(TargetPosition::has_complete_ticks)
     }
-}
-
-/// How many of the batches belong to ticks that are complete.
-fn complete_batches(waiting: &[Arc<Batch>], position: Option<&TargetPosition>) -> usize {
-    let last_complete = position.map_or(0, TargetPosition::last_complete);
-    waiting.iter().take_while(|batch| batch.tick.number <= last_complete).count()
 }

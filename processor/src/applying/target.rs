@@ -1,9 +1,10 @@
 //! The target's database, as the applying session knows it, and the transaction that only stores.
 
 use super::judged::Judged;
-use crate::inbox::{self, AppliedTick, Bookkeeping, Entry, TargetPosition};
+use crate::inbox::{self, Bookkeeping, Entry};
 use crate::tables::Tables;
 use anyhow::{Context, Result};
+use inbox_processor::rules::position::TargetPosition;
 use postgres::Client;
 
 pub(super) struct Target {
@@ -28,21 +29,15 @@ impl Target {
     pub(super) fn store(&mut self, judged: &Judged<'_>) -> Result<()> {
         let mut transaction = self.client.transaction().context("begin a transaction")?;
         inbox::quarantine(&mut transaction, &judged.set_aside.messages)?;
-        if let Some(after) = &judged.position {
+        if let Some(after) = &judged.reception.position {
             let entry = Entry { stored: &judged.stored, ..Entry::between(self.position.as_ref(), after) };
             self.bookkeeping.write(&mut transaction, &entry)?;
         }
         transaction.commit().context("commit")?;
-        self.position.clone_from(&judged.position);
+        self.position.clone_from(&judged.reception.position);
         shared::kill_point::reached("stored");
         Ok(())
     }
-}
-
-/// The position once the ticks are applied, too.
-pub(super) fn position_after(before: &TargetPosition, applied: &[AppliedTick]) -> TargetPosition {
-    let last = applied.last().map(|applied| applied.tick);
-    TargetPosition { applied: last.or(before.applied), ..before.clone() }
 }
 
 /// "tick 7", or "ticks 7 to 9", for people.

@@ -1,12 +1,13 @@
 //! The bookkeeping of one transaction: the position, the batches that arrived, what is applied.
 
-use super::position::TargetPosition;
 use super::processed::EventColumns;
 use super::refusal::Refusal;
 use anyhow::{Context, Result, ensure};
+use inbox_processor::rules::applied::{AppliedTick, require_applied};
+use inbox_processor::rules::position::TargetPosition;
 use postgres::types::ToSql;
 use postgres::{Client, Statement, Transaction};
-use shared::wire::{Batch, TickRef};
+use shared::wire::Batch;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -15,25 +16,6 @@ pub(crate) struct Stored<'a> {
     /// Without the events that are stored already.
     pub(crate) batch: Arc<Batch>,
     pub(crate) payload: &'a str,
-}
-
-/// A tick that is applied in full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct AppliedTick {
-    pub(crate) tick: TickRef,
-    events: i64,
-    taken_at_us: i64,
-}
-
-impl AppliedTick {
-    /// The tick of which the batch is the last one, if it is.
-    pub(crate) fn ended_by(batch: &Batch) -> Option<AppliedTick> {
-        batch.end().is_complete().then_some(AppliedTick {
-            tick: batch.tick,
-            events: batch.total,
-            taken_at_us: batch.taken_at_us,
-        })
-    }
 }
 
 /// What one transaction records about itself.
@@ -108,8 +90,7 @@ impl Bookkeeping {
         let stored = StoredColumns::of(entry.stored);
         let events = EventColumns::of(entry.processed);
         let ticks = TickColumns::of(entry.applied);
-        require_consecutive(applied_before, &ticks.ticks)?;
-        require_complete(applied_before, &ticks.ticks, after.applied)?;
+        require_applied(applied_before, &ticks.ticks, after.applied)?;
         let parameters: [&(dyn ToSql + Sync); 25] = [
             &after.source,
             &after.timeline,
@@ -141,33 +122,6 @@ impl Bookkeeping {
         ensure!(moved == 1, "the position is not where this session left it; reading it again");
         Ok(())
     }
-}
-
-/// Refuses to skip a tick: it would never be applied, and nothing would show it.
-fn require_consecutive(applied: Option<TickRef>, ticks: &[i64]) -> Result<()> {
-    let mut last = applied.map_or(0, |applied| applied.number);
-    for tick in ticks {
-        ensure!(
-            *tick == last + 1,
-            "tick {tick} was to be applied after tick {last}; reading the position again"
-        );
-        last = *tick;
-    }
-    Ok(())
-}
-
-/// The position moves to the last of the ticks that are applied in full, or stays: everything up to it counts
-/// as applied, and is confirmed.
-fn require_complete(before: Option<TickRef>, ticks: &[i64], after: Option<TickRef>) -> Result<()> {
-    let expected = ticks.last().copied().or(before.map(|before| before.number));
-    let claimed = after.map(|after| after.number);
-    ensure!(
-        claimed == expected,
-        "the position was to move to tick {}, but ticks are applied in full up to {}; reading the position again",
-        claimed.unwrap_or(0),
-        expected.unwrap_or(0)
-    );
-    Ok(())
 }
 
 struct StoredColumns<'a> {
@@ -206,24 +160,5 @@ impl TickColumns {
             events: applied.iter().map(|applied| applied.events).collect(),
             taken_us: applied.iter().map(|applied| applied.taken_at_us).collect(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_position_moves_only_to_the_last_tick_that_is_applied_in_full() {
-        let tick = |number| Some(TickRef { number, id: Uuid::nil() });
-        assert!(require_complete(None, &[], None).is_ok());
-        assert!(require_complete(tick(3), &[], tick(3)).is_ok());
-        assert!(require_complete(tick(3), &[4, 5], tick(5)).is_ok());
-        assert!(require_complete(None, &[1], tick(1)).is_ok());
-        // A tick that lacks its last batch is not among those that are applied in full.
-        assert!(require_complete(tick(3), &[], tick(4)).is_err());
-        assert!(require_complete(tick(3), &[4], tick(5)).is_err());
-        assert!(require_complete(tick(3), &[4], tick(3)).is_err());
-        assert!(require_complete(tick(3), &[], None).is_err());
     }
 }

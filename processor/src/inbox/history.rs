@@ -1,8 +1,8 @@
 //! Whose history this target follows: what is of another one is set aside, what is of an abandoned source is
 //! dropped.
 
-use super::position::TargetPosition;
 use anyhow::{Context, Result};
+use inbox_processor::rules::position::TargetPosition;
 use postgres::{Client, GenericClient};
 use shared::wire::{Batch, TickRef};
 use std::collections::HashSet;

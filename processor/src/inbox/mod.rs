@@ -9,9 +9,9 @@ mod quarantine;
 mod refusal;
 mod waiting;
 
-pub(crate) use bookkeeping::{AppliedTick, Bookkeeping, Entry, Stored};
+pub(crate) use bookkeeping::{Bookkeeping, Entry, Stored};
 pub(crate) use history::{abandoned_sources, forked_ticks, other_history, other_source};
-pub(crate) use position::{TargetPosition, Verdict, from_ordinal, judge, lock_position, read_position};
+pub(crate) use position::{lock_position, read_position};
 pub(crate) use processed::{record_all_processed, record_drift, record_processed};
 pub(crate) use quarantine::quarantine;
 pub(crate) use refusal::Refusal;

@@ -1,8 +1,9 @@
 //! What is stored and not applied yet.
 
-use super::bookkeeping::AppliedTick;
-use super::position::{TargetPosition, from_ordinal};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
+use inbox_processor::rules::applied::AppliedTick;
+use inbox_processor::rules::position::{TargetPosition, from_ordinal};
+use inbox_processor::rules::reading::InOrder;
 use postgres::{Client, GenericClient};
 use shared::wire::Batch;
 use std::sync::Arc;
@@ -56,15 +57,7 @@ pub(crate) fn waiting_in_memory(
 }
 
 /// Reads the batches that wait in the inbox, a bounded number at a time. Refuses a gap.
-pub(crate) struct StoredBatches {
-    /// The last event that was read or applied.
-    tick: i64,
-    ordinal: i64,
-    /// Whether that is the last one of its tick.
-    at_end_of_tick: bool,
-    last_tick: i64,
-    complete: Vec<AppliedTick>,
-}
+pub(crate) struct StoredBatches(InOrder);
 
 impl StoredBatches {
     /// Those of every complete tick.
@@ -74,19 +67,12 @@ impl StoredBatches {
 
     /// Those of the ticks up to this one.
     pub(crate) fn up_to(position: &TargetPosition, last_tick: i64) -> StoredBatches {
-        StoredBatches {
-            tick: position.last_applied(),
-            ordinal: 0,
-            at_end_of_tick: true,
-            last_tick,
-            complete: Vec::new(),
-        }
+        StoredBatches(InOrder::after(position.last_applied(), last_tick))
     }
 
     /// The next batches, without the events that an earlier one has; none at the end.
     pub(crate) fn next(&mut self, client: &mut impl GenericClient) -> Result<Vec<Arc<Batch>>> {
-        // From the tick that was begun, or else from the next one.
-        let (tick, behind) = if self.at_end_of_tick { (self.tick + 1, 0) } else { (self.tick, self.ordinal) };
+        let (tick, behind) = self.0.read_up_to();
         let rows = client
             .query(
                 "select payload, first_ordinal from (
@@ -99,7 +85,7 @@ impl StoredBatches {
                  ) as measured
                  where coalesce(events, 0) < $5::bigint and coalesce(bytes, 0) < $6::bigint
                  order by tick, first_ordinal",
-                &[&tick, &behind, &self.last_tick, &BATCHES_PER_READ, &EVENTS_PER_READ, &BYTES_PER_READ],
+                &[&tick, &behind, &self.0.last_tick(), &BATCHES_PER_READ, &EVENTS_PER_READ, &BYTES_PER_READ],
             )
             .context("read what is not applied yet")?;
         rows.iter()
@@ -107,7 +93,7 @@ impl StoredBatches {
                 let payload: &str = row.get("payload");
                 let batch =
                     from_ordinal(Arc::new(Batch::decode(payload.as_bytes())?), row.get("first_ordinal"));
-                self.follow(&batch)?;
+                self.0.follow(&batch)?;
                 Ok(batch)
             })
             .collect()
@@ -115,56 +101,6 @@ impl StoredBatches {
 
     /// The ticks that were read. Fails where that was not everything, to the end of the last tick.
     pub(crate) fn complete_ticks(self) -> Result<Vec<AppliedTick>> {
-        ensure!(
-            self.tick == self.last_tick && self.at_end_of_tick,
-            "the inbox ends at event {} of tick {}, but tick {} is recorded as complete",
-            self.ordinal,
-            self.tick,
-            self.last_tick
-        );
-        Ok(self.complete)
-    }
-
-    fn follow(&mut self, batch: &Batch) -> Result<()> {
-        let (tick, first) =
-            if self.at_end_of_tick { (self.tick + 1, 1) } else { (self.tick, self.ordinal + 1) };
-        ensure!(
-            (batch.tick.number, batch.first) == (tick, first),
-            "event {first} of tick {tick} is not in the inbox: event {} of tick {} follows",
-            batch.first,
-            batch.tick.number
-        );
-        self.tick = tick;
-        self.ordinal = batch.last();
-        let complete = AppliedTick::ended_by(batch);
-        self.at_end_of_tick = complete.is_some();
-        self.complete.extend(complete);
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::inbox::position::tests::batch;
-
-    fn read(batches: &[Batch]) -> Result<Vec<AppliedTick>> {
-        let mut stored =
-            StoredBatches { tick: 6, ordinal: 0, at_end_of_tick: true, last_tick: 8, complete: Vec::new() };
-        for batch in batches {
-            stored.follow(batch)?;
-        }
-        stored.complete_ticks()
-    }
-
-    #[test]
-    fn ticks_are_read_to_the_end_of_the_last_one() {
-        let (begun, ended, next) = (batch(7, 1, 4, 6), batch(7, 5, 6, 6), batch(8, 1, 1, 1));
-        let ticks = read(&[begun.clone(), ended.clone(), next.clone()]).unwrap();
-        assert_eq!(ticks.iter().map(|applied| applied.tick.number).collect::<Vec<_>>(), [7, 8]);
-        assert!(read(&[begun.clone(), ended.clone()]).is_err(), "the last tick is missing");
-        assert!(read(&[begun.clone(), ended, batch(8, 1, 1, 2)]).is_err(), "its end is missing");
-        assert!(read(&[begun, next.clone()]).is_err(), "the end of a tick before it is missing");
-        assert!(read(&[next]).is_err(), "a whole tick is missing");
+        self.0.complete_ticks()
     }
 }

@@ -1,14 +1,12 @@
 //! What a confirm leads to: progress, the release of a new timeline, a resend.
 
-use super::doubt::Doubt;
-use super::history::History;
-use super::resend::Resends;
 use super::senders::Senders;
 use crate::leadership::Term;
+use crate::outbox::ticks::TicksOf;
 use crate::outbox::{progress, source};
-use anyhow::{Error, Result};
+use anyhow::Result;
+use outbox_publisher::rules::confirms::{Confirms, Consequences, Outcome};
 use shared::database::Pooled;
-use shared::fault::{Fault, fault_of};
 use shared::wire::Confirm;
 use std::time::Instant;
 
@@ -19,9 +17,7 @@ pub(super) struct Listener<'a> {
     /// That the server of `client` writes.
     timeline: i64,
     senders: Senders,
-    history: History,
-    doubt: Doubt,
-    resends: Resends,
+    confirms: Confirms,
 }
 
 impl<'a> Listener<'a> {
@@ -32,9 +28,7 @@ impl<'a> Listener<'a> {
             timeline: source::wal_timeline(&mut client)?,
             senders: Senders::new(source::source_id(&mut client)?),
             client,
-            history: History::default(),
-            doubt: Doubt::default(),
-            resends: Resends::default(),
+            confirms: Confirms::default(),
         })
     }
 
@@ -55,38 +49,37 @@ impl<'a> Listener<'a> {
         if !self.senders.accept(&mut self.client, &confirm)? {
             return Ok(());
         }
-        if let Err(error) = self.history.check(&mut self.client, &confirm) {
-            return self.doubt(&confirm, error);
+        let acknowledged = self.term.cursor().acknowledged();
+        let mut ticks = TicksOf(&mut self.client);
+        match self.confirms.take(&mut ticks, &confirm, acknowledged, Instant::now())? {
+            Outcome::Counts(consequences) => self.follow(&confirm, &consequences),
+            Outcome::Doubted(reason) => {
+                self.senders.complain(&format!("ignoring a confirm unless it is repeated: {reason}"));
+                Ok(())
+            }
         }
-        self.doubt.end();
-        self.note_progress(&confirm);
-        if confirm.idle {
-            self.note_match(&confirm)?;
+    }
+
+    fn follow(&mut self, confirm: &Confirm, consequences: &Consequences) -> Result<()> {
+        self.note_progress(confirm, consequences.confirmed_tick);
+        if consequences.shows_history {
+            self.note_match(confirm)?;
         }
-        self.resend_what_is_missing(&confirm);
+        if let Some(position) = consequences.resend_from {
+            let reason = if confirm.gap { "reports a gap" } else { "is idle and lacks what was published" };
+            log::warn!("the target {reason}; resending from {position}");
+            self.term.cursor().turn_to(position);
+        }
         Ok(())
     }
 
     /// What is wrong with what is heard on `subject`, if anything is.
     pub(super) fn trouble(&mut self, subject: &str) -> Option<String> {
-        self.doubt.trouble(Instant::now()).or_else(|| self.senders.trouble(subject))
+        self.confirms.trouble(Instant::now()).or_else(|| self.senders.trouble(subject))
     }
 
-    /// Ignores a confirm that this source cannot serve; fails with the reason once that is believed.
-    fn doubt(&mut self, confirm: &Confirm, error: Error) -> Result<()> {
-        let reason = format!("{error:#}");
-        if fault_of(&error) != Fault::Fatal
-            || self.doubt.is_believed(confirm.incarnation, reason.clone(), Instant::now())
-        {
-            return Err(error);
-        }
-        self.senders.complain(&format!("ignoring a confirm unless it is repeated: {reason}"));
-        Ok(())
-    }
-
-    fn note_progress(&self, confirm: &Confirm) {
-        // None where the target was set back to before the first tick.
-        self.term.confirm(confirm.applied.map_or(0, |applied| applied.number));
+    fn note_progress(&self, confirm: &Confirm, confirmed_tick: i64) {
+        self.term.confirm(confirmed_tick);
         if confirm.applied.is_some() {
             shared::kill_point::reached("confirmed");
         }
@@ -107,14 +100,5 @@ impl<'a> Listener<'a> {
         );
         self.term.match_timeline(timeline);
         Ok(())
-    }
-
-    fn resend_what_is_missing(&mut self, confirm: &Confirm) {
-        let cursor = self.term.cursor();
-        if let Some(position) = self.resends.wanted(confirm, cursor.acknowledged()) {
-            let reason = if confirm.gap { "reports a gap" } else { "is idle and lacks what was published" };
-            log::warn!("the target {reason}; resending from {position}");
-            cursor.turn_to(position);
-        }
     }
 }

@@ -1,13 +1,8 @@
 //! Listens to the target's confirms, checks them against the source's ticks, and turns the cursor back when
 //! something that was acknowledged never arrived.
 
-mod authority;
-mod doubt;
-mod history;
 mod listener;
-mod resend;
 mod senders;
-mod silence;
 
 use crate::leadership::{Leadership, Term};
 use anyhow::{Context, Result};

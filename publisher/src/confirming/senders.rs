@@ -1,10 +1,10 @@
 //! Whose confirms count: those of the one target that this source is bound to, while one processor confirms
 //! for it.
 
-use super::authority::ConfirmAuthority;
-use super::silence::{NO_CONFIRM_AFTER, UNEXPECTED_GONE_AFTER};
 use crate::outbox::progress;
 use anyhow::Result;
+use outbox_publisher::rules::authority::ConfirmAuthority;
+use outbox_publisher::rules::silence::{NO_CONFIRM_AFTER, UNEXPECTED_GONE_AFTER};
 use postgres::Client;
 use shared::retry::Complaint;
 use shared::strangers::Strangers;

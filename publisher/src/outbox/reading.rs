@@ -3,9 +3,9 @@
 use super::events::{Next, OutboxEvent, Xid8, event_id, outbox_event};
 use super::plan_once;
 use super::source::{source_id, wal_timeline};
-use super::ticks::ticks_are_gone;
-use crate::cursor::CursorPosition;
 use anyhow::{Context, Error, Result};
+use outbox_publisher::rules::cursor::CursorPosition;
+use outbox_publisher::rules::history::ticks_are_gone;
 use postgres::error::SqlState;
 use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::ToSql;

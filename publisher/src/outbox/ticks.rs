@@ -2,8 +2,8 @@
 
 use super::plan_once;
 use anyhow::{Context, Result};
+use outbox_publisher::rules::history::Ticks;
 use postgres::{Client, Row, Statement};
-use shared::fault::Fault;
 use uuid::Uuid;
 
 /// So many recorded snapshots become ticks in one transaction.
@@ -130,20 +130,22 @@ pub(crate) fn oldest_tick(client: &mut Client) -> Result<i64> {
 }
 
 /// The id of a tick; none where this source has no such tick.
-pub(crate) fn tick_id(client: &mut Client, tick: i64) -> Result<Option<Uuid>> {
+fn tick_id(client: &mut Client, tick: i64) -> Result<Option<Uuid>> {
     let row = client
         .query_opt("select tick_id from replication.tick where tick = $1", &[&tick])
         .with_context(|| format!("look up tick {tick}"))?;
     Ok(row.map(|row| row.get(0)))
 }
 
-/// The error when the target needs ticks from `first` on, and those up to `last` were pruned.
-pub(crate) fn ticks_are_gone(first: i64, last: i64) -> anyhow::Error {
-    anyhow::anyhow!(
-        "the target needs ticks {first} to {last}, which have left the outbox (OUTBOX_RETENTION): it was restored from a \
-         backup that is too old, or is new. Nothing is published or applied. Restore a newer backup of the target, or \
-         start over: in the source select replication.start_over(), in the target select replication.adopt_source(…) \
-         with what that returns (docs/operations.md)"
-    )
-    .context(Fault::Fatal)
+/// The ticks of the source that a connection is to.
+pub(crate) struct TicksOf<'a>(pub(crate) &'a mut Client);
+
+impl Ticks for TicksOf<'_> {
+    fn oldest(&mut self) -> Result<i64> {
+        oldest_tick(self.0)
+    }
+
+    fn id(&mut self, tick: i64) -> Result<Option<Uuid>> {
+        tick_id(self.0, tick)
+    }
 }

@@ -1,11 +1,11 @@
 //! A connection to the stream, and what is in flight on it.
 
 use super::window::{Ready, Window};
-use crate::cursor::NO_EPOCH;
 use crate::encoder::{Encoded, Message};
 use crate::leadership::Term;
 use anyhow::{Context, Error, Result};
 use crossbeam_channel::Receiver;
+use outbox_publisher::rules::cursor::NO_EPOCH;
 use shared::broker::jetstream::stored_sequence;
 use shared::broker::{Broker, Connection, Incoming};
 

@@ -1,8 +1,8 @@
 //! What is in flight: batches in order, messages until they are acknowledged.
 
-use crate::cursor::{CursorPosition, Epoch};
 use crate::encoder::Message;
 use anyhow::{Error, Result, bail};
+use outbox_publisher::rules::cursor::{CursorPosition, Epoch};
 use shared::budget::Permit;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};

@@ -1,9 +1,9 @@
 //! Batches: the one that is being filled, and those that are cut.
 
-use crate::cursor::Epoch;
 use crate::leadership::Term;
 use crate::outbox::events::OutboxEvent;
 use crate::outbox::reading::Tick;
+use outbox_publisher::rules::cursor::Epoch;
 use shared::budget::Permit;
 use shared::wire::{Batch, Event, FORMAT, Shape, Skipped, Source};
 use std::collections::HashMap;

@@ -2,13 +2,13 @@
 
 use super::batch::{BatchBuilder, Cut, skipped};
 use crate::cannot_travel::Unsendable;
-use crate::cursor::{CursorPosition, Epoch};
 use crate::leadership::Term;
 use crate::outbox::events::{Next, OutboxEvent};
 use crate::outbox::reading::Tick;
 use crate::settings::BatchSizes;
 use anyhow::Result;
 use crossbeam_channel::Sender;
+use outbox_publisher::rules::cursor::{CursorPosition, Epoch};
 use shared::budget::{Budget, Permit};
 use shared::supervisor::ThreadContext;
 use shared::wire::{Batch, Shape, Source, UNPACKED_MAX};

@@ -3,7 +3,6 @@
 use super::batch::Cut;
 use super::cutter::{Cutter, Cutting, Found};
 use crate::cannot_travel::Unsendable;
-use crate::cursor::CursorPosition;
 use crate::leadership::Term;
 use crate::outbox::events::shapes;
 use crate::outbox::reading::{Tick, TickReader, is_untranslatable};
@@ -11,6 +10,8 @@ use crate::outbox::ticks;
 use crate::settings::BatchSizes;
 use anyhow::{Error, Result, anyhow, ensure};
 use crossbeam_channel::{Receiver, Sender};
+use outbox_publisher::rules::cursor::CursorPosition;
+use outbox_publisher::rules::history::ticks_are_gone;
 use postgres::Client;
 use shared::budget::Budget;
 use shared::database::TimeoutFactor;
@@ -181,7 +182,7 @@ impl<'a> Session<'a> {
     fn no_events(&mut self, tick: &Tick, position: CursorPosition) -> Result<()> {
         let oldest = ticks::oldest_tick(&mut self.client)?;
         if oldest >= tick.at.number {
-            return Err(ticks::ticks_are_gone(tick.at.number, oldest));
+            return Err(ticks_are_gone(tick.at.number, oldest));
         }
         Err(anyhow!(
             "the outbox has nothing at {position}, but the tick is there: were rows deleted by hand?"

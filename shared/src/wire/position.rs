@@ -23,7 +23,7 @@ impl fmt::Display for TickRef {
 }
 
 /// A position in a source's events, as an LSN is one in its WAL: the event `ordinal` of a tick.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Position {
     /// The tick.
     pub tick: TickRef,

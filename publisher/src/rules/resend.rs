@@ -1,6 +1,6 @@
 //! When to send again what the stream has acknowledged: the target says that it did not get it.
 
-use crate::cursor::CursorPosition;
+use super::cursor::CursorPosition;
 use shared::wire::{Confirm, Position};
 use std::time::{Duration, Instant};
 
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 const RESEND_GRACE: Duration = Duration::from_secs(3);
 
 /// What is needed to decide.
-#[derive(Default)]
-pub(super) struct Resends {
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Resends {
     /// How far the target was at its last idle confirm, and what was acknowledged by then.
     idle: Option<(Option<Position>, CursorPosition)>,
     last: Option<(CursorPosition, Instant)>,
@@ -19,10 +19,11 @@ pub(super) struct Resends {
 impl Resends {
     /// Where to resend from: behind what the target has received, when it reports a gap, or when it was idle
     /// twice in a row without having received what was acknowledged before the first time.
-    pub(super) fn wanted(
+    pub fn wanted(
         &mut self,
         confirm: &Confirm,
         acknowledged: CursorPosition,
+        now: Instant,
     ) -> Option<CursorPosition> {
         let next = next_needed(confirm);
         let stuck = confirm.idle
@@ -31,17 +32,17 @@ impl Resends {
         if !confirm.gap && !stuck {
             return None;
         }
-        if self.last.is_some_and(|(last, at)| last == next && at.elapsed() < RESEND_GRACE) {
+        if self.last.is_some_and(|(last, at)| last == next && now.duration_since(at) < RESEND_GRACE) {
             return None;
         }
-        self.last = Some((next, Instant::now()));
+        self.last = Some((next, now));
         self.idle = None;
         Some(next)
     }
 }
 
 /// The first event that the target has not received.
-pub(super) fn next_needed(confirm: &Confirm) -> CursorPosition {
+pub fn next_needed(confirm: &Confirm) -> CursorPosition {
     confirm.received.map_or(CursorPosition::start_of(1), |received| CursorPosition::after(&received))
 }
 
@@ -71,17 +72,26 @@ mod tests {
     fn a_gap_is_answered_once() {
         let mut resends = Resends::default();
         let acknowledged = CursorPosition::start_of(9);
-        assert_eq!(resends.wanted(&confirm(3, true, false), acknowledged), Some(CursorPosition::start_of(4)));
-        assert_eq!(resends.wanted(&confirm(3, true, false), acknowledged), None);
-        assert_eq!(resends.wanted(&confirm(5, true, false), acknowledged), Some(CursorPosition::start_of(6)));
+        assert_eq!(
+            resends.wanted(&confirm(3, true, false), acknowledged, Instant::now()),
+            Some(CursorPosition::start_of(4))
+        );
+        assert_eq!(resends.wanted(&confirm(3, true, false), acknowledged, Instant::now()), None);
+        assert_eq!(
+            resends.wanted(&confirm(5, true, false), acknowledged, Instant::now()),
+            Some(CursorPosition::start_of(6))
+        );
     }
 
     #[test]
     fn a_target_that_idles_behind_what_was_acknowledged_gets_it_again() {
         let mut resends = Resends::default();
-        assert_eq!(resends.wanted(&confirm(0, false, true), CursorPosition::start_of(9)), None);
         assert_eq!(
-            resends.wanted(&confirm(0, false, true), CursorPosition::start_of(9)),
+            resends.wanted(&confirm(0, false, true), CursorPosition::start_of(9), Instant::now()),
+            None
+        );
+        assert_eq!(
+            resends.wanted(&confirm(0, false, true), CursorPosition::start_of(9), Instant::now()),
             Some(CursorPosition::start_of(1))
         );
     }
@@ -89,10 +99,16 @@ mod tests {
     #[test]
     fn what_was_acknowledged_between_two_confirms_may_still_be_under_way() {
         let mut resends = Resends::default();
-        assert_eq!(resends.wanted(&confirm(3, false, true), CursorPosition::start_of(4)), None);
-        assert_eq!(resends.wanted(&confirm(3, false, true), CursorPosition::start_of(9)), None);
         assert_eq!(
-            resends.wanted(&confirm(3, false, true), CursorPosition::start_of(9)),
+            resends.wanted(&confirm(3, false, true), CursorPosition::start_of(4), Instant::now()),
+            None
+        );
+        assert_eq!(
+            resends.wanted(&confirm(3, false, true), CursorPosition::start_of(9), Instant::now()),
+            None
+        );
+        assert_eq!(
+            resends.wanted(&confirm(3, false, true), CursorPosition::start_of(9), Instant::now()),
             Some(CursorPosition::start_of(4))
         );
     }

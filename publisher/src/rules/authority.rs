@@ -9,12 +9,13 @@ use std::time::Instant;
 use uuid::Uuid;
 
 /// The processor whose confirms count now, and another one that confirms for the same target.
-#[derive(Default)]
-pub(super) struct ConfirmAuthority {
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ConfirmAuthority {
     current: Option<Processor>,
     rival: Option<Rival>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Processor {
     incarnation: Uuid,
     term: i64,
@@ -25,6 +26,7 @@ struct Processor {
 }
 
 /// The other one of two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Rival {
     incarnation: Uuid,
     term: i64,
@@ -37,7 +39,7 @@ impl ConfirmAuthority {
     /// Whether a confirm received at `now` counts. One that is older than another one before does not, nor
     /// does one of an earlier term while the later one confirms, nor any while two keep confirming. An
     /// earlier term that is the only one counts: the target was restored from a backup.
-    pub(super) fn accepts(&mut self, confirm: &Confirm, now: Instant) -> bool {
+    pub fn accepts(&mut self, confirm: &Confirm, now: Instant) -> bool {
         let Some(current) = &mut self.current else {
             self.current = Some(Processor::of(confirm, now));
             return true;
@@ -70,7 +72,7 @@ impl ConfirmAuthority {
     }
 
     /// Whether two processors have been confirming for so long that they cannot belong to one database.
-    pub(super) fn is_contested(&self, now: Instant) -> bool {
+    pub fn is_contested(&self, now: Instant) -> bool {
         let (Some(current), Some(rival)) = (&self.current, &self.rival) else { return false };
         (current.incarnation, current.term) != (rival.incarnation, rival.term)
             && !is_gone(current.confirmed_at, now)

@@ -2,21 +2,22 @@
 
 /// Halves the ticks that were refused together until a single one is left.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Narrowing {
+pub struct Narrowing {
     /// With the ticks up to this one, PostgreSQL refused.
     refused_up_to: Option<i64>,
 }
 
 impl Narrowing {
     /// The last tick to try, of those from `first` to `last`.
-    pub(super) fn next(self, first: i64, last: i64) -> i64 {
+    pub fn next(self, first: i64, last: i64) -> i64 {
         match self.refused_up_to {
             Some(refused) if refused >= first => first + (refused - first) / 2,
             _ => last,
         }
     }
 
-    pub(super) fn refused(&mut self, up_to: i64) {
+    /// Notes that the ticks up to this one were refused together.
+    pub fn refused(&mut self, up_to: i64) {
         self.refused_up_to = Some(up_to);
     }
 }

@@ -7,9 +7,10 @@ use std::time::Instant;
 use uuid::Uuid;
 
 /// Says nothing until a claim was refused.
-#[derive(Default)]
-pub(super) struct Doubt(Option<Claim>);
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Doubt(Option<Claim>);
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Claim {
     incarnation: Uuid,
     /// Why this source cannot serve it.
@@ -20,7 +21,7 @@ struct Claim {
 
 impl Doubt {
     /// Notes a claim that is refused for this `reason`. True once it is to be believed.
-    pub(super) fn is_believed(&mut self, incarnation: Uuid, reason: String, now: Instant) -> bool {
+    pub fn is_believed(&mut self, incarnation: Uuid, reason: String, now: Instant) -> bool {
         let since = match &self.0 {
             Some(claim) if claim.incarnation == incarnation && claim.is_recent(now) => claim.since,
             _ => now,
@@ -30,12 +31,12 @@ impl Doubt {
     }
 
     /// A confirm counts that this source can serve.
-    pub(super) fn end(&mut self) {
+    pub fn end(&mut self) {
         self.0 = None;
     }
 
     /// What was claimed lately.
-    pub(super) fn trouble(&self, now: Instant) -> Option<String> {
+    pub fn trouble(&self, now: Instant) -> Option<String> {
         let claim = self.0.as_ref().filter(|claim| claim.is_recent(now))?;
         Some(format!("a confirm is not believed before it is repeated: {}", claim.reason))
     }

@@ -7,21 +7,22 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The event after `ordinal` of `tick`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct CursorPosition {
-    pub(crate) tick: i64,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CursorPosition {
+    /// Its tick.
+    pub tick: i64,
     /// Events of the tick that come before.
-    pub(crate) ordinal: i64,
+    pub ordinal: i64,
 }
 
 impl CursorPosition {
     /// Before the first event of `tick`.
-    pub(crate) fn start_of(tick: i64) -> CursorPosition {
+    pub fn start_of(tick: i64) -> CursorPosition {
         CursorPosition { tick, ordinal: 0 }
     }
 
     /// Behind everything up to `position`.
-    pub(crate) fn after(position: &Position) -> CursorPosition {
+    pub fn after(position: &Position) -> CursorPosition {
         if position.is_complete() {
             CursorPosition::start_of(position.tick.number + 1)
         } else {
@@ -38,10 +39,10 @@ impl fmt::Display for CursorPosition {
 
 /// A number that changes whenever the cursor is turned back. No two cursors share one: work of an earlier
 /// term is recognised as well.
-pub(crate) type Epoch = u64;
+pub type Epoch = u64;
 
 /// The epoch of no cursor.
-pub(crate) const NO_EPOCH: Epoch = 0;
+pub const NO_EPOCH: Epoch = 0;
 
 static EPOCHS: AtomicU64 = AtomicU64::new(NO_EPOCH);
 
@@ -50,67 +51,90 @@ fn new_epoch() -> Epoch {
 }
 
 /// The shared cursor: the reader moves it on, others turn it back.
-pub(crate) struct Cursor(Mutex<Inner>);
+pub struct Cursor(Mutex<Place>);
 
-#[derive(Clone, Copy)]
-struct Inner {
-    epoch: Epoch,
+/// Where the cursor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// Changes whenever the cursor is turned back.
+    pub epoch: Epoch,
     /// The next event to read.
-    next: CursorPosition,
+    pub next: CursorPosition,
     /// Everything before it is acknowledged by the stream. Never beyond `next`.
-    acknowledged: CursorPosition,
+    pub acknowledged: CursorPosition,
 }
 
-impl Cursor {
+impl Place {
     /// At `start`; everything before it is acknowledged.
-    pub(crate) fn new(start: CursorPosition) -> Cursor {
-        Cursor(Mutex::new(Inner { epoch: new_epoch(), next: start, acknowledged: start }))
+    pub fn new(epoch: Epoch, start: CursorPosition) -> Place {
+        Place { epoch, next: start, acknowledged: start }
     }
 
-    /// The next event to read, and the epoch to which it belongs.
-    pub(crate) fn next(&self) -> (Epoch, CursorPosition) {
-        let inner = self.0.lock();
-        (inner.epoch, inner.next)
-    }
-
-    pub(crate) fn epoch(&self) -> Epoch {
-        self.0.lock().epoch
-    }
-
-    pub(crate) fn acknowledged(&self) -> CursorPosition {
-        self.0.lock().acknowledged
-    }
-
-    /// Sends everything from `position` on (again), whatever was acknowledged.
-    pub(crate) fn turn_to(&self, position: CursorPosition) {
-        let mut inner = self.0.lock();
-        *inner = Inner { epoch: new_epoch(), next: position, acknowledged: position };
-    }
-
-    /// Sends everything again that is not acknowledged; returns the epoch that begins with it.
-    pub(crate) fn turn_to_acknowledged(&self) -> Epoch {
-        let mut inner = self.0.lock();
-        *inner = Inner { epoch: new_epoch(), next: inner.acknowledged, ..*inner };
-        inner.epoch
+    /// Everything that is not acknowledged is sent again.
+    pub fn turn_to_acknowledged(&mut self, epoch: Epoch) {
+        *self = Place::new(epoch, self.acknowledged);
     }
 
     /// Moves on to `position`, unless the cursor was turned since `epoch`.
-    pub(crate) fn advance(&self, epoch: Epoch, position: CursorPosition) {
-        let mut inner = self.0.lock();
-        if inner.epoch == epoch {
-            inner.next = position;
+    pub fn advance(&mut self, epoch: Epoch, position: CursorPosition) {
+        if self.epoch == epoch {
+            self.next = position;
         }
     }
 
     /// Notes that everything before `position` is acknowledged, unless the cursor was turned since
     /// `epoch`; returns whether it did.
-    pub(crate) fn acknowledge(&self, epoch: Epoch, position: CursorPosition) -> bool {
-        let mut inner = self.0.lock();
-        let current = inner.epoch == epoch;
+    pub fn acknowledge(&mut self, epoch: Epoch, position: CursorPosition) -> bool {
+        let current = self.epoch == epoch;
         if current {
-            inner.acknowledged = position;
+            self.acknowledged = position;
         }
         current
+    }
+}
+
+impl Cursor {
+    /// At `start`; everything before it is acknowledged.
+    pub fn new(start: CursorPosition) -> Cursor {
+        Cursor(Mutex::new(Place::new(new_epoch(), start)))
+    }
+
+    /// The next event to read, and the epoch to which it belongs.
+    pub fn next(&self) -> (Epoch, CursorPosition) {
+        let place = self.0.lock();
+        (place.epoch, place.next)
+    }
+
+    /// The present epoch.
+    pub fn epoch(&self) -> Epoch {
+        self.0.lock().epoch
+    }
+
+    /// Everything before it is acknowledged by the stream.
+    pub fn acknowledged(&self) -> CursorPosition {
+        self.0.lock().acknowledged
+    }
+
+    /// Sends everything from `position` on (again), whatever was acknowledged.
+    pub fn turn_to(&self, position: CursorPosition) {
+        *self.0.lock() = Place::new(new_epoch(), position);
+    }
+
+    /// Sends everything again that is not acknowledged; returns the epoch that begins with it.
+    pub fn turn_to_acknowledged(&self) -> Epoch {
+        let mut place = self.0.lock();
+        place.turn_to_acknowledged(new_epoch());
+        place.epoch
+    }
+
+    /// See [`Place::advance`].
+    pub fn advance(&self, epoch: Epoch, position: CursorPosition) {
+        self.0.lock().advance(epoch, position);
+    }
+
+    /// See [`Place::acknowledge`].
+    pub fn acknowledge(&self, epoch: Epoch, position: CursorPosition) -> bool {
+        self.0.lock().acknowledge(epoch, position)
     }
 }
 
