@@ -1,7 +1,8 @@
 //! Tables that change while they are replicated.
 
 use crate::harness::{
-    Replication, assert_equal, assert_same, attach, count, make_in_both, wait_for, wait_until_blocked,
+    Replication, assert_equal, assert_same, attach, count, make_in_both, start_with_tables, wait_for,
+    wait_until_blocked,
 };
 
 #[test]
@@ -86,6 +87,53 @@ fn what_goes_behind_an_alter_table_of_one_tick_stays_gone() {
         1,
         "{log}"
     );
+}
+
+/// In memory and by staging, with a target that is altered before, and one that is altered once it is blocked.
+#[test]
+fn only_the_last_state_of_a_key_has_to_fit_where_one_transaction_renames_and_drops_columns() {
+    const CASES: [(&str, i32, bool); 4] = [
+        ("small_before", 10, true),
+        ("small_blocked", 10, false),
+        ("large_before", 20_000, true),
+        ("large_blocked", 20_000, false),
+    ];
+    let create =
+        CASES.map(|(table, ..)| format!("create table {table} (id int primary key, v text, h text);"));
+    let sql = format!("create table filling (id int primary key); {}", create.concat());
+    let tables: Vec<&str> = CASES.iter().map(|(table, ..)| *table).chain(["filling"]).collect();
+    let replication = start_with_tables("renamed_and_dropped", &sql, &tables);
+    let (mut source, mut target) = (replication.source(), replication.target());
+    for (table, filling, is_altered_before) in CASES {
+        source.batch_execute(&format!("insert into {table} values (1, 'a', 'h'), (2, 'b', 'h')")).unwrap();
+        replication.wait_until_caught_up();
+        let alter = format!("alter table {table} rename v to w; alter table {table} drop column h");
+        if is_altered_before {
+            target.batch_execute(&alter).unwrap();
+        }
+        source
+            .batch_execute(&format!(
+                "begin;
+                 insert into {table} values (3, 'c', 'h'), (4, 'd', 'h');
+                 update {table} set v = v || '1' where id = 1;
+                 delete from filling;
+                 insert into filling select generate_series(1, {filling});
+                 alter table {table} rename v to w;
+                 update {table} set w = w || '2';
+                 alter table {table} drop column h;
+                 delete from {table} where id in (1, 3);
+                 update {table} set w = w || '3';
+                 commit"
+            ))
+            .unwrap();
+        if !is_altered_before {
+            let error = wait_until_blocked(&mut target);
+            assert!(error.contains("has no column \"w\""), "{error}");
+            target.batch_execute(&alter).unwrap();
+        }
+        replication.wait_until_caught_up();
+        assert_eq!(assert_same(&replication, &[table, "filling"])[0], 2, "{table}");
+    }
 }
 
 #[test]

@@ -73,7 +73,7 @@ impl Attempt<'_> {
 
     fn apply(&self, transaction: &mut Transaction<'_>, tables: &mut Tables) -> Result<Vec<AppliedTick>> {
         let mut stored = StoredBatches::up_to(self.before, self.up_to);
-        let staged = self.stage(transaction, tables, &mut stored)?;
+        let mut staged = self.stage(transaction, tables, &mut stored)?;
         let applied = stored.complete_ticks()?;
         staged.find_last_states(transaction, tables)?;
         let drift = self.write(transaction, tables, &staged)?;

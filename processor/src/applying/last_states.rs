@@ -1,9 +1,12 @@
 //! Reduces the events of whole ticks, in memory, to the last state of each key. [`super::staging`] does the
 //! same in SQL.
+//!
+//! A table that is altered has events of several shapes. The last state of a key counts whatever shape the states
+//! before had, as long as keys can be compared: only the shape of the last one has to fit the target.
 
 use super::row_key::is_of_another_key;
 use crate::tables::{EqualKeys, SchemaSegment, TableChanges};
-use shared::wire::{Batch, Operation, Shape};
+use shared::wire::{Batch, Event, Operation, Shape};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -13,71 +16,80 @@ pub(super) fn reduce<'a>(batches: &'a [Arc<Batch>], equal: &EqualKeys<'a>) -> Ve
     let mut tables = Tables::default();
     for batch in batches {
         // Within the segment.
-        let mut numbers: HashMap<i32, usize> = HashMap::new();
+        let mut places: HashMap<i32, Place> = HashMap::new();
         for event in &batch.events {
-            let number = if let Some(number) = numbers.get(&event.shape) {
-                *number
+            let place = if let Some(place) = places.get(&event.shape) {
+                *place
             } else {
                 let Some(shape) = batch.shapes.iter().find(|shape| shape.id == event.shape) else {
                     continue;
                 };
-                if tables.shapes.iter().any(|known| known.is_another_form_of(shape)) {
+                if tables.must_end_before(shape) {
                     segments.push(std::mem::take(&mut tables).into_changes());
-                    numbers.clear();
+                    places.clear();
                 }
-                *numbers.entry(shape.id).or_insert(tables.number(shape))
+                *places.entry(shape.id).or_insert(tables.place(shape))
             };
-            let representatives = equal.of(tables.shapes[number]);
-            let states = &mut tables.states[number];
-            match (&event.key, event.operation) {
-                (Some(key), operation) => {
-                    let same = representatives.and_then(|keys| keys.get(key.as_str())).copied();
-                    if let Some(same) = same
-                        && event.row.is_none()
-                        && states
-                            .row(same)
-                            .is_some_and(|row| is_of_another_key(tables.shapes[number], key, row))
-                    {
-                        continue;
-                    }
-                    states.set(same.unwrap_or(key), event.row.as_deref(), operation);
-                }
-                (None, Operation::Truncate) => {
-                    *states = LastStates { emptied: true, ..LastStates::default() }
-                }
-                (None, _) => {}
+            if event.operation == Operation::Truncate {
+                // Another shape begins a segment from now on.
+                places.clear();
             }
+            let states = &mut tables.0[place.table];
+            states.take(event, place.form, equal.of(states.shapes[place.form]));
         }
     }
     segments.push(tables.into_changes());
     segments
 }
 
-/// The tables met so far in a segment. Ids of shapes are valid within one batch only.
-#[derive(Default)]
-struct Tables<'a> {
-    shapes: Vec<&'a Shape>,
-    states: Vec<LastStates<'a>>,
+/// Where the events of a shape go.
+#[derive(Clone, Copy)]
+struct Place {
+    table: usize,
+    /// The number of the shape among those of its table.
+    form: usize,
 }
 
+/// The tables met so far in a segment. Ids of shapes are valid within one batch only.
+#[derive(Default)]
+struct Tables<'a>(Vec<LastStates<'a>>);
+
 impl<'a> Tables<'a> {
-    fn number(&mut self, shape: &'a Shape) -> usize {
-        self.shapes.iter().position(|known| *known == shape).unwrap_or_else(|| {
-            self.shapes.push(shape);
-            self.states.push(LastStates::default());
-            self.shapes.len() - 1
+    /// Whether the keys of a shape cannot be compared with those of its table so far. Nor does a table that is emptied
+    /// have rows of several shapes.
+    fn must_end_before(&self, shape: &Shape) -> bool {
+        self.0.iter().any(|table| {
+            let other = table.shapes.iter().find(|known| known.is_another_form_of(shape));
+            other.is_some_and(|other| !other.has_keys_of(shape))
+                || table.emptied.is_some_and(|form| table.shapes[form].is_another_form_of(shape))
         })
     }
 
+    fn place(&mut self, shape: &'a Shape) -> Place {
+        let table = self.0.iter().position(|table| table.shapes[0].has_keys_of(shape)).unwrap_or_else(|| {
+            self.0.push(LastStates::default());
+            self.0.len() - 1
+        });
+        let shapes = &mut self.0[table].shapes;
+        let form = shapes.iter().position(|known| *known == shape).unwrap_or_else(|| {
+            shapes.push(shape);
+            shapes.len() - 1
+        });
+        Place { table, form }
+    }
+
     fn into_changes(self) -> SchemaSegment<'a> {
-        self.shapes.into_iter().zip(self.states).map(|(shape, states)| states.into_changes(shape)).collect()
+        self.0.into_iter().flat_map(LastStates::into_changes).collect()
     }
 }
 
-/// Keeps the order in which keys were first touched: rows that belong together stay together.
+/// Those of one table. Keeps the order in which keys were first touched: rows that belong together stay together.
 #[derive(Default)]
 struct LastStates<'a> {
-    emptied: bool,
+    /// The forms of its rows; at least one.
+    shapes: Vec<&'a Shape>,
+    /// The number of the shape under which it was truncated.
+    emptied: Option<usize>,
     index: HashMap<&'a str, usize>,
     states: Vec<LastState<'a>>,
 }
@@ -89,43 +101,72 @@ struct LastState<'a> {
     /// No event here inserted it: it existed before.
     existed: bool,
     row: Option<&'a str>,
+    /// The number of the last event's shape.
+    form: usize,
 }
 
 impl<'a> LastStates<'a> {
-    /// The row with the key, if there is one now.
-    fn row(&self, key: &str) -> Option<&'a str> {
-        self.index.get(key).and_then(|index| self.states[*index].row)
+    fn take(&mut self, event: &'a Event, form: usize, equal: Option<&HashMap<&'a str, &'a str>>) {
+        match (&event.key, event.operation) {
+            (Some(key), operation) => {
+                let same = equal.and_then(|keys| keys.get(key.as_str())).copied();
+                let is_of_another =
+                    |same: &str| event.row.is_none() && self.has_row_of_another_key(same, key);
+                if !same.is_some_and(is_of_another) {
+                    self.set(same.unwrap_or(key), event.row.as_deref(), operation, form);
+                }
+            }
+            (None, Operation::Truncate) => {
+                let shapes = std::mem::take(&mut self.shapes);
+                *self = LastStates { shapes, emptied: Some(form), ..LastStates::default() };
+            }
+            (None, _) => {}
+        }
     }
 
-    fn set(&mut self, key: &'a str, row: Option<&'a str>, operation: Operation) {
+    /// Whether there is a row now whose key is equal to `gone`, and another text.
+    fn has_row_of_another_key(&self, same: &str, gone: &str) -> bool {
+        let state = self.index.get(same).map(|index| &self.states[*index]);
+        state.is_some_and(|state| {
+            state.row.is_some_and(|row| is_of_another_key(self.shapes[state.form], gone, row))
+        })
+    }
+
+    fn set(&mut self, key: &'a str, row: Option<&'a str>, operation: Operation, form: usize) {
         let states = &mut self.states;
         let index = *self.index.entry(key).or_insert_with(|| {
-            states.push(LastState { key, born: operation == Operation::Insert, existed: row.is_none(), row });
+            let born = operation == Operation::Insert;
+            states.push(LastState { key, born, existed: row.is_none(), row, form });
             states.len() - 1
         });
-        states[index].row = row;
+        (states[index].row, states[index].form) = (row, form);
         // Also of one that a trigger deletes as soon as it is inserted: its deletion is captured first.
         states[index].existed &= operation != Operation::Insert;
     }
 
-    fn into_changes(self, shape: &'a Shape) -> TableChanges<'a> {
-        let mut changes = TableChanges { emptied: self.emptied, ..TableChanges::none(shape) };
-        for LastState { key, born, existed, row } in self.states {
+    /// By shape.
+    fn into_changes(self) -> Vec<TableChanges<'a>> {
+        let mut forms: Vec<_> = self.shapes.into_iter().map(TableChanges::none).collect();
+        if let Some(form) = self.emptied {
+            forms[form].emptied = true;
+        }
+        for LastState { key, born, existed, row, form } in self.states {
+            let changes = &mut forms[form];
             match row {
                 None if existed => changes.deleted.push(key),
                 None => changes.passing.push(key),
-                Some(row) if born || self.emptied => changes.born.push((key, row)),
+                Some(row) if born || changes.emptied => changes.born.push((key, row)),
                 Some(row) => changes.changed.push((key, row)),
             }
         }
-        changes
+        forms
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shared::wire::{Event, FORMAT, Source, TickRef};
+    use shared::wire::{FORMAT, Source, TickRef};
     use uuid::Uuid;
 
     fn batch(events: &[(u128, Operation, Option<&str>, Option<&str>)]) -> Arc<Batch> {
@@ -193,23 +234,53 @@ mod tests {
         assert!(!changes.emptied);
     }
 
-    /// As ALTER TABLE leaves it in the midst of a batch, and takes it back.
-    #[test]
-    fn a_table_of_another_shape_begins_a_stretch() {
-        use Operation::{Delete, Insert, Update};
+    /// Events 1 to 4, of which the second and the fourth have the shape `other`.
+    fn altered(other: Shape, second: Operation) -> [Arc<Batch>; 1] {
+        use Operation::{Insert, Truncate, Update};
+        let key = (second != Truncate).then_some("(1)");
         let mut altered = Batch::clone(&batch(&[
             (1, Update, Some("(1)"), Some("a")),
-            (2, Delete, Some("(1)"), None),
+            (2, second, key, None),
             (3, Insert, Some("(1)"), Some("b")),
+            (4, Insert, Some("(2)"), Some("c")),
         ]));
-        altered.shapes.push(Shape { id: 2, columns: vec!["new".to_owned()], ..shape() });
-        altered.events[1].shape = 2;
-        let batches = [Arc::new(altered)];
+        (altered.events[1].shape, altered.events[3].shape) = (other.id, other.id);
+        altered.shapes.push(other);
+        [Arc::new(altered)]
+    }
+
+    /// As ALTER TABLE leaves it in the midst of a batch, and takes it back.
+    #[test]
+    fn the_last_state_of_a_key_counts_whatever_shape_it_has() {
+        let batches = altered(Shape { id: 2, columns: vec!["new".to_owned()], ..shape() }, Operation::Delete);
         let segments = reduce(&batches, &EqualKeys::default());
-        let [before, between, after] = &segments[..] else { panic!("{segments:?}") };
+        let [only] = &segments[..] else { panic!("{segments:?}") };
+        assert_eq!((&only[0].changed[..], &only[0].born[..]), (&[("(1)", "b")][..], &[][..]));
+        assert_eq!(only[1].born, [("(2)", "c")]);
+        assert!(only[1].deleted.is_empty());
+    }
+
+    #[test]
+    fn a_shape_with_another_key_begins_a_segment() {
+        let other = Shape { id: 2, key: vec!["new".to_owned()], ..shape() };
+        let batches = altered(other, Operation::Delete);
+        let segments = reduce(&batches, &EqualKeys::default());
+        let [before, between, after, last] = &segments[..] else { panic!("{segments:?}") };
         assert_eq!(before[0].changed, [("(1)", "a")]);
         assert_eq!(between[0].deleted, ["(1)"]);
         assert_eq!(after[0].born, [("(1)", "b")]);
+        assert_eq!(last[0].born, [("(2)", "c")]);
+    }
+
+    #[test]
+    fn an_emptied_table_gets_rows_of_one_shape_in_a_segment() {
+        let other = Shape { id: 2, columns: vec!["new".to_owned()], ..shape() };
+        let batches = altered(other, Operation::Truncate);
+        let segments = reduce(&batches, &EqualKeys::default());
+        let [emptied, after] = &segments[..] else { panic!("{segments:?}") };
+        assert!(emptied[0].is_empty() && emptied[1].emptied && emptied[1].born.is_empty());
+        assert_eq!(after[0].born, [("(1)", "b")]);
+        assert_eq!(after[1].born, [("(2)", "c")]);
     }
 
     #[test]

@@ -14,9 +14,15 @@ use shared::wire::Shape;
 const STATES_PER_WRITE: i32 = 5000;
 
 impl Staged {
-    pub(super) fn find_last_states(&self, transaction: &mut Transaction<'_>, tables: &Tables) -> Result<()> {
-        for (number, shape) in (0_i32..).zip(&self.shapes) {
-            if let Some(key_type) = tables.table(shape)?.key_variants_type() {
+    /// A key has one last state in a segment, whatever shape the states before had.
+    pub(super) fn find_last_states(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        tables: &Tables,
+    ) -> Result<()> {
+        for ((number, like), shape) in (0_i32..).zip(&self.keyed_like).zip(&self.shapes) {
+            let key_type = tables.key_variants_type(shape).filter(|_| number == *like);
+            if let Some(key_type) = key_type {
                 drop_other_keys(transaction, number, key_type)?;
                 unite_equal_keys(transaction, number, key_type)?;
             }
@@ -24,16 +30,29 @@ impl Staged {
         transaction
             .batch_execute(
                 "create temporary table last_state on commit drop as
-                     select distinct on (shape, key_text) shape, key_text, row_text,
+                     select distinct on (keyed_like, key_text) shape, key_text, row_text,
                             pg_catalog.first_value(operation = 'I') over (this_key order by n) as born,
                             not pg_catalog.bool_or(operation = 'I') over this_key
                             and pg_catalog.first_value(row_text is null) over (this_key order by n) as existed
                      from pg_temp.staged
-                     window this_key as (partition by shape, key_text)
-                     order by shape, key_text, n desc;
+                     window this_key as (partition by keyed_like, key_text)
+                     order by keyed_like, key_text, n desc;
                  analyze pg_temp.last_state",
             )
-            .context("find the last state of each key")
+            .context("find the last state of each key")?;
+        self.find_written(transaction)
+    }
+
+    /// Finds the shapes of which something is written.
+    fn find_written(&mut self, transaction: &mut Transaction<'_>) -> Result<()> {
+        let rows = transaction
+            .query("select distinct shape from pg_temp.last_state", &[])
+            .context("look up the shapes of last states")?;
+        self.written.clone_from(&self.emptied);
+        for row in rows {
+            self.written[usize::try_from(row.get::<_, i32>(0))?] = true;
+        }
+        Ok(())
     }
 
     /// Writes the last states, as [`Tables::write`] does with changes in memory.
@@ -46,12 +65,13 @@ impl Staged {
     ) -> Result<Drift> {
         let mut drift = Drift::default();
         for segment in self.segments() {
-            let order = tables.parents_before_children(self.shapes[segment.clone()].iter())?;
+            let written: Vec<usize> = segment.filter(|number| self.written[*number]).collect();
+            let order = tables.parents_before_children(written.iter().map(|number| &self.shapes[*number]))?;
             for number in order.iter().rev() {
-                drift += self.remove(transaction, tables, segment.start + number, mode, stop)?;
+                drift += self.remove(transaction, tables, written[*number], mode, stop)?;
             }
             for number in order {
-                self.put(transaction, tables, segment.start + number, mode, stop)?;
+                self.put(transaction, tables, written[number], mode, stop)?;
             }
         }
         Ok(drift)
@@ -143,35 +163,35 @@ fn representatives(key_type: &str) -> String {
     format!(
         "select key_text, pg_catalog.first_value(key_text)
                 over (partition by key_text::{key_type} order by key_text) as representative
-         from (select distinct key_text from pg_temp.staged where shape = $1) as texts"
+         from (select distinct key_text from pg_temp.staged where keyed_like = $1) as texts"
     )
 }
 
 /// Drops events by which a key is gone that is not the one of the row that is there by then, but equal to it.
-fn drop_other_keys(transaction: &mut Transaction<'_>, shape: i32, key_type: &str) -> Result<()> {
+fn drop_other_keys(transaction: &mut Transaction<'_>, keyed_like: i32, key_type: &str) -> Result<()> {
     let drop = format!(
         "with keys as ({}),
               event as (select s.n, s.key_text, s.row_text, s.row_key, keys.representative,
                                pg_catalog.count(s.row_text) over (partition by keys.representative order by s.n) as rows
-                        from pg_temp.staged s join keys using (key_text) where s.shape = $1),
+                        from pg_temp.staged s join keys using (key_text) where s.keyed_like = $1),
               judged as (select n, row_text is null and key_text
                                 <> pg_catalog.first_value(row_key) over (partition by representative, rows order by n) as is_of_another_key
                          from event)
          delete from pg_temp.staged s using judged where s.n = judged.n and judged.is_of_another_key",
         representatives(key_type)
     );
-    transaction.execute(&drop, &[&shape]).context("drop events of other keys")?;
+    transaction.execute(&drop, &[&keyed_like]).context("drop events of other keys")?;
     Ok(())
 }
 
 /// Gives all events of equal keys the same text for it.
-fn unite_equal_keys(transaction: &mut Transaction<'_>, shape: i32, key_type: &str) -> Result<()> {
+fn unite_equal_keys(transaction: &mut Transaction<'_>, keyed_like: i32, key_type: &str) -> Result<()> {
     let unite = format!(
         "update pg_temp.staged s set key_text = keys.representative from ({}) as keys
-         where s.shape = $1 and s.key_text = keys.key_text and s.key_text <> keys.representative",
+         where s.keyed_like = $1 and s.key_text = keys.key_text and s.key_text <> keys.representative",
         representatives(key_type)
     );
-    transaction.execute(&unite, &[&shape]).context("compare the staged keys")?;
+    transaction.execute(&unite, &[&keyed_like]).context("compare the staged keys")?;
     Ok(())
 }
 

@@ -16,10 +16,14 @@ use uuid::Uuid;
 pub(super) struct Staged {
     /// By number.
     pub(super) shapes: Vec<Shape>,
+    /// For each, the first one in its segment that has the same keys: the number by which PostgreSQL compares them.
+    pub(super) keyed_like: Vec<i32>,
     /// Those that were truncated.
     pub(super) emptied: Vec<bool>,
-    /// Those whose keys can be equal though their text differs.
-    have_key_variants: Vec<bool>,
+    /// Those whose keys can be equal though their text differs, as far as is known.
+    may_have_key_variants: Vec<bool>,
+    /// Those of which something is written.
+    pub(super) written: Vec<bool>,
     /// The numbers with which schema segments begin.
     segments: Vec<usize>,
     events: i64,
@@ -30,7 +34,7 @@ impl Staged {
         transaction
             .batch_execute(
                 "create temporary table staged
-                     (shape int, n bigint, operation \"char\", key_text text, row_text text, row_key text) on commit drop",
+                     (shape int, keyed_like int, n bigint, operation \"char\", key_text text, row_text text, row_key text) on commit drop",
             )
             .context("create the table for staged events")?;
         Ok(Staged { segments: vec![0], ..Staged::default() })
@@ -70,16 +74,19 @@ impl Staged {
                 if event.operation == Operation::Truncate {
                     std::mem::take(&mut columns).insert(transaction)?;
                     self.empty(transaction, number)?;
+                    // Another shape begins a segment from now on.
+                    numbers.clear();
                 } else {
-                    columns.add(number, self.events, event, self.row_key(number, event));
+                    let keyed_like = self.keyed_like[usize::try_from(number)?];
+                    columns.add(number, keyed_like, self.events, event, self.row_key(number, event));
                 }
             }
         }
         columns.insert(transaction)
     }
 
-    /// The number of a shape that the batch has under `id`. Begins a segment where its table had another
-    /// shape.
+    /// The number of a shape that the batch has under `id`. Begins a segment where its table had other keys, or was
+    /// emptied under another shape.
     fn number_of(
         &mut self,
         tables: &Tables,
@@ -87,13 +94,21 @@ impl Staged {
         id: i32,
         numbers: &mut HashMap<i32, i32>,
     ) -> Result<i32> {
-        if self.shapes[self.segment()..].iter().any(|known| known.is_another_form_of(shape)) {
+        if self.must_begin_segment(shape) {
             self.segments.push(self.shapes.len());
             numbers.clear();
         }
         let number = self.number(tables, shape)?;
         numbers.insert(id, number);
         Ok(number)
+    }
+
+    fn must_begin_segment(&self, shape: &Shape) -> bool {
+        let begin = self.segment();
+        let mut known = self.shapes[begin..].iter().zip(&self.emptied[begin..]);
+        known.any(|(known, is_emptied)| {
+            known.is_another_form_of(shape) && (*is_emptied || !known.has_keys_of(shape))
+        })
     }
 
     /// Where the last segment begins.
@@ -107,22 +122,25 @@ impl Staged {
         let number = known.map_or(self.shapes.len(), |known| begin + known);
         if known.is_none() {
             self.shapes.push(shape.clone());
+            let like = self.shapes[begin..].iter().position(|known| known.has_keys_of(shape));
+            self.keyed_like.push(i32::try_from(like.map_or(number, |like| begin + like))?);
             self.emptied.push(false);
-            self.have_key_variants.push(tables.table(shape)?.key_variants_type().is_some());
+            self.may_have_key_variants.push(!tables.has_textual_keys(shape));
         }
         Ok(i32::try_from(number)?)
     }
 
     fn row_key(&self, number: i32, event: &Event) -> Option<String> {
         let number = usize::try_from(number).ok()?;
-        let row = event.row.as_deref().filter(|_| self.have_key_variants[number])?;
+        let row = event.row.as_deref().filter(|_| self.may_have_key_variants[number])?;
         key_of_row(&self.shapes[number], row)
     }
 
     fn empty(&mut self, transaction: &mut Transaction<'_>, shape: i32) -> Result<()> {
-        self.emptied[usize::try_from(shape)?] = true;
+        let number = usize::try_from(shape)?;
+        self.emptied[number] = true;
         transaction
-            .execute("delete from pg_temp.staged where shape = $1", &[&shape])
+            .execute("delete from pg_temp.staged where keyed_like = $1", &[&self.keyed_like[number]])
             .context("drop the events before a TRUNCATE")?;
         Ok(())
     }
@@ -131,6 +149,7 @@ impl Staged {
 #[derive(Default)]
 struct Columns<'a> {
     shapes: Vec<i32>,
+    keyed_like: Vec<i32>,
     numbers: Vec<i64>,
     operations: Vec<i8>,
     keys: Vec<Option<&'a str>>,
@@ -140,8 +159,9 @@ struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    fn add(&mut self, shape: i32, number: i64, event: &'a Event, row_key: Option<String>) {
+    fn add(&mut self, shape: i32, keyed_like: i32, number: i64, event: &'a Event, row_key: Option<String>) {
         self.shapes.push(shape);
+        self.keyed_like.push(keyed_like);
         self.numbers.push(number);
         self.operations.push(if event.operation == Operation::Insert { b'I' } else { b'U' }.cast_signed());
         self.keys.push(event.key.as_deref());
@@ -153,8 +173,16 @@ impl<'a> Columns<'a> {
         transaction
             .execute(
                 "insert into pg_temp.staged select * from unnest(
-                     $1::int[], $2::bigint[], $3::\"char\"[], $4::text[], $5::text[], $6::text[])",
-                &[&self.shapes, &self.numbers, &self.operations, &self.keys, &self.rows, &self.row_keys],
+                     $1::int[], $2::int[], $3::bigint[], $4::\"char\"[], $5::text[], $6::text[], $7::text[])",
+                &[
+                    &self.shapes,
+                    &self.keyed_like,
+                    &self.numbers,
+                    &self.operations,
+                    &self.keys,
+                    &self.rows,
+                    &self.row_keys,
+                ],
             )
             .context("stage events")?;
         Ok(())

@@ -33,28 +33,32 @@ impl<'a> TableChanges<'a> {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.emptied && self.deleted.is_empty() && self.passing.is_empty() && self.present().next().is_none()
+    }
+
     /// All keys that exist at the end, each with its row.
     pub(crate) fn present(&self) -> impl Iterator<Item = &(&'a str, &'a str)> {
         self.born.iter().chain(&self.changed)
     }
 }
 
-/// The changes of a run of events within which each table has one shape. A segment is written before the next
-/// begins: a key that is changed before an ALTER TABLE and deleted after it is deleted.
+/// The changes of a run of events within which the keys of each table can be compared, by the shape of each key's
+/// last state. A segment is written before the next begins.
 pub(crate) type SchemaSegment<'a> = Vec<TableChanges<'a>>;
 
 /// Keys of some tables that are equal although their text differs.
 #[derive(Default)]
-pub(crate) struct EqualKeys<'a>(HashMap<&'a Shape, HashMap<&'a str, &'a str>>);
+pub(crate) struct EqualKeys<'a>(Vec<(&'a Shape, HashMap<&'a str, &'a str>)>);
 
 impl<'a> EqualKeys<'a> {
     /// For the table of `shape`: for each key, the one among its equals that represents all of them.
     pub(crate) fn insert(&mut self, shape: &'a Shape, representatives: HashMap<&'a str, &'a str>) {
-        self.0.insert(shape, representatives);
+        self.0.push((shape, representatives));
     }
 
     /// The representatives of a table's keys; none where equal keys have equal text.
     pub(crate) fn of(&self, shape: &Shape) -> Option<&HashMap<&'a str, &'a str>> {
-        self.0.get(shape)
+        self.0.iter().find(|(known, _)| known.has_keys_of(shape)).map(|(_, representatives)| representatives)
     }
 }

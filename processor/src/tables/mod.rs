@@ -19,12 +19,13 @@ pub(crate) use changes::{EqualKeys, SchemaSegment, TableChanges};
 pub(crate) use session::prepare_session;
 pub(crate) use write_mode::{Drift, WriteMode};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Error, Result, anyhow};
 use definition::definitions;
+use lacking::hold;
 use postgres::{GenericClient, Statement, Transaction};
-use shared::fault::Fault;
+use shared::fault::{Fault, fault_of};
 use shared::wire::{Batch, Event, Operation, Shape};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use table::Table;
 
@@ -32,6 +33,8 @@ use table::Table;
 #[derive(Default)]
 pub(crate) struct Tables {
     by_shape: HashMap<Shape, Table>,
+    /// Why rows of some shapes cannot be written. That matters where a key's last state has such a shape.
+    misfits: HashMap<Shape, String>,
     /// Look-ups begun, successful or not: each creates row types under names of its own.
     lookups: usize,
     /// Reads the definitions of some tables.
@@ -39,18 +42,29 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    /// Looks up the tables of `shapes` that are not known yet, and creates the row types for them.
-    /// An error that carries [`Fault::Hold`] names what the target lacks, and what to run.
+    /// Looks up the tables of `shapes` that are not known yet, and creates the row types for them. A shape that the
+    /// target cannot take fails where a row of it is written, with an error that carries [`Fault::Hold`] and names
+    /// what the target lacks, and what to run.
     pub(crate) fn learn<'a>(
         &mut self,
         client: &mut impl GenericClient,
         shapes: impl Iterator<Item = &'a Shape>,
     ) -> Result<()> {
+        let mut tried: HashSet<&Shape> = HashSet::new();
         for shape in shapes {
-            if !self.by_shape.contains_key(shape) {
-                self.lookups += 1;
-                let table = definition::look_up(client, shape, self.lookups)?;
-                self.by_shape.insert(shape.clone(), table);
+            if self.by_shape.contains_key(shape) || !tried.insert(shape) {
+                continue;
+            }
+            self.lookups += 1;
+            self.misfits.remove(shape);
+            match definition::look_up(client, shape, self.lookups) {
+                Ok(table) => {
+                    self.by_shape.insert(shape.clone(), table);
+                }
+                Err(error) if is_misfit(&error) => {
+                    self.misfits.insert(shape.clone(), format!("{error:#}"));
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(())
@@ -59,10 +73,12 @@ impl Tables {
     /// Forgets what was looked up: tables may have changed since, and row types may have been rolled back.
     pub(crate) fn forget(&mut self) {
         self.by_shape.clear();
+        self.misfits.clear();
     }
 
     /// Forgets the tables that were altered since they were looked up.
     pub(crate) fn forget_altered(&mut self, client: &mut impl GenericClient) -> Result<()> {
+        self.misfits.clear();
         let relations: Vec<u32> = self.by_shape.values().map(|table| table.relation).collect();
         let current = definitions(client, &mut self.definitions, &relations)?;
         self.by_shape.retain(|_, table| current.get(&table.relation) == Some(&table.definition));
@@ -75,13 +91,19 @@ impl Tables {
     pub(crate) fn require_unaltered<'a>(
         &mut self,
         transaction: &mut Transaction<'_>,
-        written: impl Iterator<Item = &'a Shape>,
+        shapes: impl Iterator<Item = &'a Shape>,
     ) -> Result<()> {
-        let expected: HashMap<u32, String> = written
-            .map(|shape| self.table(shape).map(|table| (table.relation, table.definition.clone())))
-            .collect::<Result<_>>()?;
+        let known: HashSet<(u32, String)> = shapes
+            .filter_map(|shape| self.by_shape.get(shape))
+            .map(|table| (table.relation, table.definition.clone()))
+            .collect();
+        let number = known.len();
+        let expected: HashMap<u32, String> = known.into_iter().collect();
         let relations: Vec<u32> = expected.keys().copied().collect();
-        if definitions(transaction, &mut self.definitions, &relations)? == expected {
+        // Two shapes of one table may have been looked up before and after it was altered.
+        if expected.len() == number
+            && definitions(transaction, &mut self.definitions, &relations)? == expected
+        {
             return Ok(());
         }
         Err(anyhow!("a table of the target was altered while it was written; retrying").context(Fault::Hold))
@@ -94,19 +116,26 @@ impl Tables {
         client: &mut impl GenericClient,
         batches: &'a [Arc<Batch>],
     ) -> Result<EqualKeys<'a>> {
-        let mut keys: HashMap<&Shape, Vec<&str>> = HashMap::new();
+        let mut tables: Vec<(&Shape, &Table, Vec<&str>)> = Vec::new();
         for batch in batches {
-            let has_variants = |shape: &&Shape| self.by_shape.get(shape).is_some_and(Table::has_key_variants);
-            for shape in batch.shapes.iter().filter(has_variants) {
+            for shape in &batch.shapes {
+                let Some(table) = self.with_keys_of(shape).filter(|table| table.has_key_variants()) else {
+                    continue;
+                };
+                let number = tables.iter().position(|(known, ..)| known.has_keys_of(shape));
+                let number = number.unwrap_or_else(|| {
+                    tables.push((shape, table, Vec::new()));
+                    tables.len() - 1
+                });
                 let events = batch.events.iter().filter(|event| event.shape == shape.id);
-                keys.entry(shape).or_default().extend(events.filter_map(|event| event.key.as_deref()));
+                tables[number].2.extend(events.filter_map(|event| event.key.as_deref()));
             }
         }
         let mut equal = EqualKeys::default();
-        for (shape, mut keys) in keys {
+        for (shape, table, mut keys) in tables {
             keys.sort_unstable();
             keys.dedup();
-            equal.insert(shape, self.table(shape)?.representatives(client, &keys)?);
+            equal.insert(shape, table.representatives(client, &keys)?);
         }
         Ok(equal)
     }
@@ -117,7 +146,7 @@ impl Tables {
         for batch in batches {
             let is_gone = |event: &&Event| event.operation == Operation::Update && event.row.is_none();
             for event in batch.events.iter().filter(is_gone) {
-                let table = self.table(batch.shape_of(event)?)?;
+                let Some(table) = self.with_keys_of(batch.shape_of(event)?) else { continue };
                 if table.has_key_variants() {
                     let error =
                         anyhow!("a key of {} is gone, and one that is equal to it may not be", table.name);
@@ -153,13 +182,14 @@ impl Tables {
     ) -> Result<Drift> {
         let mut drift = Drift::default();
         for segment in segments {
-            let order = self.parents_before_children(segment.iter().map(|changes| changes.shape))?;
-            for changes in order.iter().rev().map(|number| &segment[*number]) {
+            let written: Vec<_> = segment.iter().filter(|changes| !changes.is_empty()).collect();
+            let order = self.parents_before_children(written.iter().map(|changes| changes.shape))?;
+            for changes in order.iter().rev().map(|number| written[*number]) {
                 let table = self.table(changes.shape)?;
                 table.begin(transaction, mode)?;
                 drift += table.remove(transaction, changes, mode)?;
             }
-            for changes in order.iter().map(|number| &segment[*number]) {
+            for changes in order.iter().map(|number| written[*number]) {
                 self.table(changes.shape)?.put(transaction, changes, mode)?;
             }
         }
@@ -178,8 +208,34 @@ impl Tables {
         Ok(order)
     }
 
-    /// The table of a shape that was looked up.
+    /// The table of a shape that was looked up. Fails where the target cannot take rows of it.
     pub(crate) fn table(&self, shape: &Shape) -> Result<&Table> {
+        if let Some(misfit) = self.misfits.get(shape) {
+            return Err(hold(misfit.clone()));
+        }
         self.by_shape.get(shape).with_context(|| format!("{} was not looked up", shape.name()))
     }
+
+    /// The table of a shape, or of another one that has its keys; none where the target can take neither.
+    fn with_keys_of(&self, shape: &Shape) -> Option<&Table> {
+        let of_others = || self.by_shape.iter().find(|(known, _)| known.has_keys_of(shape));
+        self.by_shape.get(shape).or_else(|| of_others().map(|(_, table)| table))
+    }
+
+    /// The type by which the keys of a shape, as text, are compared; none where equal keys have equal text, or where
+    /// no shape with these keys can be written.
+    pub(crate) fn key_variants_type(&self, shape: &Shape) -> Option<&str> {
+        self.with_keys_of(shape)?.key_variants_type()
+    }
+
+    /// Whether equal keys of a shape certainly have equal text.
+    pub(crate) fn has_textual_keys(&self, shape: &Shape) -> bool {
+        self.with_keys_of(shape).is_some_and(|table| !table.has_key_variants())
+    }
+}
+
+/// Whether the target lacks something. PostgreSQL has not refused anything, so the transaction can continue.
+fn is_misfit(error: &Error) -> bool {
+    fault_of(error) == Fault::Hold
+        && error.chain().all(|cause| cause.downcast_ref::<postgres::Error>().is_none())
 }

@@ -77,6 +77,23 @@ impl Shape {
     pub fn is_another_form_of(&self, other: &Shape) -> bool {
         self.schema == other.schema && self.table == other.table && self != other
     }
+
+    /// Whether both are forms of one table's rows in which a row has the same key: an event of one shape may follow
+    /// an event of the other.
+    pub fn has_keys_of(&self, other: &Shape) -> bool {
+        self.schema == other.schema
+            && self.table == other.table
+            && self.key == other.key
+            && self.key_types().eq(other.key_types())
+    }
+
+    /// The types of the key's columns; none for a column of which the source does not say it.
+    fn key_types(&self) -> impl Iterator<Item = Option<&String>> {
+        self.key.iter().map(|key| {
+            let number = self.columns.iter().position(|column| column == key)?;
+            self.types.get(number)
+        })
+    }
 }
 
 /// The statement that touched a row.
