@@ -96,6 +96,65 @@ fn a_transaction_behind_the_one_that_is_held_is_skipped_after_a_restart_too() {
     assert_eq!(count(&mut target, skipped), 1);
 }
 
+/// A bad user blocks apply; returns its transaction.
+fn block(replication: &Replication, target: &mut Client) -> i64 {
+    target.batch_execute("alter table users add constraint no_bad check (name <> 'bad')").unwrap();
+    replication.source().execute("insert into users (name, email) values ('bad', 'bad@x')", &[]).unwrap();
+    wait_until_blocked(target);
+    target.query_one("select min(txid) from replication.hold_status", &[]).unwrap().get(0)
+}
+
+/// How many sessions on this database wait for a lock.
+const WAITING: &str = "select count(*) from pg_stat_activity
+    where datname = current_database() and wait_event_type = 'Lock'";
+const OPEN_ORDERS: &str = "select count(*) from replication.skipped_transaction where applied_tick is null";
+
+/// Found by the model checker of tests/model: the quick way did not know of the order, and it stayed open for ever.
+#[test]
+fn an_order_to_skip_that_comes_before_the_first_attempt_of_a_session_is_carried_out() {
+    let mut replication = Replication::start("skip_early");
+    let mut target = replication.target();
+    let txid = block(&replication, &mut target);
+    replication.processor.kill();
+    let mut operator = replication.target();
+    let mut order = operator.transaction().unwrap();
+    order.batch_execute("select from replication.position for update").unwrap();
+    replication.processor.start();
+    wait_for("the processor's first attempt waits", || (count(&mut target, WAITING) == 1).then_some(()));
+    order.batch_execute("alter table users drop constraint no_bad").unwrap();
+    order.execute("select replication.skip_transaction($1, 'a test')", &[&txid]).unwrap();
+    order.commit().unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(count(&mut target, OPEN_ORDERS), 0);
+    assert_eq!(count(&mut target, "select count(*) from users"), 0);
+}
+
+/// Found by the model checker of tests/model: the order was accepted, and stayed open for ever.
+#[test]
+fn an_order_to_skip_a_transaction_that_is_being_applied_waits_and_is_refused() {
+    let replication = Replication::start("skip_late");
+    let mut target = replication.target();
+    let txid = block(&replication, &mut target);
+    let (mut operator, mut locker) = (replication.target(), replication.target());
+    let mut lock = locker.transaction().unwrap();
+    lock.batch_execute("lock table replication.processed_events in share mode").unwrap();
+    target.batch_execute("alter table users drop constraint no_bad").unwrap();
+    wait_for("a retry is under way", || (count(&mut target, WAITING) == 1).then_some(()));
+    let order = std::thread::scope(|scope| {
+        let order =
+            scope.spawn(|| operator.execute("select replication.skip_transaction($1, 'a test')", &[&txid]));
+        wait_for("the order waits, or is accepted", || {
+            (order.is_finished() || count(&mut target, WAITING) == 2).then_some(())
+        });
+        lock.commit().unwrap();
+        order.join().unwrap()
+    });
+    replication.wait_until_caught_up();
+    assert_eq!(count(&mut target, OPEN_ORDERS), 0);
+    assert_eq!(count(&mut target, "select count(*) from users"), 1);
+    assert!(order.is_err());
+}
+
 #[test]
 fn a_target_that_was_held_and_is_restored_under_a_living_processor_goes_on() {
     let mut replication = Replication::start("held_restored");

@@ -1,7 +1,7 @@
 //! What operators decide while apply is blocked: retry now, or leave a source transaction out, on record.
 
 use anyhow::{Context, Result};
-use postgres::{Client, Transaction};
+use postgres::{Client, GenericClient, Transaction};
 use shared::wire::{Batch, Event};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(super) fn skipped(transaction: &mut Transaction<'_>) -> Result<HashSet<i64>>
 }
 
 /// Whether an order to skip a transaction is pending.
-pub(super) fn skips_are_open(client: &mut Client) -> Result<bool> {
+pub(super) fn skips_are_open(client: &mut impl GenericClient) -> Result<bool> {
     let row = client
         .query_one(
             "select exists (select from replication.skipped_transaction s join replication.position p using (source)

@@ -4,6 +4,7 @@
 
 use super::judged::Judged;
 use super::last_states::reduce;
+use super::operator;
 use super::target::{Target, describe_ticks};
 use crate::inbox::{
     self, Bookkeeping, Entry, StoredBatches, lock_position, record_all_processed, record_drift,
@@ -68,6 +69,12 @@ impl Target {
     pub(super) fn apply_from_inbox_quickly(&mut self, stop: &Stop) -> Result<bool> {
         let Some(before) = &self.position else { return Ok(true) };
         let mut transaction = self.client.transaction().context("begin a transaction")?;
+        lock_position(&mut transaction, before)?;
+        // While the position is locked, no order comes.
+        if operator::skips_are_open(&mut transaction)? {
+            transaction.rollback().context("roll back")?;
+            return Ok(false);
+        }
         let written = write_groups(&mut transaction, &mut self.tables, &self.bookkeeping, before, stop);
         match end(transaction, written) {
             Ok(after) => {
@@ -96,7 +103,6 @@ fn write_groups(
     before: &TargetPosition,
     stop: &Stop,
 ) -> Result<TargetPosition> {
-    lock_position(transaction, before)?;
     let mut stored = StoredBatches::of_complete_ticks(before);
     let mut drift = Drift::default();
     loop {

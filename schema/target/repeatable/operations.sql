@@ -52,12 +52,14 @@ begin atomic
 end;
 
 -- Skips a source transaction, on record. The target is then no snapshot of the source until the rows are sent again
--- (replication.resend at the source). Only a transaction that waits while apply is blocked can be skipped.
+-- (replication.resend at the source). Only a transaction that waits while apply is blocked can be skipped. Waits for an
+-- attempt that is under way: it may apply the transaction, and the order would stay open for ever.
 create or replace function replication.skip_transaction(txid bigint, reason text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $skip$
 begin
+    perform from replication.position p for update;
     if not exists (select from replication.hold_status h where h.txid = skip_transaction.txid) then
         raise exception 'transaction % is not pending behind a blocked apply', txid using errcode = 'object_not_in_prerequisite_state',
             hint = 'select * from replication.hold_status;';

@@ -55,7 +55,7 @@ impl Side {
         match self {
             Side::Common => 4,
             Side::Source => 81,
-            Side::Target => 60,
+            Side::Target => 61,
         }
     }
 
@@ -166,7 +166,7 @@ mod tests {
         let known = [
             (Side::Common, 4, 0x88a5_f0b6_d4d9_58b3),
             (Side::Source, 81, 0xd3ab_7f6c_35ec_3de9),
-            (Side::Target, 60, 0x657e_6449_b9ff_ad61),
+            (Side::Target, 61, 0x5c5d_0310_9bd5_8201),
         ];
         for (side, version, expected) in known {
             let actual = fingerprint(side);
