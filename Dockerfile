@@ -11,10 +11,11 @@ COPY generator/Cargo.toml generator/
 COPY publisher/Cargo.toml publisher/
 COPY processor/Cargo.toml processor/
 COPY tests/Cargo.toml tests/
+COPY tests/model/Cargo.toml tests/model/
 COPY bench/Cargo.toml bench/
 RUN mkdir shared/src generator/src publisher/src processor/src bench/src tests/stories \
     && for file in shared/src/lib.rs generator/src/main.rs publisher/src/main.rs processor/src/main.rs bench/src/main.rs \
-        tests/stories/main.rs; \
+        tests/stories/main.rs tests/model/main.rs; \
     do echo '//! A placeholder.' > $file; echo 'fn main() {}' >> $file; done \
     && cargo build --release --locked --workspace
 COPY schema schema
