@@ -55,7 +55,13 @@ step_failed() {
   [[ -z $tests ]] || reason=${tests//$'\n'/, }
   ((status != 124)) || reason="it did not end within $STEP_DEADLINE_S s; $reason"
   error "Failed: $title ($reason)"
-  STEPS_FAILED+=("$title ($reason)")
+  STEPS_FAILED+=("$title ($reason)"$'\n'"$(step_last_words "${STEP_OUTPUT[$1]}")")
+}
+
+# step_last_words OUTPUT: why a step failed, for the end of the run: a log of this length is often kept in part.
+step_last_words() {
+  { grep --after-context=3 ' panicked at ' "$1" | head --lines=20 || tail --lines=5 "$1"; } \
+    | cut --characters=1-300 | sed 's/^/    | /'
 }
 
 # Waits for all steps that run beside others. False if one of them failed.
