@@ -123,6 +123,18 @@ fn whoever_creates_a_table_beside_attached_ones_is_told_that_it_is_not_replicate
     ] {
         assert_eq!(told_by(quiet), Vec::<String>::new(), "{quiet}");
     }
+    let again = "WARNING: public.again had a former column of the name v: the target keeps its values; To send the values that are there now: select replication.resend('public.again');";
+    for (ddl, told) in [
+        ("create table again (id int primary key, v int)", None),
+        ("select replication.attach('again'); alter table again add column w int", None),
+        ("alter table again drop column v, add column v int default 3", Some(again)),
+        ("alter table again drop column v", None),
+        ("alter table again add column v int default 4", Some(again)),
+        ("alter table again alter column v set default 5, add column x int", None),
+    ] {
+        let warnings: Vec<_> = told_by(ddl).into_iter().filter(|told| told.starts_with("WARNING")).collect();
+        assert_eq!(warnings, Vec::from_iter(told), "{ddl}");
+    }
     let told = told_by("drop table payments; create table payments (id int primary key)");
     assert!(
         told.len() == 1

@@ -1,6 +1,25 @@
 -- Capture follows DDL on an attached table in the DDL's own transaction: rows captured before it keep their shape, later
 -- rows get the new one.
 
+-- Tells whoever gives a column the name of a former one that the target keeps the former values: no trigger fires for
+-- the rows that are there.
+create or replace function replication.tell_of_former_columns(changed regclass, former text[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $tell$
+declare
+    again text;
+begin
+    select string_agg(quote_ident(c.attname), ', ' order by c.attnum) into again
+    from pg_attribute c
+    where c.attrelid = changed and c.attnum > 0 and not c.attisdropped and c.attname = any (former);
+    if again is not null then
+        raise warning '% had a former column of the name %: the target keeps its values', changed, again
+            using hint = format('To send the values that are there now: select replication.resend(%L);', changed::text);
+    end if;
+end
+$tell$;
+
 -- Refreshes those of these tables that are attached and whose columns or name differ from what capture knows.
 -- Touches what replication.attach touches.
 create or replace function replication.refresh_attached(touched oid[]) returns void
@@ -9,6 +28,7 @@ set search_path = pg_catalog, pg_temp
 as $refresh$
 declare
     changed regclass;
+    former text[];
     refused record;
 begin
     -- An attached table cannot become one that attach refuses. A table that already is one concerns only the DDL that
@@ -27,13 +47,17 @@ begin
             using errcode = 'wrong_object_type',
                   hint = format('To end its replication first: select replication.detach(%L);', refused.relation::text);
     end loop;
-    for changed in
+    for changed, former in
         with present as materialized (
             select a.relation, a.shape_id
             from replication.attached a join pg_class c on c.oid = a.relation
             where a.relation = any (touched)
         )
-        select p.relation
+        select p.relation,
+               -- What an earlier shape had, and this one has not.
+               array(select unnest(e.columns) from replication.shape e
+                     where (e.schema_name, e.table_name) = (s.schema_name, s.table_name) and e.id < s.id
+                     except select unnest(s.columns))
         from present p
         join replication.shape s on s.id = p.shape_id
         cross join lateral replication.describe(p.relation) d
@@ -42,6 +66,7 @@ begin
         order by p.relation
     loop
         perform replication.attach(changed);
+        perform replication.tell_of_former_columns(changed, former);
     end loop;
 end
 $refresh$;
@@ -62,6 +87,14 @@ begin
     from (select array_agg(d.objid) as touched
           from pg_event_trigger_dropped_objects() d where d.object_type = 'table column') dropped
     where touched is not null;
+
+    -- Dropped and added by one command.
+    perform replication.tell_of_former_columns(dropped.relation, dropped.columns)
+    from (select a.relation, array_agg(d.address_names[3]) as columns
+          from pg_event_trigger_dropped_objects() d
+          join replication.attached a on a.relation = d.objid
+          where d.object_type = 'table column'
+          group by a.relation) dropped;
 
     -- After ALTER TABLE, which may replace a key, ddl_command_end looks.
     perform replication.refresh_attached(touched)
