@@ -68,6 +68,30 @@ fn nothing_unconfirmed_is_pruned_however_old_it_is() {
     assert_eq!(assert_equal(&replication), (6, 5));
 }
 
+/// The guard is against applications. The services write the rows, so they prune as well.
+#[test]
+fn databases_that_are_read_only_by_default_are_written_and_pruned() {
+    let replication = Replication::prepare("read_only", &SHORT);
+    for (mut client, name) in [(replication.source(), "source"), (replication.target(), "target")] {
+        let database: String = client.query_one("select current_database()", &[]).unwrap().get(0);
+        client
+            .batch_execute(&format!("alter database {database} set default_transaction_read_only = on"))
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    let mut replication = replication;
+    replication.processor.start();
+    replication.publisher.start();
+    let (mut source, mut target) = (replication.source(), replication.target());
+    source.batch_execute("set default_transaction_read_only = off").unwrap();
+    for round in 0..3 {
+        source.execute("insert into users (name, email) values ('U', $1)", &[&format!("{round}@x")]).unwrap();
+        replication.wait_until_caught_up();
+    }
+    wait_until_pruned(&mut source, "select count(*) from replication.outbox_event", 1);
+    wait_until_pruned(&mut target, "select count(*) from replication.inbox_batch", 1);
+    assert_eq!(assert_equal(&replication), (3, 0));
+}
+
 /// Prunes a little of a table; fails if that reads all of it.
 fn assert_prunes_without_reading_all(client: &mut Client, prune: &str, table: &str) {
     client.batch_execute(&format!("analyze replication.{table}")).unwrap();

@@ -16,9 +16,8 @@ pub(crate) fn prepare_session(client: &mut Client) -> Result<()> {
     client
         .batch_execute(
             "set search_path = pg_catalog; set row_security = off; select set_config(name, value, false) from replication.value_settings();
-             set default_transaction_isolation = 'read committed'; set default_transaction_read_only = off;
-             set default_transaction_deferrable = off; set lock_timeout = 0; set idle_session_timeout = 0;
-             set idle_in_transaction_session_timeout = 0",
+             set default_transaction_isolation = 'read committed'; set default_transaction_deferrable = off;
+             set lock_timeout = 0; set idle_in_transaction_session_timeout = 0",
         )
         .context("prepare the session")?;
     client.batch_execute("set session_replication_role = replica").map_err(|error| {

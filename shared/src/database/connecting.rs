@@ -22,11 +22,12 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// With these the server notices within 4 s that a client's machine is gone, and within 1 s, even during a
 /// statement, that a client's process is: its session ends, and with it its lock. Nor does it end a session
-/// that has nothing to do. Notices are for people who type SQL.
+/// that has nothing to do. The services write also where sessions are read-only by default: a guard against
+/// applications, which is not theirs. Notices are for people who type SQL.
 const SETTINGS: &str =
     "set tcp_keepalives_idle = 2; set tcp_keepalives_interval = 1; set tcp_keepalives_count = 2;
      set tcp_user_timeout = 4000; set client_connection_check_interval = 1000; set idle_session_timeout = 0;
-     set client_min_messages = warning";
+     set default_transaction_read_only = off; set client_min_messages = warning";
 
 /// Each ends by its own timeouts for TCP and login, and the resolver's.
 static ATTEMPTS: LazyLock<Attempts> = LazyLock::new(Attempts::default);
