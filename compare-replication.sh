@@ -110,7 +110,7 @@ not_attached_print() {
     status_worsen 2
     say "Cannot read which tables of A are not attached: $(side_error a)"
   elif ((count > 0)); then
-    say "Not attached in A, and so not replicated: $count tables (select * from replication.not_attached)"
+    say "Tables that are not attached in A, and so not replicated: $count (select * from replication.not_attached)"
   fi
 }
 

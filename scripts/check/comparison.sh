@@ -12,6 +12,7 @@ comparison_print() {
     say "not counted: $(now not_counted). By value: ./compare-replication.sh TABLE"
     ! above hindered 0 || finding 3 "$(now hindered) attached tables may not be read by this role" "grant it select in A and B, and BYPASSRLS where row security is on"
   fi
+  ! known not_attached || say "tables that are not attached in A, and so not replicated: $(now not_attached) (select * from replication.not_attached)"
   ! known skipped_events || say "operators skipped $(now skipped_events) events in A: select * from replication.skipped_event"
   ! known skipped || say "operators skipped $(now skipped) transactions in B: select * from replication.skipped_transaction"
   ! known drifted || say "others have changed rows in B; replication met $(now drifted) of them: select * from replication.target_drift"

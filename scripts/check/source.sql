@@ -65,4 +65,9 @@ commit;
     -- A scan: on a large outbox it takes too long for this.
     set statement_timeout = '1s';
     select count(*) as outbox_total from replication.outbox_event;
+    -- What is refused is found by looking at each table.
+    select to_regclass('replication.not_attached') is not null as has_not_attached \gset
+    \if :has_not_attached
+        select nullif(count(*), 0) as not_attached from replication.not_attached;
+    \endif
 \endif
