@@ -79,3 +79,19 @@ fn a_stop_is_clean_and_a_start_goes_on() {
     let logs = replication.publisher.log() + &replication.processor.log();
     assert!(!logs.contains("ERROR") && !logs.contains("did not stop in time"), "{logs}");
 }
+
+/// Log rotation and process managers send these. By default each ends a process.
+#[test]
+fn signals_that_ask_for_nothing_end_no_service() {
+    let mut replication = Replication::start("signals");
+    for signal in ["USR1", "USR2"] {
+        replication.publisher.signal(signal);
+        replication.processor.signal(signal);
+    }
+    replication.source().execute("insert into users (name, email) values ('S', 's@x')", &[]).unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (1, 0));
+    replication.publisher.signal("HUP");
+    assert_eq!(replication.publisher.wait_for_end().code(), Some(0));
+    assert_eq!(replication.processor.stop().code(), Some(0));
+}

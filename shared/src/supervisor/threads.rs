@@ -6,9 +6,12 @@ use crate::config::Environment;
 use crate::stopping;
 use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, Sender, bounded};
+use signal_hook::consts::{SIGUSR1, SIGUSR2};
+use signal_hook::flag;
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -147,8 +150,12 @@ impl Supervisor {
     }
 }
 
-/// Receives the signals that ask the process to stop (SIGINT, SIGTERM, SIGHUP).
+/// Receives the signals that ask the process to stop (SIGINT, SIGTERM, SIGHUP). Those that log rotation and
+/// process managers also send, and that end a process by default, are ignored: nothing is reopened or reread.
 fn signals() -> Result<Receiver<()>> {
+    for ignored in [SIGUSR1, SIGUSR2] {
+        flag::register(ignored, Arc::default()).context("ignore a signal")?;
+    }
     let (signal, signals) = bounded(1);
     ctrlc::set_handler(move || {
         // A second signal while the first is handled changes nothing.

@@ -71,7 +71,8 @@ impl Service {
         self.signal("CONT");
     }
 
-    fn signal(&self, signal: &str) {
+    /// Sends it this signal.
+    pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.as_ref().unwrap().id().to_string();
         assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
     }
