@@ -15,7 +15,7 @@ readonly ERRORS_POSTGRES_CAPTURE=' CONTEXT:  .*replication\.capture_'
 # the components section; a client that died or abandoned a hanging server ("connection to client lost"), in the client's
 # log. A NATS node that drops an unresponsive peer (gateways cut) logs "Stale Connection"; whether the gateways are
 # connected again is in the components section too.
-readonly ERRORS_EXPECTED_POSTGRES='FATAL:  (the database system is |terminating connection due to administrator command|terminating connection due to unexpected postmaster exit|connection to client lost)'
+readonly ERRORS_EXPECTED_POSTGRES='FATAL:  (the database system is |terminating .* due to (administrator command|unexpected postmaster exit)|connection to client lost)'
 readonly ERRORS_EXPECTED_NATS='connection refused|Error getting IP for |Error flushing|Error (trying to connect|connecting) to (route|(explicit |implicit )?gateway)|(Gateway|Route) Error .Stale Connection'
 
 # Prints "COUNT LAST_LINE" for one component. False if its log cannot be read.
