@@ -40,7 +40,8 @@ use std::sync::Arc;
 const ENCODERS: usize = 2;
 /// Batches between two stages: enough to keep both busy.
 const BATCHES_IN_FLIGHT: usize = 8;
-/// Rows and keys that were read and not handed to NATS yet: they bound memory. A larger batch is in work alone.
+/// Rows and keys that were read and not handed to NATS yet: they bound memory. A larger batch is in work
+/// alone.
 const BYTES_IN_WORK: usize = 64 * 1024 * 1024;
 
 fn main() -> ExitCode {

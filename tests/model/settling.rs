@@ -1,4 +1,5 @@
-//! "When faults end, all arrives": from every state, the steps that a system without faults takes lead to the goal.
+//! "When faults end, all arrives": from every state, the steps that a system without faults takes lead to the
+//! goal.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -15,7 +16,8 @@ pub(crate) struct Settling {
 }
 
 impl Settling {
-    /// Whether `step` after `step` leads from a state to one that is at the goal. None is a step that changes nothing.
+    /// Whether `step` after `step` leads from a state to one that is at the goal. None is a step that changes
+    /// nothing.
     pub(crate) fn reaches<S: Clone + Hash>(
         &self,
         state: &S,

@@ -109,7 +109,8 @@ const WAITING: &str = "select count(*) from pg_stat_activity
     where datname = current_database() and wait_event_type = 'Lock'";
 const OPEN_ORDERS: &str = "select count(*) from replication.skipped_transaction where applied_tick is null";
 
-/// Found by the model checker of tests/model: the quick way did not know of the order, and it stayed open for ever.
+/// Found by the model checker of tests/model: the quick way did not know of the order, and it stayed open for
+/// ever.
 #[test]
 fn an_order_to_skip_that_comes_before_the_first_attempt_of_a_session_is_carried_out() {
     let mut replication = Replication::start("skip_early");

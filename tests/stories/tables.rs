@@ -89,7 +89,8 @@ fn what_goes_behind_an_alter_table_of_one_tick_stays_gone() {
     );
 }
 
-/// In memory and by staging, with a target that is altered before, and one that is altered once it is blocked.
+/// In memory and by staging, with a target that is altered before, and one that is altered once it is
+/// blocked.
 #[test]
 fn only_the_last_state_of_a_key_has_to_fit_where_one_transaction_renames_and_drops_columns() {
     const CASES: [(&str, i32, bool); 4] = [

@@ -2,8 +2,8 @@
 //!
 //! The events go into a temporary table, PostgreSQL finds the last state of each key, and these are written
 //! part by part: by update, and where other rows are in the way, by delete-insert. Events that were processed
-//! before have no effect, transactions that are to be skipped are left out. Where PostgreSQL refuses, the ticks
-//! before the first one that it refuses are applied, and the refused transaction and row are named.
+//! before have no effect, transactions that are to be skipped are left out. Where PostgreSQL refuses, the
+//! ticks before the first one that it refuses are applied, and the refused transaction and row are named.
 
 use super::attempt::{Attempt, OutOfTime};
 use super::refused::refused_transaction;
@@ -25,8 +25,8 @@ pub(super) struct Care<'a> {
 }
 
 impl Target {
-    /// Applies the complete ticks that are in the inbox, up to the first one that PostgreSQL refuses. Records why
-    /// it does, and returns that.
+    /// Applies the complete ticks that are in the inbox, up to the first one that PostgreSQL refuses. Records
+    /// why it does, and returns that.
     pub(super) fn apply_from_inbox(&mut self, care: &Care<'_>) -> Result<Option<Refusal>> {
         let mut narrowing = Narrowing::default();
         if let Some(blocked) = care.blocked {

@@ -142,7 +142,8 @@ fn end<T>(transaction: Transaction<'_>, written: Result<T>) -> Result<T> {
     }
 }
 
-/// Whether the careful way may get on: it writes in smaller parts, and other rows first where these are in the way.
+/// Whether the careful way may get on: it writes in smaller parts, and other rows first where these are in
+/// the way.
 fn needs_care(error: &Error) -> bool {
     let fault = fault_of(error);
     fault.is_refusal() || fault == Fault::OutOfTime

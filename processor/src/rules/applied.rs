@@ -32,8 +32,8 @@ pub fn position_after(before: &TargetPosition, applied: &[AppliedTick]) -> Targe
     TargetPosition { applied: last.or(before.applied), ..before.clone() }
 }
 
-/// Refuses to move the applied position over `ticks`, from `before` to `after`, unless these follow one another and end
-/// there.
+/// Refuses to move the applied position over `ticks`, from `before` to `after`, unless these follow one
+/// another and end there.
 pub fn require_applied(before: Option<TickRef>, ticks: &[i64], after: Option<TickRef>) -> Result<()> {
     require_consecutive(before, ticks)?;
     require_complete(before, ticks, after)

@@ -26,8 +26,8 @@ impl Narrowing {
 mod tests {
     use super::*;
 
-    /// The ticks that are applied of those from 1 to `last`, where those in `refused` are refused, and the number
-    /// of attempts.
+    /// The ticks that are applied of those from 1 to `last`, where those in `refused` are refused, and the
+    /// number of attempts.
     fn applied(last: i64, refused: &[i64]) -> (i64, usize) {
         let (mut first, mut narrowing) = (1, Narrowing::default());
         for attempts in 0.. {

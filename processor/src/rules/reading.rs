@@ -1,4 +1,5 @@
-//! What is read from the inbox to be applied: every event after those that are applied, in order, to the end of a tick.
+//! What is read from the inbox to be applied: every event after those that are applied, in order, to the end
+//! of a tick.
 
 use super::applied::AppliedTick;
 use anyhow::{Result, ensure};
@@ -27,8 +28,8 @@ impl InOrder {
         self.last_tick
     }
 
-    /// The tick to continue with, and the last of its events that was read: the tick that was begun, or else the
-    /// next one.
+    /// The tick to continue with, and the last of its events that was read: the tick that was begun, or else
+    /// the next one.
     pub fn read_up_to(&self) -> (i64, i64) {
         if self.at_end_of_tick { (self.tick + 1, 0) } else { (self.tick, self.ordinal) }
     }

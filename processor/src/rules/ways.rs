@@ -1,5 +1,5 @@
-//! Which of the two ways applies what waits: the quick one, or the careful one from the inbox. While a tick is large,
-//! apply is blocked or a transaction is to be skipped, batches are stored and not kept in memory.
+//! Which of the two ways applies what waits: the quick one, or the careful one from the inbox. While a tick
+//! is large, apply is blocked or a transaction is to be skipped, batches are stored and not kept in memory.
 
 use super::position::TargetPosition;
 use shared::wire::Batch;

@@ -45,7 +45,8 @@ impl ConfirmAuthority {
             return true;
         };
         if (current.incarnation, current.term) == (confirm.incarnation, confirm.term) {
-            // Nothing is overtaken by so much: a higher one that was not followed up was not this processor's.
+            // Nothing is overtaken by so much: a higher one that was not followed up was not this
+            // processor's.
             let newer = confirm.counter > current.counter || is_gone(current.counted_at, now);
             if newer {
                 (current.counter, current.counted_at) = (confirm.counter, now);

@@ -38,8 +38,8 @@ pub struct Consequences {
 }
 
 impl Confirms {
-    /// Takes a confirm received at `now`, by when the stream had acknowledged everything before `acknowledged`. Fails,
-    /// and finally, where the target cannot continue with this source.
+    /// Takes a confirm received at `now`, by when the stream had acknowledged everything before
+    /// `acknowledged`. Fails, and finally, where the target cannot continue with this source.
     pub fn take(
         &mut self,
         ticks: &mut impl Ticks,

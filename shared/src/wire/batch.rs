@@ -78,8 +78,8 @@ impl Shape {
         self.schema == other.schema && self.table == other.table && self != other
     }
 
-    /// Whether both are forms of one table's rows in which a row has the same key: an event of one shape may follow
-    /// an event of the other.
+    /// Whether both are forms of one table's rows in which a row has the same key: an event of one shape may
+    /// follow an event of the other.
     pub fn has_keys_of(&self, other: &Shape) -> bool {
         self.schema == other.schema
             && self.table == other.table

@@ -1,6 +1,6 @@
-//! Delivery and apply: one source of three ticks, of which the second has two events in one or two batches; a stream
-//! that loses, doubles and reorders; a target that stores, applies in every way, is blocked, is told to skip, and
-//! crashes; a processor that lost its lock and has not noticed.
+//! Delivery and apply: one source of three ticks, of which the second has two events in one or two batches; a
+//! stream that loses, doubles and reorders; a target that stores, applies in every way, is blocked, is told
+//! to skip, and crashes; a processor that lost its lock and has not noticed.
 
 mod actions;
 mod protections;

@@ -9,8 +9,8 @@ pub(crate) enum Protection {
     GapIsSeen,
     /// A tick is applied when it is complete, not batch by batch.
     TicksAreWhole,
-    /// A tick from the inbox is read after what completes it is stored, to its end, and the position moves only to a
-    /// tick that was.
+    /// A tick from the inbox is read after what completes it is stored, to its end, and the position moves
+    /// only to a tick that was.
     StoredTicksAreReadToTheirEnd,
     /// An order to skip waits until an attempt that is under way has ended.
     OrdersWaitForTheAttempt,

@@ -1,4 +1,5 @@
-//! What there is: the publisher's cursor, the stream, the target's database, and the sessions of its processors.
+//! What there is: the publisher's cursor, the stream, the target's database, and the sessions of its
+//! processors.
 
 use inbox_processor::rules::position::TargetPosition;
 use outbox_publisher::rules::cursor::{CursorPosition, Place};
