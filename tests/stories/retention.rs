@@ -71,14 +71,13 @@ fn nothing_unconfirmed_is_pruned_however_old_it_is() {
 /// The guard is against applications. The services write the rows, so they prune as well.
 #[test]
 fn databases_that_are_read_only_by_default_are_written_and_pruned() {
-    let replication = Replication::prepare("read_only", &SHORT);
-    for (mut client, name) in [(replication.source(), "source"), (replication.target(), "target")] {
+    let mut replication = Replication::prepare("read_only", &SHORT);
+    for mut client in [replication.source(), replication.target()] {
         let database: String = client.query_one("select current_database()", &[]).unwrap().get(0);
         client
             .batch_execute(&format!("alter database {database} set default_transaction_read_only = on"))
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
+            .unwrap();
     }
-    let mut replication = replication;
     replication.processor.start();
     replication.publisher.start();
     let (mut source, mut target) = (replication.source(), replication.target());

@@ -78,7 +78,7 @@ impl Attempt<'_> {
         staged.find_last_states(transaction, tables)?;
         let drift = self.write(transaction, tables, &staged)?;
         record_drift(transaction, drift)?;
-        tables.require_unaltered(transaction, staged.shapes.iter())?;
+        tables.require_unaltered(transaction, staged.shapes.iter().map(|staged| &staged.shape))?;
         Staged::drop(transaction)?;
         Ok(applied)
     }

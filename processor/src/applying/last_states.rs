@@ -1,11 +1,11 @@
 //! Reduces the events of whole ticks, in memory, to the last state of each key. [`super::staging`] does the
 //! same in SQL.
 //!
-//! A table that is altered has events of several shapes. The last state of a key counts whatever shape the states
-//! before had, as long as keys can be compared: only the shape of the last one has to fit the target.
+//! A table that is altered has events of several shapes. The last state of a key counts whatever shape the
+//! states before had, as long as keys can be compared: only the shape of the last one has to fit the target.
 
 use super::row_key::is_of_another_key;
-use crate::tables::{EqualKeys, SchemaSegment, TableChanges};
+use crate::tables::{EqualKeys, SchemaSegment, TableChanges, ends_before};
 use shared::wire::{Batch, Event, Operation, Shape};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -55,13 +55,10 @@ struct Place {
 struct Tables<'a>(Vec<LastStates<'a>>);
 
 impl<'a> Tables<'a> {
-    /// Whether the keys of a shape cannot be compared with those of its table so far. Nor does a table that is emptied
-    /// have rows of several shapes.
     fn must_end_before(&self, shape: &Shape) -> bool {
         self.0.iter().any(|table| {
-            let other = table.shapes.iter().find(|known| known.is_another_form_of(shape));
-            other.is_some_and(|other| !other.has_keys_of(shape))
-                || table.emptied.is_some_and(|form| table.shapes[form].is_another_form_of(shape))
+            let mut forms = table.shapes.iter().enumerate();
+            forms.any(|(form, known)| ends_before(known, table.emptied == Some(form), shape))
         })
     }
 
@@ -83,7 +80,8 @@ impl<'a> Tables<'a> {
     }
 }
 
-/// Those of one table. Keeps the order in which keys were first touched: rows that belong together stay together.
+/// Those of one table. Keeps the order in which keys were first touched: rows that belong together stay
+/// together.
 #[derive(Default)]
 struct LastStates<'a> {
     /// The forms of its rows; at least one.

@@ -3,7 +3,7 @@
 //!
 //! It finds what [`super::last_states`] finds in memory. A property test compares the two.
 
-use super::staging::Staged;
+use super::staging::{Staged, StagedShape};
 use crate::tables::{Drift, TableChanges, Tables, WriteMode};
 use anyhow::{Context, Error, Result, ensure};
 use postgres::{Row, Transaction};
@@ -20,8 +20,8 @@ impl Staged {
         transaction: &mut Transaction<'_>,
         tables: &Tables,
     ) -> Result<()> {
-        for ((number, like), shape) in (0_i32..).zip(&self.keyed_like).zip(&self.shapes) {
-            let key_type = tables.key_variants_type(shape).filter(|_| number == *like);
+        for (number, staged) in (0_i32..).zip(&self.shapes) {
+            let key_type = tables.key_variants_type(&staged.shape).filter(|_| number == staged.keyed_like);
             if let Some(key_type) = key_type {
                 drop_other_keys(transaction, number, key_type)?;
                 unite_equal_keys(transaction, number, key_type)?;
@@ -48,9 +48,11 @@ impl Staged {
         let rows = transaction
             .query("select distinct shape from pg_temp.last_state", &[])
             .context("look up the shapes of last states")?;
-        self.written.clone_from(&self.emptied);
+        for staged in &mut self.shapes {
+            staged.is_written = staged.is_emptied;
+        }
         for row in rows {
-            self.written[usize::try_from(row.get::<_, i32>(0))?] = true;
+            self.shapes[usize::try_from(row.get::<_, i32>(0))?].is_written = true;
         }
         Ok(())
     }
@@ -65,8 +67,9 @@ impl Staged {
     ) -> Result<Drift> {
         let mut drift = Drift::default();
         for segment in self.segments() {
-            let written: Vec<usize> = segment.filter(|number| self.written[*number]).collect();
-            let order = tables.parents_before_children(written.iter().map(|number| &self.shapes[*number]))?;
+            let written: Vec<usize> = segment.filter(|number| self.shapes[*number].is_written).collect();
+            let order =
+                tables.parents_before_children(written.iter().map(|number| &self.shapes[*number].shape))?;
             for number in order.iter().rev() {
                 drift += self.remove(transaction, tables, written[*number], mode, stop)?;
             }
@@ -85,11 +88,11 @@ impl Staged {
         mode: WriteMode,
         stop: &Stop,
     ) -> Result<Drift> {
-        let shape = &self.shapes[number];
+        let StagedShape { shape, is_emptied, .. } = &self.shapes[number];
         let mut drift = Drift::default();
         let table = tables.table(shape)?;
         table.begin(transaction, mode)?;
-        if self.emptied[number] {
+        if *is_emptied {
             if table.keeps(mode) {
                 Self::in_parts(transaction, number, stop, |transaction, part| {
                     table.keep(transaction, &part.changes(shape, true), mode)
@@ -118,10 +121,10 @@ impl Staged {
         mode: WriteMode,
         stop: &Stop,
     ) -> Result<()> {
-        let shape = &self.shapes[number];
+        let StagedShape { shape, is_emptied, .. } = &self.shapes[number];
         let table = tables.table(shape)?;
         Self::in_parts(transaction, number, stop, |transaction, part| {
-            let changes = part.changes(shape, self.emptied[number]);
+            let changes = part.changes(shape, *is_emptied);
             let mut attempt = transaction.savepoint("part").context("set a savepoint")?;
             match table.put(&mut attempt, &changes, mode) {
                 Ok(()) => attempt.commit().context("release the savepoint"),

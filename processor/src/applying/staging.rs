@@ -2,7 +2,7 @@
 //! key](super::staged_states).
 
 use super::row_key::key_of_row;
-use crate::tables::Tables;
+use crate::tables::{Tables, ends_before};
 use anyhow::{Context, Result};
 use postgres::Transaction;
 use shared::wire::{Batch, Event, Operation, Shape};
@@ -15,18 +15,22 @@ use uuid::Uuid;
 #[derive(Default)]
 pub(super) struct Staged {
     /// By number.
-    pub(super) shapes: Vec<Shape>,
-    /// For each, the first one in its segment that has the same keys: the number by which PostgreSQL compares them.
-    pub(super) keyed_like: Vec<i32>,
-    /// Those that were truncated.
-    pub(super) emptied: Vec<bool>,
-    /// Those whose keys can be equal though their text differs, as far as is known.
-    may_have_key_variants: Vec<bool>,
-    /// Those of which something is written.
-    pub(super) written: Vec<bool>,
+    pub(super) shapes: Vec<StagedShape>,
     /// The numbers with which schema segments begin.
     segments: Vec<usize>,
     events: i64,
+}
+
+pub(super) struct StagedShape {
+    pub(super) shape: Shape,
+    /// The first one in its segment that has the same keys: the number by which PostgreSQL compares them.
+    pub(super) keyed_like: i32,
+    /// It was truncated.
+    pub(super) is_emptied: bool,
+    /// Its keys can be equal though their text differs, as far as is known.
+    may_have_key_variants: bool,
+    /// Something of it is written; known once the last states are.
+    pub(super) is_written: bool,
 }
 
 impl Staged {
@@ -77,7 +81,7 @@ impl Staged {
                     // Another shape begins a segment from now on.
                     numbers.clear();
                 } else {
-                    let keyed_like = self.keyed_like[usize::try_from(number)?];
+                    let keyed_like = self.shapes[usize::try_from(number)?].keyed_like;
                     columns.add(number, keyed_like, self.events, event, self.row_key(number, event));
                 }
             }
@@ -85,8 +89,7 @@ impl Staged {
         columns.insert(transaction)
     }
 
-    /// The number of a shape that the batch has under `id`. Begins a segment where its table had other keys, or was
-    /// emptied under another shape.
+    /// The number of a shape that the batch has under `id`. Begins a segment where one must.
     fn number_of(
         &mut self,
         tables: &Tables,
@@ -104,11 +107,8 @@ impl Staged {
     }
 
     fn must_begin_segment(&self, shape: &Shape) -> bool {
-        let begin = self.segment();
-        let mut known = self.shapes[begin..].iter().zip(&self.emptied[begin..]);
-        known.any(|(known, is_emptied)| {
-            known.is_another_form_of(shape) && (*is_emptied || !known.has_keys_of(shape))
-        })
+        let mut known = self.shapes[self.segment()..].iter();
+        known.any(|known| ends_before(&known.shape, known.is_emptied, shape))
     }
 
     /// Where the last segment begins.
@@ -118,29 +118,32 @@ impl Staged {
 
     fn number(&mut self, tables: &Tables, shape: &Shape) -> Result<i32> {
         let begin = self.segment();
-        let known = self.shapes[begin..].iter().position(|known| known == shape);
+        let known = self.shapes[begin..].iter().position(|known| known.shape == *shape);
         let number = known.map_or(self.shapes.len(), |known| begin + known);
         if known.is_none() {
-            self.shapes.push(shape.clone());
-            let like = self.shapes[begin..].iter().position(|known| known.has_keys_of(shape));
-            self.keyed_like.push(i32::try_from(like.map_or(number, |like| begin + like))?);
-            self.emptied.push(false);
-            self.may_have_key_variants.push(!tables.has_textual_keys(shape));
+            let like = self.shapes[begin..].iter().position(|known| known.shape.has_keys_of(shape));
+            self.shapes.push(StagedShape {
+                shape: shape.clone(),
+                keyed_like: i32::try_from(like.map_or(number, |like| begin + like))?,
+                is_emptied: false,
+                may_have_key_variants: !tables.has_textual_keys(shape),
+                is_written: false,
+            });
         }
         Ok(i32::try_from(number)?)
     }
 
     fn row_key(&self, number: i32, event: &Event) -> Option<String> {
-        let number = usize::try_from(number).ok()?;
-        let row = event.row.as_deref().filter(|_| self.may_have_key_variants[number])?;
-        key_of_row(&self.shapes[number], row)
+        let staged = &self.shapes[usize::try_from(number).ok()?];
+        let row = event.row.as_deref().filter(|_| staged.may_have_key_variants)?;
+        key_of_row(&staged.shape, row)
     }
 
     fn empty(&mut self, transaction: &mut Transaction<'_>, shape: i32) -> Result<()> {
-        let number = usize::try_from(shape)?;
-        self.emptied[number] = true;
+        let staged = &mut self.shapes[usize::try_from(shape)?];
+        staged.is_emptied = true;
         transaction
-            .execute("delete from pg_temp.staged where keyed_like = $1", &[&self.keyed_like[number]])
+            .execute("delete from pg_temp.staged where keyed_like = $1", &[&staged.keyed_like])
             .context("drop the events before a TRUNCATE")?;
         Ok(())
     }

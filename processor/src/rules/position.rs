@@ -71,19 +71,22 @@ impl Reception {
     pub fn take(&mut self, batch: &Batch) -> Verdict {
         let verdict = judge(self.position.as_ref(), batch);
         match verdict {
-            Verdict::Next { .. } => {
-                self.position = Some(TargetPosition {
-                    source: batch.source.id.clone(),
-                    timeline: batch.source.timeline,
-                    received: batch.end(),
-                    applied: self.position.as_ref().and_then(|position| position.applied),
-                });
-                self.gap = false;
-            }
+            Verdict::Next { .. } => self.store(batch),
             Verdict::Gap => self.gap = true,
             Verdict::Known | Verdict::OtherSource | Verdict::OtherHistory => {}
         }
         verdict
+    }
+
+    /// Moves the position to the end of a batch that is to be stored.
+    pub fn store(&mut self, batch: &Batch) {
+        self.position = Some(TargetPosition {
+            source: batch.source.id.clone(),
+            timeline: batch.source.timeline,
+            received: batch.end(),
+            applied: self.position.as_ref().and_then(|position| position.applied),
+        });
+        self.gap = false;
     }
 }
 

@@ -43,9 +43,15 @@ impl<'a> TableChanges<'a> {
     }
 }
 
-/// The changes of a run of events within which the keys of each table can be compared, by the shape of each key's
-/// last state. A segment is written before the next begins.
+/// The changes of a run of events within which the keys of each table can be compared, by the shape of each
+/// key's last state. A segment is written before the next begins.
 pub(crate) type SchemaSegment<'a> = Vec<TableChanges<'a>>;
+
+/// Whether a segment in which a table has rows of the shape `known` ends before the first one of `next`: the
+/// keys of the two cannot be compared, or the table was emptied under `known` and has rows of no other shape.
+pub(crate) fn ends_before(known: &Shape, is_emptied: bool, next: &Shape) -> bool {
+    known.is_another_form_of(next) && (is_emptied || !known.has_keys_of(next))
+}
 
 /// Keys of some tables that are equal although their text differs.
 #[derive(Default)]

@@ -15,7 +15,7 @@ mod statements;
 mod table;
 mod write_mode;
 
-pub(crate) use changes::{EqualKeys, SchemaSegment, TableChanges};
+pub(crate) use changes::{EqualKeys, SchemaSegment, TableChanges, ends_before};
 pub(crate) use session::prepare_session;
 pub(crate) use write_mode::{Drift, WriteMode};
 
@@ -42,9 +42,9 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    /// Looks up the tables of `shapes` that are not known yet, and creates the row types for them. A shape that the
-    /// target cannot take fails where a row of it is written, with an error that carries [`Fault::Hold`] and names
-    /// what the target lacks, and what to run.
+    /// Looks up the tables of `shapes` that are not known yet, and creates the row types for them. A shape
+    /// that the target cannot take fails where a row of it is written, with an error that carries
+    /// [`Fault::Hold`] and names what the target lacks, and what to run.
     pub(crate) fn learn<'a>(
         &mut self,
         client: &mut impl GenericClient,
@@ -140,8 +140,8 @@ impl Tables {
         Ok(equal)
     }
 
-    /// Fails, so that the careful way applies the ticks, where a key is gone by an UPDATE that may only have spelt it
-    /// otherwise: another part may have the row.
+    /// Fails, so that the careful way applies the ticks, where a key is gone by an UPDATE that may only have
+    /// spelt it otherwise: another part may have the row.
     pub(crate) fn require_whole_keys(&self, batches: &[Arc<Batch>]) -> Result<()> {
         for batch in batches {
             let is_gone = |event: &&Event| event.operation == Operation::Update && event.row.is_none();
@@ -157,8 +157,8 @@ impl Tables {
         Ok(())
     }
 
-    /// Fails, so that the careful way applies the ticks, where changes of a part of a tick cannot be written before
-    /// the rest is known.
+    /// Fails, so that the careful way applies the ticks, where changes of a part of a tick cannot be written
+    /// before the rest is known.
     pub(crate) fn require_writable_in_parts(&self, segments: &[SchemaSegment<'_>]) -> Result<()> {
         for changes in segments.iter().flatten().filter(|changes| changes.emptied) {
             let table = self.table(changes.shape)?;
@@ -222,8 +222,8 @@ impl Tables {
         self.by_shape.get(shape).or_else(|| of_others().map(|(_, table)| table))
     }
 
-    /// The type by which the keys of a shape, as text, are compared; none where equal keys have equal text, or where
-    /// no shape with these keys can be written.
+    /// The type by which the keys of a shape, as text, are compared; none where equal keys have equal text,
+    /// or where no shape with these keys can be written.
     pub(crate) fn key_variants_type(&self, shape: &Shape) -> Option<&str> {
         self.with_keys_of(shape)?.key_variants_type()
     }

@@ -1,12 +1,11 @@
 //! One term: its connections, and everything that is true in it and may not be in the next one.
 
 use crate::cannot_travel::CannotTravel;
-use crate::outbox::progress::TermStart;
+use crate::outbox::progress::{Progress, TermStart};
 use crate::pacing::Pacing;
 use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use outbox_publisher::rules::cursor::{Cursor, CursorPosition, Epoch};
-use outbox_publisher::rules::retention::Progress;
 use parking_lot::Mutex;
 use postgres::Client;
 use shared::database::{Database, Pooled};

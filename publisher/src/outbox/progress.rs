@@ -2,8 +2,16 @@
 
 use crate::cannot_travel::CannotTravel;
 use anyhow::{Context, Result};
-use outbox_publisher::rules::retention::Progress;
 use postgres::Client;
+
+/// How far ticks are published and confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// The last tick of which the stream has acknowledged every batch.
+    pub(crate) published_tick: i64,
+    /// The last tick that the target has committed.
+    pub(crate) confirmed_tick: i64,
+}
 
 /// What a publisher finds at the beginning of its term.
 #[derive(Clone, Copy, Debug)]

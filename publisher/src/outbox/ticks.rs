@@ -50,8 +50,8 @@ impl TickTaker {
         Ok(self.follow(taken))
     }
 
-    /// Takes ticks with the snapshots that captures recorded since the last one, so that what was written during
-    /// a pause is not one large tick. Calls `taken` whenever some are durable, with the last of them.
+    /// Takes ticks with the snapshots that captures recorded since the last one, so that what was written
+    /// during a pause is not one large tick. Calls `taken` whenever some are durable, with the last of them.
     pub(crate) fn take_recorded(&mut self, client: &mut Client, mut taken: impl FnMut(i64)) -> Result<()> {
         let row = client
             .query_one("select pg_snapshot_xmax($1::text::pg_snapshot)::text", &[&self.last_snapshot])
@@ -95,9 +95,9 @@ impl TickTaker {
 ///
 /// One statement, and so one snapshot: it checks for events and stores its snapshot as the tick. The snapshot
 /// of the last tick is a parameter, so that the planner uses the index. Events of transactions in progress,
-/// however many, would each be read only to be found invisible: so of the transactions in progress at the last
-/// tick, only those that have ended are looked up, and of the later ones those between two in progress. Two
-/// takers would collide on the primary key.
+/// however many, would each be read only to be found invisible: so of the transactions in progress at the
+/// last tick, only those that have ended are looked up, and of the later ones those between two in progress.
+/// Two takers would collide on the primary key.
 fn take_a_tick(snapshot: &str, condition: &str) -> String {
     format!(
         "insert into replication.tick (tick, previous_id, snapshot)
@@ -129,14 +129,6 @@ pub(crate) fn oldest_tick(client: &mut Client) -> Result<i64> {
     Ok(row.get(0))
 }
 
-/// The id of a tick; none where this source has no such tick.
-fn tick_id(client: &mut Client, tick: i64) -> Result<Option<Uuid>> {
-    let row = client
-        .query_opt("select tick_id from replication.tick where tick = $1", &[&tick])
-        .with_context(|| format!("look up tick {tick}"))?;
-    Ok(row.map(|row| row.get(0)))
-}
-
 /// The ticks of the source that a connection is to.
 pub(crate) struct TicksOf<'a>(pub(crate) &'a mut Client);
 
@@ -146,6 +138,10 @@ impl Ticks for TicksOf<'_> {
     }
 
     fn id(&mut self, tick: i64) -> Result<Option<Uuid>> {
-        tick_id(self.0, tick)
+        let row = self
+            .0
+            .query_opt("select tick_id from replication.tick where tick = $1", &[&tick])
+            .with_context(|| format!("look up tick {tick}"))?;
+        Ok(row.map(|row| row.get(0)))
     }
 }

@@ -1,5 +1,6 @@
-//! The rules of the source's side, as functions of small states. Nothing here waits, connects, or reads a clock: the
-//! model checker of `tests/model` drives these very functions through every schedule of a small system.
+//! The rules of the source's side, as functions of small states. Nothing here waits, connects, or reads a
+//! clock: the model checker of `tests/model` drives these very functions through every schedule of a small
+//! system.
 
 pub mod authority;
 pub mod confirms;
@@ -7,5 +8,4 @@ pub mod cursor;
 pub mod doubt;
 pub mod history;
 pub mod resend;
-pub mod retention;
 pub mod silence;

@@ -1,4 +1,5 @@
-//! What a session of a processor does to the target's database, each method as one transaction or a few in a row.
+//! What a session of a processor does to the target's database, each method as one transaction or a few in a
+//! row.
 
 use super::Delivery;
 use super::protections::Protection;
@@ -30,7 +31,8 @@ impl Delivery {
         session
     }
 
-    /// Stores a group of messages, and applies what is complete where the quick way can. An error ends the session.
+    /// Stores a group of messages, and applies what is complete where the quick way can. An error ends the
+    /// session.
     pub(crate) fn take(
         &self,
         session: &mut Session,
@@ -70,13 +72,7 @@ impl Delivery {
         if !off {
             return reception.take(batch);
         }
-        let applied = reception.position.as_ref().and_then(|position| position.applied);
-        reception.position = Some(TargetPosition {
-            source: batch.source.id.clone(),
-            timeline: batch.source.timeline,
-            received: batch.end(),
-            applied,
-        });
+        reception.store(batch);
         Verdict::Next { from: batch.first }
     }
 
