@@ -129,6 +129,7 @@ mod tests {
             key: Some(format!("({number})")),
             // Nothing that could be compressed.
             row: Some((0..row_bytes).map(|_| fastrand::alphanumeric()).collect()),
+            moved_to: None,
         };
         Batch {
             format: FORMAT,
@@ -146,6 +147,7 @@ mod tests {
                 key: vec!["id".to_owned()],
                 types: vec!["bigint".to_owned()],
                 generated: vec![],
+                key_collations: None,
             }],
             events: (1..=events).map(event).collect(),
             skipped: None,

@@ -17,6 +17,7 @@ AS $function$
             declare
                 above_read_committed constant boolean := current_setting('transaction_isolation') in ('repeatable read', 'serializable');
                 call_stack pg_catalog.text;
+                written pg_catalog.int8;
             begin
                 if tg_table_name <> 'sample' or tg_table_schema <> 'public' then
                         perform replication.refuse_renamed(tg_relid, 'public.sample');
@@ -32,9 +33,16 @@ AS $function$
                 else
                     insert into replication.outbox_event (shape_id, operation) values (3, 'T');
                 end if;
-                get diagnostics call_stack = pg_context;
+                get diagnostics call_stack = pg_context, written = row_count;
                 if strpos(call_stack, chr(10)) > 0 then
                     perform set_config('replication.changed_3', 'yes', true);
+                end if;
+                if tg_op = 'UPDATE' and written = 2 then
+                    if (select count(*) from old_rows) = 1 then
+                        insert into replication.outbox_event (shape_id, operation, key_text, row_text) select 3, 'U', row(k.name, k.id)::pg_catalog.text, (select row(t.id, t.name, t.at, t.ratio, t.note::pg_catalog.text)::pg_catalog.text from public.sample t where t.name operator(pg_catalog.=) k.name and t.id operator(pg_catalog.=) k.id and (age(t.xmin) <= 0 or not exists (select from public.sample own where own.name operator(pg_catalog.=) k.name and own.id operator(pg_catalog.=) k.id and age(own.xmin) <= 0)) limit 1) from old_rows k;
+                        insert into replication.moved_key (id, new_key)
+                        select currval('replication.outbox_event_id_seq'), row(k.name, k.id)::pg_catalog.text from new_rows k;
+                    end if;
                 end if;
                 if not (coalesce(pg_catalog.pg_sequence_last_value('replication.wake_wanted'), 1) operator(pg_catalog.<>) 2
                         and pg_catalog.pg_sequence_last_value('replication.outbox_event_id_seq') operator(pg_catalog.%) 4096 operator(pg_catalog.>=) 16) then

@@ -27,6 +27,7 @@ pub(crate) fn batch(
         operation: Operation::Insert,
         key: Some(String::new()),
         row: None,
+        moved_to: None,
     };
     Arc::new(Batch {
         format: FORMAT,

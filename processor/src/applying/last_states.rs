@@ -4,6 +4,7 @@
 //! A table that is altered has events of several shapes. The last state of a key counts whatever shape the
 //! states before had, as long as keys can be compared: only the shape of the last one has to fit the target.
 
+use super::moves::Moves;
 use super::row_key::is_of_another_key;
 use crate::tables::{EqualKeys, SchemaSegment, TableChanges, ends_before};
 use shared::wire::{Batch, Event, Operation, Shape};
@@ -90,6 +91,7 @@ struct LastStates<'a> {
     emptied: Option<usize>,
     index: HashMap<&'a str, usize>,
     states: Vec<LastState<'a>>,
+    moves: Moves<&'a str>,
 }
 
 struct LastState<'a> {
@@ -112,6 +114,8 @@ impl<'a> LastStates<'a> {
                     |same: &str| event.row.is_none() && self.has_row_of_another_key(same, key);
                 if !same.is_some_and(is_of_another) {
                     self.set(same.unwrap_or(key), event.row.as_deref(), operation, form);
+                    self.moves
+                        .take(event, |key| equal.and_then(|keys| keys.get(key)).copied().unwrap_or(key));
                 }
             }
             (None, Operation::Truncate) => {
@@ -150,10 +154,12 @@ impl<'a> LastStates<'a> {
         }
         for LastState { key, born, existed, row, form } in self.states {
             let changes = &mut forms[form];
+            let origin = self.moves.origin(key).copied().filter(|_| !changes.emptied);
+            changes.moved.extend(origin.filter(|_| row.is_some()).map(|origin| (key, origin)));
             match row {
                 None if existed => changes.deleted.push(key),
                 None => changes.passing.push(key),
-                Some(row) if born || changes.emptied => changes.born.push((key, row)),
+                Some(row) if born && origin.is_none() || changes.emptied => changes.born.push((key, row)),
                 Some(row) => changes.changed.push((key, row)),
             }
         }
@@ -186,6 +192,7 @@ mod tests {
                     operation: *operation,
                     key: key.map(str::to_owned),
                     row: row.map(str::to_owned),
+                    moved_to: None,
                 })
                 .collect(),
             skipped: None,
@@ -201,6 +208,7 @@ mod tests {
             key: vec![],
             types: vec![],
             generated: vec![],
+            key_collations: None,
         }
     }
 

@@ -10,6 +10,7 @@ mod from_inbox;
 mod hold;
 mod judged;
 mod last_states;
+mod moves;
 mod operator;
 mod quick;
 mod refused;

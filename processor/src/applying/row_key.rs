@@ -58,6 +58,7 @@ mod tests {
             key: names(key),
             types: vec![],
             generated: vec![],
+            key_collations: None,
         }
     }
 

@@ -10,6 +10,7 @@ use postgres::{Row, Transaction};
 use shared::fault::{Fault, fault_of};
 use shared::supervisor::Stop;
 use shared::wire::Shape;
+use std::collections::{HashMap, HashSet};
 
 const STATES_PER_WRITE: i32 = 5000;
 
@@ -91,11 +92,12 @@ impl Staged {
         let StagedShape { shape, is_emptied, .. } = &self.shapes[number];
         let mut drift = Drift::default();
         let table = tables.table(shape)?;
-        table.begin(transaction, mode)?;
+        let moved = self.moved(transaction, number)?;
+        table.begin(transaction, mode, &moved)?;
         if *is_emptied {
             if table.keeps(mode) {
                 Self::in_parts(transaction, number, stop, |transaction, part| {
-                    table.keep(transaction, &part.changes(shape, true), mode)
+                    table.keep(transaction, &part.changes(shape, true, &moved), mode)
                 })?;
             }
             if table.replaces_by_difference(mode) {
@@ -108,7 +110,7 @@ impl Staged {
             return table.remove(transaction, &all, mode);
         }
         Self::in_parts(transaction, number, stop, |transaction, part| {
-            table.remove(transaction, &part.changes(shape, false), mode).map(|part| drift += part)
+            table.remove(transaction, &part.changes(shape, false, &moved), mode).map(|part| drift += part)
         })?;
         Ok(drift)
     }
@@ -123,8 +125,9 @@ impl Staged {
     ) -> Result<()> {
         let StagedShape { shape, is_emptied, .. } = &self.shapes[number];
         let table = tables.table(shape)?;
+        let moved = self.moved(transaction, number)?;
         Self::in_parts(transaction, number, stop, |transaction, part| {
-            let changes = part.changes(shape, *is_emptied);
+            let changes = part.changes(shape, *is_emptied, &moved);
             let mut attempt = transaction.savepoint("part").context("set a savepoint")?;
             match table.put(&mut attempt, &changes, mode) {
                 Ok(()) => attempt.commit().context("release the savepoint"),
@@ -135,6 +138,24 @@ impl Staged {
                 Err(error) => Err(error),
             }
         })
+    }
+
+    /// The keys that rows of this shape have got, each with the one that the row had at first.
+    fn moved(&self, transaction: &mut Transaction<'_>, number: usize) -> Result<Vec<(&str, &str)>> {
+        let moves = self.moves(number)?;
+        if moves.len() == 0 || self.shapes[number].is_emptied {
+            return Ok(Vec::new());
+        }
+        let keys: Vec<&str> = moves.iter().map(|(key, _)| key.as_str()).collect();
+        let rows = transaction
+            .query(
+                "select key_text from pg_temp.last_state where shape = $1 and row_text is not null and key_text = any ($2)",
+                &[&i32::try_from(number)?, &keys],
+            )
+            .context("look up which moved rows exist")?;
+        let present: HashSet<&str> = rows.iter().map(|row| row.get(0)).collect();
+        let pairs = moves.iter().map(|(key, origin)| (key.as_str(), origin.as_str()));
+        Ok(pairs.filter(|(key, _)| present.contains(key)).collect())
     }
 
     /// Hands the last states of one shape to `each`, a bounded number at a time.
@@ -210,14 +231,29 @@ fn is_final(error: &Error, mode: WriteMode) -> bool {
 struct Part(Vec<Row>);
 
 impl Part {
-    /// No key of an emptied table existed before.
-    fn changes<'a>(&'a self, shape: &'a Shape, emptied: bool) -> TableChanges<'a> {
+    /// No key of an emptied table existed before. `moved` are all moved rows of the shape.
+    fn changes<'a>(
+        &'a self,
+        shape: &'a Shape,
+        emptied: bool,
+        moved: &[(&'a str, &'a str)],
+    ) -> TableChanges<'a> {
+        let origins: HashMap<&str, &str> = moved.iter().copied().collect();
+        let left: HashSet<&str> = moved.iter().map(|(_, origin)| *origin).collect();
         let mut changes = TableChanges::none(shape);
         for row in &self.0 {
             let (key, state): (&str, Option<&str>) = (row.get("key_text"), row.get("row_text"));
+            let origin = origins.get(key).copied();
             match state {
-                Some(state) if emptied || row.get("born") => changes.born.push((key, state)),
-                Some(state) => changes.changed.push((key, state)),
+                Some(state) if origin.is_none() && (emptied || row.get("born")) => {
+                    changes.born.push((key, state));
+                }
+                Some(state) => {
+                    changes.changed.push((key, state));
+                    changes.moved.extend(origin.map(|origin| (key, origin)));
+                }
+                // The row has another key now, and was taken away already.
+                None if left.contains(key) => changes.passing.push(key),
                 None if !emptied && row.get("existed") => changes.deleted.push(key),
                 None => changes.passing.push(key),
             }

@@ -1,6 +1,7 @@
 //! The events of ticks in a temporary table, from which PostgreSQL finds [the last state of each
 //! key](super::staged_states).
 
+use super::moves::Moves;
 use super::row_key::key_of_row;
 use crate::tables::{Tables, ends_before};
 use anyhow::{Context, Result};
@@ -31,7 +32,12 @@ pub(super) struct StagedShape {
     may_have_key_variants: bool,
     /// Something of it is written; known once the last states are.
     pub(super) is_written: bool,
+    /// Of rows of which the target has values of its own. With the first of the shapes that have the same keys.
+    moves: Moves<String>,
 }
+
+/// So many moved rows of a table are followed at most.
+const MOVES_MAX: usize = 10_000;
 
 impl Staged {
     pub(super) fn create(transaction: &mut Transaction<'_>) -> Result<Staged> {
@@ -83,6 +89,7 @@ impl Staged {
                 } else {
                     let keyed_like = self.shapes[usize::try_from(number)?].keyed_like;
                     columns.add(number, keyed_like, self.events, event, self.row_key(number, event));
+                    self.follow(tables, usize::try_from(keyed_like)?, event);
                 }
             }
         }
@@ -128,6 +135,7 @@ impl Staged {
                 is_emptied: false,
                 may_have_key_variants: !tables.has_textual_keys(shape),
                 is_written: false,
+                moves: Moves::default(),
             });
         }
         Ok(i32::try_from(number)?)
@@ -139,9 +147,33 @@ impl Staged {
         key_of_row(&staged.shape, row)
     }
 
+    /// Keys that can be equal though their text differs are compared only later: rows are not followed there.
+    fn follow(&mut self, tables: &Tables, keyed_like: usize, event: &Event) {
+        let staged = &mut self.shapes[keyed_like];
+        if staged.may_have_key_variants || !tables.has_own_columns(&staged.shape) {
+            return;
+        }
+        if event.moved_to.is_some() && staged.moves.len() == MOVES_MAX {
+            log::warn!(
+                "more than {MOVES_MAX} rows of {} have other keys now: of the others, columns that only the target has get \
+                 their defaults",
+                staged.shape.name()
+            );
+        }
+        if event.moved_to.is_none() || staged.moves.len() <= MOVES_MAX {
+            staged.moves.take(event, str::to_owned);
+        }
+    }
+
+    /// The moved rows among those that have the keys of shape `number`.
+    pub(super) fn moves(&self, number: usize) -> Result<&Moves<String>> {
+        Ok(&self.shapes[usize::try_from(self.shapes[number].keyed_like)?].moves)
+    }
+
     fn empty(&mut self, transaction: &mut Transaction<'_>, shape: i32) -> Result<()> {
         let staged = &mut self.shapes[usize::try_from(shape)?];
         staged.is_emptied = true;
+        staged.moves = Moves::default();
         transaction
             .execute("delete from pg_temp.staged where keyed_like = $1", &[&staged.keyed_like])
             .context("drop the events before a TRUNCATE")?;

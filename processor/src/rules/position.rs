@@ -163,6 +163,7 @@ pub(super) mod tests {
             operation: Operation::Insert,
             key: Some(String::new()),
             row: None,
+            moved_to: None,
         };
         Batch {
             format: FORMAT,

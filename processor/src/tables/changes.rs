@@ -18,6 +18,8 @@ pub(crate) struct TableChanges<'a> {
     pub(crate) born: Vec<(&'a str, &'a str)>,
     /// Other keys that exist, each with its row.
     pub(crate) changed: Vec<(&'a str, &'a str)>,
+    /// For keys of `changed` that rows got which existed before under another key: that one.
+    pub(crate) moved: Vec<(&'a str, &'a str)>,
 }
 
 impl<'a> TableChanges<'a> {
@@ -30,6 +32,7 @@ impl<'a> TableChanges<'a> {
             passing: Vec::new(),
             born: Vec::new(),
             changed: Vec::new(),
+            moved: Vec::new(),
         }
     }
 

@@ -111,7 +111,7 @@ fn columns(client: &mut impl GenericClient, relation: u32) -> Result<Vec<Column>
                                                 join pg_catalog.pg_namespace cn on cn.oid = c.collnamespace
                                                 where c.oid = a.attcollation and a.attcollation <> t.typcollation), ''),
                     a.attgenerated <> '', a.attidentity = 'a', pg_catalog.format_type(a.atttypid, a.atttypmod),
-                    coalesce((select c.collisdeterministic from pg_catalog.pg_collation c where c.oid = a.attcollation), true)
+                    replication.equal_texts(a.attcollation)
              from pg_catalog.pg_attribute a
              join pg_catalog.pg_type t on t.oid = a.atttypid
              join pg_catalog.pg_namespace n on n.oid = t.typnamespace
@@ -127,7 +127,7 @@ fn columns(client: &mut impl GenericClient, relation: u32) -> Result<Vec<Column>
             generated: row.get(2),
             always_identity: row.get(3),
             declared_type: row.get(4),
-            deterministic: row.get(5),
+            equal_texts: row.get(5),
         })
         .collect())
 }

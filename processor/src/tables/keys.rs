@@ -3,31 +3,74 @@
 use super::statements::{Column, quote};
 use shared::wire::Shape;
 
-/// What is wrong with the types of the key's columns, and what to run; none where nothing is.
+/// What is wrong with the types or collations of the key's columns, and what to run; none where nothing is.
 pub(super) fn other_key_types(shape: &Shape, name: &str, key: &[&Column]) -> Option<String> {
-    let (mut differences, mut remedies) = (Vec::new(), Vec::new());
+    let mut differences = Vec::new();
     for column in key {
         let number = shape.columns.iter().position(|known| *known == column.name)?;
         // Sources of older versions do not say it.
         let source_type = shape.types.get(number)?;
-        if !keeps_keys_apart(source_type, &column.declared_type, column.deterministic) {
-            let column_name = quote(&column.name);
-            differences
-                .push(format!("{column_name} is {source_type} there and {} here", column.declared_type));
-            remedies.push(format!(
-                "ALTER COLUMN {column_name} TYPE {source_type} USING {column_name}::{source_type}"
-            ));
-        }
+        differences.extend(
+            Difference::of_types(column, source_type).or_else(|| {
+                Difference::of_collations(column, source_type, equal_texts(shape, &column.name)?)
+            }),
+        );
     }
-    (!differences.is_empty()).then(|| {
-        format!(
-            "the key of the target's table {name} has another type than in the source: {}, so keys that differ there may be \
-             equal here, or the other way round; run: ALTER TABLE {name} {}; -- if it has rows, then, in the source: select \
-             replication.resend('{name}');",
-            differences.join(" and "),
-            remedies.join(", ")
-        )
-    })
+    let what = differences.first()?.what;
+    let list = |part: fn(&Difference) -> &str, separator| {
+        differences.iter().map(part).collect::<Vec<_>>().join(separator)
+    };
+    Some(format!(
+        "the key of the target's table {name} has another {what} than in the source: {}, so keys that differ there may be \
+         equal here, or the other way round; run: ALTER TABLE {name} {}; -- if it has rows, then, in the source: select \
+         replication.resend('{name}');",
+        list(|difference| &difference.words, " and "),
+        list(|difference| &difference.remedy, ", ")
+    ))
+}
+
+/// How a column of the key differs from the source's.
+struct Difference {
+    /// "type" or "collation".
+    what: &'static str,
+    words: String,
+    /// An action of ALTER TABLE.
+    remedy: String,
+}
+
+impl Difference {
+    fn of_types(column: &Column, source_type: &str) -> Option<Difference> {
+        let name = quote(&column.name);
+        let target_type = &column.declared_type;
+        (!keeps_keys_apart(source_type, target_type, column.equal_texts.is_empty())).then(|| Difference {
+            what: "type",
+            words: format!("{name} is {source_type} there and {target_type} here"),
+            remedy: format!("ALTER COLUMN {name} TYPE {source_type} USING {name}::{source_type}"),
+        })
+    }
+
+    /// A target that takes fewer texts for equal than the source is told of each key by its own text.
+    fn of_collations(column: &Column, source_type: &str, equal_in_source: &str) -> Option<Difference> {
+        let (name, equal_here) = (quote(&column.name), &column.equal_texts);
+        let collation = if equal_in_source.is_empty() { "" } else { " COLLATE ..." };
+        (!equal_here.is_empty() && equal_here != equal_in_source).then(|| Difference {
+            what: "collation",
+            words: format!(
+                "{name} takes different texts for equal by {equal_here} here, and {} there",
+                match equal_in_source {
+                    "" => "none".to_owned(),
+                    equal => format!("by {equal}"),
+                }
+            ),
+            remedy: format!("ALTER COLUMN {name} TYPE {source_type}{collation}"),
+        })
+    }
+}
+
+/// Which different texts the source takes for equal in this column of the key; none where it does not say.
+fn equal_texts<'a>(shape: &'a Shape, column: &str) -> Option<&'a str> {
+    let number = shape.key.iter().position(|key| key == column)?;
+    shape.key_collations.as_ref()?.get(number).map(String::as_str)
 }
 
 /// Whether values of the source's type, read by the target's, are equal exactly where they were. The types as

@@ -141,15 +141,15 @@ impl Tables {
     }
 
     /// Fails, so that the careful way applies the ticks, where a key is gone by an UPDATE that may only have
-    /// spelt it otherwise: another part may have the row.
+    /// spelt it otherwise, or by one that gave the row another key while the target has values of its own of
+    /// it: another part may have the row.
     pub(crate) fn require_whole_keys(&self, batches: &[Arc<Batch>]) -> Result<()> {
         for batch in batches {
             let is_gone = |event: &&Event| event.operation == Operation::Update && event.row.is_none();
             for event in batch.events.iter().filter(is_gone) {
                 let Some(table) = self.with_keys_of(batch.shape_of(event)?) else { continue };
-                if table.has_key_variants() {
-                    let error =
-                        anyhow!("a key of {} is gone, and one that is equal to it may not be", table.name);
+                if table.has_key_variants() || table.has_own_columns() && event.moved_to.is_some() {
+                    let error = anyhow!("a key of {} is gone, and the row may not be", table.name);
                     return Err(error.context(Fault::Conflict));
                 }
             }
@@ -186,7 +186,7 @@ impl Tables {
             let order = self.parents_before_children(written.iter().map(|changes| changes.shape))?;
             for changes in order.iter().rev().map(|number| written[*number]) {
                 let table = self.table(changes.shape)?;
-                table.begin(transaction, mode)?;
+                table.begin(transaction, mode, &changes.moved)?;
                 drift += table.remove(transaction, changes, mode)?;
             }
             for changes in order.iter().map(|number| written[*number]) {
@@ -226,6 +226,11 @@ impl Tables {
     /// or where no shape with these keys can be written.
     pub(crate) fn key_variants_type(&self, shape: &Shape) -> Option<&str> {
         self.with_keys_of(shape)?.key_variants_type()
+    }
+
+    /// Whether the table has columns that the source does not know.
+    pub(crate) fn has_own_columns(&self, shape: &Shape) -> bool {
+        self.with_keys_of(shape).is_some_and(Table::has_own_columns)
     }
 
     /// Whether equal keys of a shape certainly have equal text.

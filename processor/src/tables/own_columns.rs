@@ -23,6 +23,8 @@ pub(super) struct OwnColumns {
     create: String,
     /// Copies the values of the rows with these keys into it.
     keep: String,
+    /// Copies the values of the rows with the first keys into it, under the second keys.
+    keep_moved: String,
     /// Inserts the rows for which it has values, with these.
     pub(super) insert_kept: String,
     /// Inserts the other rows.
@@ -58,6 +60,18 @@ impl Parts<'_> {
                 self.keys(),
                 self.same_key
             ),
+            keep_moved: format!(
+                "insert into {kept} select {}, {}
+                 from rows from (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) as moved (former, present)
+                 cross join lateral pg_catalog.unnest(array[moved.former]::{key_type}[]) k
+                 cross join lateral pg_catalog.unnest(array[moved.present]::{key_type}[]) n
+                 join {} t on {}",
+                list(&self.key, |column| format!("n.{}", quote(&column.name))),
+                own("t."),
+                self.name,
+                self.same_key,
+                key_type = self.key_type()
+            ),
             insert_kept: format!(
                 "insert into {} ({}, {}) overriding system value select {}, {} from {} k join {kept} kept on {kept_key}",
                 self.name,
@@ -80,10 +94,38 @@ impl Parts<'_> {
 }
 
 impl Table {
-    /// Call this before the first [`Table::remove`] of a segment.
-    pub(crate) fn begin(&self, transaction: &mut Transaction<'_>, mode: WriteMode) -> Result<()> {
-        let Some(own) = self.own_columns.as_ref().filter(|_| self.keeps(mode)) else { return Ok(()) };
-        transaction.batch_execute(&own.forget).with_context(|| format!("drop what was kept of {}", self.name))
+    pub(crate) fn has_own_columns(&self) -> bool {
+        self.own_columns.is_some()
+    }
+
+    /// Call this before the first [`Table::remove`] of a segment, with all rows of it that have got another
+    /// key: each one's key, and the one that it had. Keeps what only the target has of these, and deletes them.
+    pub(crate) fn begin(
+        &self,
+        transaction: &mut Transaction<'_>,
+        mode: WriteMode,
+        moved: &[(&str, &str)],
+    ) -> Result<()> {
+        let Some(own) = self.own_columns.as_ref().filter(|_| self.keeps(mode) || !moved.is_empty()) else {
+            return Ok(());
+        };
+        transaction
+            .batch_execute(&own.forget)
+            .with_context(|| format!("drop what was kept of {}", self.name))?;
+        if moved.is_empty() {
+            return Ok(());
+        }
+        let (keys, former): (Vec<&str>, Vec<&str>) = moved.iter().copied().unzip();
+        transaction
+            .batch_execute(&own.create)
+            .and_then(|()| transaction.execute(&own.keep_moved, &[&former, &keys]))
+            .with_context(|| {
+                format!("keep the columns of moved rows of {} that only the target has", self.name)
+            })?;
+        for gone in [&former, &keys] {
+            self.delete(transaction, gone)?;
+        }
+        Ok(())
     }
 
     /// Whether rows are deleted and inserted again that have values of the target's own.

@@ -7,8 +7,8 @@ pub(super) struct Column {
     pub(super) type_name: String,
     /// As `format_type` writes it, with length or precision.
     pub(super) declared_type: String,
-    /// Its collation tells all texts apart.
-    pub(super) deterministic: bool,
+    /// Which different texts its collation takes for equal, as the source says it of a key: empty for none.
+    pub(super) equal_texts: String,
     pub(super) generated: bool,
     /// GENERATED ALWAYS AS IDENTITY: an INSERT may give it a value, an UPDATE may not.
     pub(super) always_identity: bool,

@@ -6,7 +6,7 @@ use super::write_mode::{Drift, WriteMode};
 use anyhow::{Context, Result};
 use postgres::types::Type;
 use postgres::{GenericClient, Statement, Transaction};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The statements that find rows by key are no prepared ones: PostgreSQL would keep a plan that it made when the table
 /// was small, and read all of it for each group. Here it makes a plan each time, for the size that the table has.
@@ -97,13 +97,20 @@ impl Table {
             return Ok(drift);
         }
         let gone = self.delete(transaction, &changes.deleted)?;
-        drift.deletes_missing = (changes.deleted.len() as u64).saturating_sub(gone);
+        drift.deletes_missing = self.number_deleted(changes).saturating_sub(gone);
         // No reader of the source saw them. They are deleted in case the target has rows of its own.
         self.delete(transaction, &changes.passing)?;
         if mode == WriteMode::DeleteInsert {
             self.delete(transaction, &keys(changes.present()))?;
         }
         Ok(drift)
+    }
+
+    /// How many rows are to be deleted. Those whose key is another one now [were](Table::begin) deleted.
+    fn number_deleted(&self, changes: &TableChanges<'_>) -> u64 {
+        let origins: HashSet<&str> =
+            changes.moved.iter().filter(|_| self.has_own_columns()).map(|(_, origin)| *origin).collect();
+        changes.deleted.iter().filter(|key| !origins.contains(*key)).count() as u64
     }
 
     /// Deletes every row, but for those that are only updated.
@@ -125,11 +132,29 @@ impl Table {
         match self.own_mode(mode) {
             WriteMode::DeleteInsert => self.insert(transaction, &rows(changes.present())),
             WriteMode::Insert if !(changes.emptied && self.replaces_by_difference(mode)) => {
-                self.update(transaction, &rows(changes.changed.iter()))?;
+                self.update_or_move(transaction, changes, changes.changed.iter())?;
                 self.insert_new(transaction, &rows(changes.born.iter()))
             }
-            WriteMode::Insert | WriteMode::Update => self.update(transaction, &rows(changes.present())),
+            WriteMode::Insert | WriteMode::Update => {
+                self.update_or_move(transaction, changes, changes.present())
+            }
         }
+    }
+
+    /// Updates rows, and inserts those whose key is another one now, with what was kept of them.
+    fn update_or_move<'a>(
+        &self,
+        transaction: &mut Transaction<'_>,
+        changes: &TableChanges<'_>,
+        states: impl Iterator<Item = &'a (&'a str, &'a str)>,
+    ) -> Result<()> {
+        if changes.moved.is_empty() || !self.has_own_columns() {
+            return self.update(transaction, &rows(states));
+        }
+        let moved: HashSet<&str> = keys(changes.moved.iter()).into_iter().collect();
+        let (moved, updated): (Vec<_>, Vec<_>) = states.partition(|(key, _)| moved.contains(key));
+        self.update(transaction, &rows(updated.into_iter()))?;
+        self.insert(transaction, &rows(moved.into_iter()))
     }
 
     pub(super) fn own_mode(&self, mode: WriteMode) -> WriteMode {
@@ -150,7 +175,7 @@ impl Table {
         Ok(u64::try_from(row.get::<_, i64>(0))?)
     }
 
-    fn delete(&self, transaction: &mut Transaction<'_>, keys: &[&str]) -> Result<u64> {
+    pub(super) fn delete(&self, transaction: &mut Transaction<'_>, keys: &[&str]) -> Result<u64> {
         execute(transaction, &self.delete, keys).map_err(|error| self.explain(error, "delete from"))
     }
 

@@ -42,6 +42,7 @@ pub(super) fn outbox_event(row: &Row, source_bits: u64) -> Result<OutboxEvent> {
         },
         key: row.get(6),
         row: row.get(7),
+        moved_to: row.get(10),
     };
     Ok(OutboxEvent {
         ordinal: row.get(0),
@@ -78,7 +79,7 @@ pub(super) fn event_id(id: i64, source: u64) -> Uuid {
 /// All shapes that were ever captured.
 pub(crate) fn shapes(client: &mut Client) -> Result<Vec<Shape>> {
     let rows = client
-        .query("select id, schema_name, table_name, columns, key_columns, types, generated from replication.shape", &[])
+        .query("select id, schema_name, table_name, columns, key_columns, types, generated, key_collations from replication.shape", &[])
         .context("read the shapes of tables")?;
     Ok(rows
         .iter()
@@ -90,6 +91,7 @@ pub(crate) fn shapes(client: &mut Client) -> Result<Vec<Shape>> {
             key: row.get(4),
             types: row.get(5),
             generated: row.get(6),
+            key_collations: row.get(7),
         })
         .collect())
 }

@@ -185,7 +185,10 @@ fn tick(row: &Row) -> Tick {
 const EVENTS: &str = "
     select n, total, id, txid, shape_id, operation, case when id <> all ($6::bigint[]) then key_text end,
            case when octet_length(row_text) <= $5::int and id <> all ($6::bigint[]) then row_text end,
-           octet_length(row_text), id = any ($6::bigint[])";
+           octet_length(row_text), id = any ($6::bigint[]),
+           case when id <> all ($6::bigint[]) then
+               (select m.new_key from replication.moved_key m where (m.txid, m.id) = (numbered.txid, numbered.id))
+           end";
 
 /// The same, whatever their texts are.
 const WITHOUT_TEXTS: &str = "

@@ -44,7 +44,7 @@ impl BatchBuilder {
         if self.events.last().is_none_or(|last| last.shape != event.event.shape) {
             self.changes_of_shape += 1;
         }
-        let text = [&event.event.key, &event.event.row];
+        let text = [&event.event.key, &event.event.row, &event.event.moved_to];
         self.bytes += text.into_iter().flatten().map(String::len).sum::<usize>();
         self.events.push(event.event);
     }

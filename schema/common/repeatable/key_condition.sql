@@ -29,6 +29,17 @@ begin atomic
     where part.number <= key.indnkeyatts;
 end;
 
+-- By which rule a collation takes different texts for equal, as provider and locale, the same on each server; empty where
+-- it takes none. The columns of pg_collation that say so have other names in each version.
+create or replace function replication.equal_texts(of_collation oid) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+return coalesce(
+    (select concat_ws(' ', case c.collprovider when 'i' then 'icu' when 'c' then 'libc' else c.collprovider::text end,
+                      coalesce(to_jsonb(c) ->> 'colllocale', to_jsonb(c) ->> 'colliculocale', c.collcollate::text),
+                      to_jsonb(c) ->> 'collicurules')
+     from pg_collation c where c.oid = of_collation and not c.collisdeterministic), '');
+
 -- "l.a operator(pg_catalog.=) r.a and ..." for the columns of the key; null where there is no index on it.
 create or replace function replication.key_condition(relation regclass, key_columns text[], left_alias text, right_alias text)
 returns text

@@ -135,12 +135,12 @@ begin
 
     select s.id into known_shape_id
     from replication.shape s
-    where (s.schema_name, s.table_name, s.columns, s.key_columns, s.types, s.generated)
-        = (shape.schema_name, shape.table_name, shape.columns, shape.key_columns, shape.types, shape.generated)
+    where (s.schema_name, s.table_name, s.columns, s.key_columns, s.types, s.generated, s.key_collations)
+        = (shape.schema_name, shape.table_name, shape.columns, shape.key_columns, shape.types, shape.generated, shape.key_collations)
     order by s.id limit 1;
     if known_shape_id is null then
-        insert into replication.shape (schema_name, table_name, columns, key_columns, types, generated)
-        values (shape.schema_name, shape.table_name, shape.columns, shape.key_columns, shape.types, shape.generated)
+        insert into replication.shape (schema_name, table_name, columns, key_columns, types, generated, key_collations)
+        values (shape.schema_name, shape.table_name, shape.columns, shape.key_columns, shape.types, shape.generated, shape.key_collations)
         returning id into known_shape_id;
     end if;
     shape.id := known_shape_id;

@@ -68,6 +68,7 @@ begin atomic
             declare
                 above_read_committed constant boolean := current_setting('transaction_isolation') in ('repeatable read', 'serializable');
                 call_stack pg_catalog.text;
+                written pg_catalog.int8;
             begin
                 %1$s
                 if tg_op = 'UPDATE' and above_read_committed then
@@ -81,9 +82,12 @@ begin atomic
                 else
                     insert into replication.outbox_event (shape_id, operation) values (%6$s, 'T');
                 end if;
-                get diagnostics call_stack = pg_context;
+                get diagnostics call_stack = pg_context, written = row_count;
                 if strpos(call_stack, chr(10)) > 0 then
                     perform set_config(%7$L, 'yes', true);
+                end if;
+                if tg_op = 'UPDATE' and written = 2 then
+                    %9$s
                 end if;
                 %8$s
                 return new;
@@ -96,7 +100,8 @@ begin atomic
             replication.capture_events(shape_id, 'D', part.present_row, 'old_rows'),
             shape_id,
             replication.capture_changed_setting(relation),
-            replication.capture_afterwards())
+            replication.capture_afterwards(),
+            replication.capture_moved_key(relation, shape_id))
     from (select replication.capture_own_row(relation, shape_id) as own_row,
                  replication.capture_present_row(relation, shape_id) as present_row,
                  format('(select %1$s from old_rows r union select %1$s from new_rows r)',

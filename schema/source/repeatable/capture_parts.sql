@@ -55,6 +55,19 @@ return (
     from replication.shape s where s.id = shape_id
 );
 
+-- After an UPDATE that wrote two events: if it changed one row, its key is another one now. An event of the old key, once
+-- more, says where the row went.
+create or replace function replication.capture_moved_key(relation regclass, shape_id int) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+return format($moved$if (select count(*) from old_rows) = 1 then
+                        %s
+                        insert into replication.moved_key (id, new_key)
+                        select currval('replication.outbox_event_id_seq'), row(%s)::pg_catalog.text from new_rows k;
+                    end if;$moved$,
+              replication.capture_events(shape_id, 'U', replication.capture_own_row(relation, shape_id), 'old_rows'),
+              replication.capture_key_columns(shape_id, 'k'));
+
 -- The setting that notes, for the rest of a transaction, that rows of the table were changed inside a statement.
 create or replace function replication.capture_changed_setting(relation regclass) returns text
 language sql stable

@@ -78,6 +78,9 @@ begin
     if not has_column_privilege('replication_capture', 'replication.recorded_snapshot', 'id', 'insert') then
         grant insert (id) on replication.recorded_snapshot to replication_capture;
     end if;
+    if not has_column_privilege('replication_capture', 'replication.moved_key', 'new_key', 'insert') then
+        grant insert (id, new_key) on replication.moved_key to replication_capture;
+    end if;
     if not has_sequence_privilege('replication_capture', 'replication.wake_wanted', 'select')
        or not has_sequence_privilege('replication_capture', 'replication.outbox_event_id_seq', 'select') then
         grant select on sequence replication.wake_wanted, replication.outbox_event_id_seq to replication_capture;

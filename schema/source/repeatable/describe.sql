@@ -72,6 +72,16 @@ return (
     where a.attrelid = relation and a.attnum > 0 and not a.attisdropped
 );
 
+-- For each column of the key, which different texts are equal (replication.equal_texts).
+create or replace function replication.key_collations(relation regclass, key_columns text[]) returns text[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+return (
+    select array_agg(replication.equal_texts(a.attcollation) order by k.number)
+    from unnest(key_columns) with ordinality as k (name, number)
+    join pg_attribute a on a.attrelid = relation and a.attname = k.name
+);
+
 -- The definition of a table as it is captured. Refuses a table that cannot be replicated.
 create or replace function replication.describe(relation regclass) returns replication.shape
 language plpgsql stable
@@ -99,6 +109,7 @@ begin
 
     shape.types := replication.column_types(relation);
     shape.key_columns := replication.primary_key(relation);
+    shape.key_collations := replication.key_collations(relation, shape.key_columns);
     return shape;
 end
 $describe$;

@@ -61,8 +61,8 @@ begin
         from present p
         join replication.shape s on s.id = p.shape_id
         cross join lateral replication.describe(p.relation) d
-        where (s.schema_name, s.table_name, s.columns, s.key_columns, s.types, s.generated)
-           is distinct from (d.schema_name, d.table_name, d.columns, d.key_columns, d.types, d.generated)
+        where (s.schema_name, s.table_name, s.columns, s.key_columns, s.types, s.generated, s.key_collations)
+           is distinct from (d.schema_name, d.table_name, d.columns, d.key_columns, d.types, d.generated, d.key_collations)
         order by p.relation
     loop
         perform replication.attach(changed);

@@ -65,7 +65,7 @@ begin
     for attached in select a.relation from replication.attached a order by a.relation loop
         execute format('lock table %s in share row exclusive mode', attached);
     end loop;
-    truncate replication.outbox_event, replication.recorded_snapshot;
+    truncate replication.outbox_event, replication.moved_key, replication.recorded_snapshot;
     -- Tick 0 is empty, so every event from here on belongs to a later one. Not pg_current_snapshot(): there, a
     -- transaction counts as ended once a younger one has ended, and the rows captured below would belong to no tick.
     insert into replication.tick as t (tick, previous_id, snapshot)

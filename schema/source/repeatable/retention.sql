@@ -31,6 +31,10 @@ begin
     delete from replication.tick t where t.tick < boundary.tick;
     delete from replication.recorded_snapshot r where r.snapshot_xmax < pg_snapshot_xmax(boundary.snapshot);
 
+    delete from replication.moved_key m where m.ctid = any (array(
+        select o.ctid from replication.moved_key o
+        where o.txid < pg_snapshot_xmax(boundary.snapshot) and pg_visible_in_snapshot(o.txid, boundary.snapshot)
+        order by o.txid, o.id limit rows_max));
     delete from replication.outbox_event e where e.ctid = any (array(
         select o.ctid from replication.outbox_event o
         where o.txid < pg_snapshot_xmax(boundary.snapshot) and pg_visible_in_snapshot(o.txid, boundary.snapshot)

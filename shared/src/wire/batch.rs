@@ -1,6 +1,6 @@
 //! A batch: consecutive events of one tick.
 
-use super::bounded::{at_most, shapes};
+use super::bounded::{at_most, shapes, some_at_most};
 use super::encoding::{Formatted, check_identities, pack, read, unpack};
 use super::position::{Position, TickRef};
 use anyhow::{Context, Result, bail};
@@ -48,6 +48,14 @@ pub struct Shape {
     /// The columns that the source computes from others.
     #[serde(default, deserialize_with = "at_most::<_, _, COLUMNS_MAX>")]
     pub generated: Vec<String>,
+    /// For each column of the key, in its order, which different texts its collation takes for equal: provider
+    /// and locale, empty for none. Sources of older versions do not say it.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "some_at_most::<_, _, KEY_MAX>"
+    )]
+    pub key_collations: Option<Vec<String>>,
 }
 
 impl Shape {
@@ -62,6 +70,14 @@ impl Shape {
         if columns.len() < self.columns.len() {
             bail!("shape {} has a column twice", self.id);
         }
+        if self.key_collations.as_ref().is_some_and(|known| known.len() != self.key.len()) {
+            bail!(
+                "shape {} says of {} columns how texts compare, its key is {:?}",
+                self.id,
+                self.key_collations.iter().flatten().count(),
+                self.key
+            );
+        }
         match self.key.iter().find(|column| !columns.contains(column.as_str())) {
             Some(column) => bail!("shape {} has no column {column:?}, which is in its key", self.id),
             None => Ok(()),
@@ -70,7 +86,8 @@ impl Shape {
 
     fn texts(&self) -> impl Iterator<Item = &String> {
         let names = [&self.schema, &self.table];
-        names.into_iter().chain(&self.columns).chain(&self.key).chain(&self.types).chain(&self.generated)
+        let of_columns = [&self.columns, &self.key, &self.types, &self.generated];
+        names.into_iter().chain(of_columns.into_iter().flatten()).chain(self.key_collations.iter().flatten())
     }
 
     /// Whether both are forms of one table's rows, and not the same.
@@ -125,6 +142,10 @@ pub struct Event {
     pub key: Option<String>,
     /// The row in its text form as it stood after the statement; absent where it is gone.
     pub row: Option<String>,
+    /// The key that the row of this key has got, by a statement that changed this one row. Sources of older
+    /// versions do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_to: Option<String>,
 }
 
 /// An event that is not sent, as somebody decided at the source, and keeps its place in its tick.
@@ -178,7 +199,8 @@ impl Batch {
 
     /// Every text in it.
     fn texts(&self) -> impl Iterator<Item = &String> {
-        let of_events = self.events.iter().flat_map(|event| event.key.iter().chain(&event.row));
+        let of_events =
+            self.events.iter().flat_map(|event| event.key.iter().chain(&event.row).chain(&event.moved_to));
         let of_shapes = self.shapes.iter().flat_map(Shape::texts);
         of_events
             .chain(of_shapes)
@@ -268,6 +290,7 @@ mod tests {
                 key: vec!["id".to_owned()],
                 types: vec!["bigint".to_owned(), "text".to_owned()],
                 generated: vec![],
+                key_collations: None,
             }],
             events: vec![Event {
                 event_id: Uuid::from_u128(9),
@@ -276,6 +299,7 @@ mod tests {
                 operation: Operation::Insert,
                 key: Some("(1)".to_owned()),
                 row: Some("(1,\"O'Neil, \"\"Pat\"\"\")".to_owned()),
+                moved_to: None,
             }],
             skipped: None,
         }

@@ -17,6 +17,15 @@ where
     deserializer.deserialize_seq(List { max: MAX, weight: |_: &T| 1, items: PhantomData })
 }
 
+/// The same, where the list may be absent.
+pub(super) fn some_at_most<'de, D, T, const MAX: usize>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    at_most::<D, T, MAX>(deserializer).map(Some)
+}
+
 /// The shapes of a message.
 pub(super) fn shapes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Shape>, D::Error> {
     let weight =

@@ -307,7 +307,15 @@ impl Pair {
 
     fn event(&mut self, shape: i32, operation: Operation, key: Option<String>, row: Option<String>) -> Event {
         self.events += 1;
-        Event { event_id: Uuid::from_u64_pair(1, self.events), txid: 7, shape, operation, key, row }
+        Event {
+            event_id: Uuid::from_u64_pair(1, self.events),
+            txid: 7,
+            shape,
+            operation,
+            key,
+            row,
+            moved_to: None,
+        }
     }
 
     fn wait_until_applied(&self) -> Outcome {
@@ -359,6 +367,7 @@ fn shape(table: usize, is_altered: bool) -> Shape {
         key: vec!["k".to_owned()],
         types: vec![],
         generated: vec![],
+        key_collations: None,
     }
 }
 
