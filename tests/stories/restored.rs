@@ -69,7 +69,8 @@ const NAMED_BY_OIDS: &str = "
         end loop;
     end$$;
     alter table replication.attached drop column id cascade;
-    delete from replication.schema_version where side = 'source' and version >= 60; drop table replication.capture_hole, replication.recorded_snapshot, replication.skipped_event cascade;
+    delete from replication.schema_version where side = 'source' and version >= 60; drop table replication.capture_hole, replication.recorded_snapshot, replication.skipped_event, replication.moved_key cascade;
+    alter table replication.shape drop column key_collations cascade;
     alter table replication.progress drop column held_since cascade, drop column held_error cascade,
         drop column held_event cascade, drop column held_txid cascade;
     alter table replication.attached drop column sent_oid cascade, drop column cascade cascade;

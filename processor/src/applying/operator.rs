@@ -71,9 +71,9 @@ pub(super) fn leave_out(
         transaction
             .execute(
                 "update replication.skipped_transaction s
-                 set applied_tick = $2, events = coalesce(s.events, '[]') || $3::text::jsonb
+                 set applied_tick = $2, events = coalesce(s.events, '[]') || replication.text_for_people($3)::jsonb
                  from replication.position p where s.source = p.source and s.txid = $1",
-                &[&txid, &tick, &serde_json::to_string(&events)?],
+                &[&txid, &tick, &serde_json::to_vec(&events)?],
             )
             .context("record what is left out")?;
     }

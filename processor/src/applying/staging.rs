@@ -3,7 +3,7 @@
 
 use super::moves::Moves;
 use super::row_key::key_of_row;
-use crate::tables::{Tables, ends_before};
+use crate::tables::{Tables, encoding, ends_before, hold, row_for_people};
 use anyhow::{Context, Result};
 use postgres::Transaction;
 use shared::wire::{Batch, Event, Operation, Shape};
@@ -20,6 +20,8 @@ pub(super) struct Staged {
     /// The numbers with which schema segments begin.
     segments: Vec<usize>,
     events: i64,
+    /// Of the database, where it may lack characters of the source.
+    encoding: Option<String>,
 }
 
 pub(super) struct StagedShape {
@@ -47,7 +49,8 @@ impl Staged {
                      (shape int, keyed_like int, n bigint, operation \"char\", key_text text, row_text text, row_key text) on commit drop",
             )
             .context("create the table for staged events")?;
-        Ok(Staged { segments: vec![0], ..Staged::default() })
+        let encoding = Some(encoding(transaction)?).filter(|encoding| encoding != "UTF8");
+        Ok(Staged { segments: vec![0], encoding, ..Staged::default() })
     }
 
     /// Drops the table at the end of an attempt; the next one creates it again.
@@ -82,7 +85,7 @@ impl Staged {
                 };
                 self.events += 1;
                 if event.operation == Operation::Truncate {
-                    std::mem::take(&mut columns).insert(transaction)?;
+                    self.insert(transaction, &std::mem::take(&mut columns))?;
                     self.empty(transaction, number)?;
                     // Another shape begins a segment from now on.
                     numbers.clear();
@@ -93,7 +96,44 @@ impl Staged {
                 }
             }
         }
+        self.insert(transaction, &columns)
+    }
+
+    fn insert(&self, transaction: &mut Transaction<'_>, columns: &Columns<'_>) -> Result<()> {
+        if let Some(encoding) = &self.encoding {
+            self.require_convertible(transaction, columns, encoding)?;
+        }
         columns.insert(transaction)
+    }
+
+    /// Fails with the first event of which the database lacks a character.
+    fn require_convertible(
+        &self,
+        transaction: &mut Transaction<'_>,
+        columns: &Columns<'_>,
+        encoding: &str,
+    ) -> Result<()> {
+        let texts: Vec<Vec<u8>> = columns
+            .keys
+            .iter()
+            .zip(&columns.rows)
+            .map(|(key, row)| [key.unwrap_or_default(), row.unwrap_or_default()].concat().into_bytes())
+            .collect();
+        let row = transaction
+            .query_one(
+                "select pg_catalog.min(text.number) from pg_catalog.unnest($1::bytea[]) with ordinality as text (utf8, number)
+                 where not replication.is_convertible(text.utf8)",
+                &[&texts],
+            )
+            .context("look for characters that the database lacks")?;
+        let Some(number) = row.get::<_, Option<i64>>(0) else { return Ok(()) };
+        let event = usize::try_from(number - 1)?;
+        let shape = &self.shapes[usize::try_from(columns.shapes[event])?].shape;
+        let lacking = format!(
+            "the encoding {encoding} of the target's database lacks a character of it; create that database with ENCODING \
+             'UTF8' and start over, or skip the transaction (docs/operations.md, Apply is blocked)"
+        );
+        Err(hold(lacking).context(row_for_people(columns.keys[event].unwrap_or_default(), shape)))
     }
 
     /// The number of a shape that the batch has under `id`. Begins a segment where one must.

@@ -2,6 +2,7 @@
 
 use super::processed::EventColumns;
 use super::refusal::Refusal;
+use crate::tables::encoding;
 use anyhow::{Context, Result, ensure};
 use inbox_processor::rules::applied::{AppliedTick, require_applied};
 use inbox_processor::rules::position::TargetPosition;
@@ -43,13 +44,18 @@ impl<'a> Entry<'a> {
 /// Writes entries: the position (moved only from where this session knows it to be, which also locks it), the
 /// batches that arrived, the events and ticks that are applied. One statement, one round trip. What blocks
 /// apply stays recorded until a tick is applied.
-pub(crate) struct Bookkeeping(Statement);
+pub(crate) struct Bookkeeping {
+    statement: Statement,
+    /// The target can store every text.
+    is_utf8: bool,
+}
 
 const BOOKKEEPING: &str = "
     with moved as (
         insert into replication.position as p (source, timeline, received_tick, received_id, received_ordinal,
             received_total, applied_tick, applied_id, held_since, held_error, held_txid)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, case when $9::text is not null then clock_timestamp() end, $9, $25)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, case when $9::bytea is not null then clock_timestamp() end,
+            replication.text_for_people($9), $25)
         on conflict (only_row) do update set timeline = excluded.timeline,
             received_tick = excluded.received_tick, received_id = excluded.received_id,
             received_ordinal = excluded.received_ordinal, received_total = excluded.received_total,
@@ -64,8 +70,8 @@ const BOOKKEEPING: &str = "
           and p.applied_tick is not distinct from $13
         returning 1
     ), stored as (
-        insert into replication.inbox_batch (tick, first_ordinal, last_ordinal, tick_id, payload)
-        select * from unnest($14::bigint[], $15::bigint[], $16::bigint[], $17::uuid[], $18::text[])
+        insert into replication.inbox_batch (tick, first_ordinal, last_ordinal, tick_id, payload, payload_utf8)
+        select * from unnest($14::bigint[], $15::bigint[], $16::bigint[], $17::uuid[], $18::text[], $26::bytea[])
     ), processed as (
         insert into replication.processed_events (event_id, tick)
         select * from unnest($19::uuid[], $20::bigint[])
@@ -78,7 +84,10 @@ const BOOKKEEPING: &str = "
 
 impl Bookkeeping {
     pub(crate) fn prepare(client: &mut Client) -> Result<Bookkeeping> {
-        client.prepare(BOOKKEEPING).context("prepare to move the position").map(Bookkeeping)
+        Ok(Bookkeeping {
+            is_utf8: encoding(client)? == "UTF8",
+            statement: client.prepare(BOOKKEEPING).context("prepare to move the position")?,
+        })
     }
 
     /// Fails when the position is not where this session left it: then somebody else has moved it,
@@ -87,11 +96,11 @@ impl Bookkeeping {
         let after = entry.after;
         let before = entry.before.map(|before| before.received);
         let applied_before = entry.before.and_then(|before| before.applied);
-        let stored = StoredColumns::of(entry.stored);
+        let stored = StoredColumns::of(entry.stored, self.is_utf8);
         let events = EventColumns::of(entry.processed);
         let ticks = TickColumns::of(entry.applied);
         require_applied(applied_before, &ticks.ticks, after.applied)?;
-        let parameters: [&(dyn ToSql + Sync); 25] = [
+        let parameters: [&(dyn ToSql + Sync); 26] = [
             &after.source,
             &after.timeline,
             &after.received.tick.number,
@@ -100,7 +109,7 @@ impl Bookkeeping {
             &after.received.total,
             &after.applied.map(|applied| applied.number),
             &after.applied.map(|applied| applied.id),
-            &entry.held.map(Refusal::to_string),
+            &entry.held.map(|held| held.to_string().into_bytes()),
             &before.map(|before| before.tick.number),
             &before.map(|before| before.tick.id),
             &before.map(|before| before.ordinal),
@@ -117,8 +126,10 @@ impl Bookkeeping {
             &ticks.events,
             &ticks.taken_us,
             &entry.held.and_then(|held| held.txid),
+            &stored.payloads_utf8,
         ];
-        let moved: i64 = transaction.query_one(&self.0, &parameters).context("move the position")?.get(0);
+        let moved: i64 =
+            transaction.query_one(&self.statement, &parameters).context("move the position")?.get(0);
         ensure!(moved == 1, "the position is not where this session left it; reading it again");
         Ok(())
     }
@@ -129,18 +140,25 @@ struct StoredColumns<'a> {
     first: Vec<i64>,
     last: Vec<i64>,
     tick_ids: Vec<Uuid>,
-    payloads: Vec<&'a str>,
+    /// Each message is either here…
+    payloads: Vec<Option<&'a str>>,
+    /// …or here.
+    payloads_utf8: Vec<Option<&'a [u8]>>,
 }
 
 impl<'a> StoredColumns<'a> {
-    fn of(stored: &[Stored<'a>]) -> StoredColumns<'a> {
+    fn of(stored: &[Stored<'a>], as_text: bool) -> StoredColumns<'a> {
         let batches = || stored.iter().map(|stored| &stored.batch);
         StoredColumns {
             ticks: batches().map(|batch| batch.tick.number).collect(),
             first: batches().map(|batch| batch.first).collect(),
             last: batches().map(|batch| batch.last()).collect(),
             tick_ids: batches().map(|batch| batch.tick.id).collect(),
-            payloads: stored.iter().map(|stored| stored.payload).collect(),
+            payloads: stored.iter().map(|stored| as_text.then_some(stored.payload)).collect(),
+            payloads_utf8: stored
+                .iter()
+                .map(|stored| (!as_text).then_some(stored.payload.as_bytes()))
+                .collect(),
         }
     }
 }

@@ -8,11 +8,12 @@ pub(crate) fn quarantine(transaction: &mut Transaction<'_>, messages: &[(String,
     if messages.is_empty() {
         return Ok(());
     }
-    let (reasons, payloads): (Vec<&str>, Vec<&[u8]>) =
-        messages.iter().map(|(reason, payload)| (reason.as_str(), *payload)).unzip();
+    let (reasons, payloads): (Vec<&[u8]>, Vec<&[u8]>) =
+        messages.iter().map(|(reason, payload)| (reason.as_bytes(), *payload)).unzip();
     transaction
         .execute(
-            "select replication.set_aside(reason, payload) from unnest($1::text[], $2::bytea[]) as message (reason, payload)",
+            "select replication.set_aside(replication.text_for_people(reason), payload)
+             from unnest($1::bytea[], $2::bytea[]) as message (reason, payload)",
             &[&reasons, &payloads],
         )
         .context("put messages into quarantine")?;

@@ -37,7 +37,7 @@ pub(crate) fn waiting_in_memory(
     let row = client
         .query_one(
             "select coalesce(sum(last_ordinal - first_ordinal + 1), 0)::bigint as events,
-                    coalesce(sum(octet_length(payload)), 0)::bigint as bytes
+                    coalesce(sum(coalesce(octet_length(payload_utf8), octet_length(payload))), 0)::bigint as bytes
              from replication.inbox_batch where tick > $1",
             &[&position.last_applied()],
         )
@@ -75,10 +75,11 @@ impl StoredBatches {
         let (tick, behind) = self.0.read_up_to();
         let rows = client
             .query(
-                "select payload, first_ordinal from (
-                     select tick, first_ordinal, payload,
-                            sum(last_ordinal - first_ordinal + 1) over before as events, sum(octet_length(payload)) over before as bytes
-                     from (select tick, first_ordinal, last_ordinal, payload from replication.inbox_batch
+                "select payload, payload_utf8, first_ordinal from (
+                     select tick, first_ordinal, payload, payload_utf8,
+                            sum(last_ordinal - first_ordinal + 1) over before as events,
+                            sum(coalesce(octet_length(payload_utf8), octet_length(payload))) over before as bytes
+                     from (select tick, first_ordinal, last_ordinal, payload, payload_utf8 from replication.inbox_batch
                            where (tick, first_ordinal) > ($1, $2) and tick <= $3
                            order by tick, first_ordinal limit $4) as next
                      window before as (order by tick, first_ordinal rows between unbounded preceding and 1 preceding)
@@ -90,9 +91,9 @@ impl StoredBatches {
             .context("read what is not applied yet")?;
         rows.iter()
             .map(|row| {
-                let payload: &str = row.get("payload");
-                let batch =
-                    from_ordinal(Arc::new(Batch::decode(payload.as_bytes())?), row.get("first_ordinal"));
+                let payload: Option<&str> = row.get("payload");
+                let payload = payload.map_or_else(|| row.get("payload_utf8"), str::as_bytes);
+                let batch = from_ordinal(Arc::new(Batch::decode(payload)?), row.get("first_ordinal"));
                 self.0.follow(&batch)?;
                 Ok(batch)
             })

@@ -106,6 +106,6 @@ pub(super) fn lacking_key(
 }
 
 /// An error that blocks apply, with what to run.
-pub(super) fn hold(error: String) -> anyhow::Error {
+pub(crate) fn hold(error: String) -> anyhow::Error {
     anyhow!(error).context(Fault::Hold)
 }

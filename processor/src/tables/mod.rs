@@ -16,12 +16,13 @@ mod table;
 mod write_mode;
 
 pub(crate) use changes::{EqualKeys, SchemaSegment, TableChanges, ends_before};
-pub(crate) use session::prepare_session;
+pub(crate) use lacking::hold;
+pub(crate) use refusal::row_for_people;
+pub(crate) use session::{encoding, prepare_session};
 pub(crate) use write_mode::{Drift, WriteMode};
 
 use anyhow::{Context, Error, Result, anyhow};
 use definition::definitions;
-use lacking::hold;
 use postgres::{GenericClient, Statement, Transaction};
 use shared::fault::{Fault, fault_of};
 use shared::wire::{Batch, Event, Operation, Shape};

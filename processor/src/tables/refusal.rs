@@ -24,7 +24,7 @@ impl Tables {
         let table = self.table(changes.shape)?;
         let present: Vec<_> = changes.present().copied().collect();
         Ok(match find_refused(table, transaction, changes.shape, &present, mode)? {
-            Some(key) => error.context(format!("the row is {} of {}", shortened(key), changes.shape.name())),
+            Some(key) => error.context(row_for_people(key, changes.shape)),
             None => error,
         })
     }
@@ -97,6 +97,11 @@ fn find_refused<'a>(
         Some(key) => Ok(Some(key)),
         None => find_refused(table, transaction, shape, second, mode),
     }
+}
+
+/// The row of a key.
+pub(crate) fn row_for_people(key: &str, shape: &Shape) -> String {
+    format!("the row is {} of {}", shortened(key), shape.name())
 }
 
 /// A key, as far as it fits into a message for people.

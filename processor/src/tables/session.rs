@@ -1,8 +1,8 @@
 //! What a session needs before it writes to the tables.
 
 use anyhow::{Context, Result, anyhow};
-use postgres::Client;
 use postgres::error::SqlState;
+use postgres::{Client, GenericClient};
 use shared::database::make_commits_durable;
 use shared::fault::Fault;
 
@@ -31,4 +31,11 @@ pub(crate) fn prepare_session(client: &mut Client) -> Result<()> {
             error.context("set session_replication_role")
         }
     })
+}
+
+/// The encoding of the target's database, as PostgreSQL calls it.
+pub(crate) fn encoding(client: &mut impl GenericClient) -> Result<String> {
+    let row =
+        client.query_one("show server_encoding", &[]).context("look up the encoding of the database")?;
+    Ok(row.get(0))
 }

@@ -19,7 +19,7 @@ from replication.inbox_batch b
 cross join lateral (
     select parsed.json -> 'events' as events, parsed.json -> 'shapes' as shapes,
            (parsed.json ->> 'first')::bigint as first
-    from (select b.payload::json as json offset 0) as parsed
+    from (select coalesce(b.payload, replication.text_for_people(b.payload_utf8))::json as json offset 0) as parsed
     offset 0) as message
 cross join lateral json_array_elements(message.events) with ordinality as e (event, number)
 cross join lateral (

@@ -55,7 +55,7 @@ impl Side {
         match self {
             Side::Common => 5,
             Side::Source => 84,
-            Side::Target => 61,
+            Side::Target => 62,
         }
     }
 
@@ -103,6 +103,7 @@ const TARGET: &[Migration] = migrations![
     40 "target/040_growth.sql",
     50 "target/050_refused_transaction.sql",
     60 "target/060_written.sql",
+    62 "target/062_payload_of_any_encoding.sql",
 ];
 
 const COMMON_REPEATABLE: &[Repeatable] = repeatable![
@@ -133,6 +134,7 @@ const SOURCE_REPEATABLE: &[Repeatable] = repeatable![
     "source/repeatable/grants.sql",
 ];
 const TARGET_REPEATABLE: &[Repeatable] = repeatable![
+    "target/repeatable/texts_for_people.sql",
     "target/repeatable/views.sql",
     "target/repeatable/operations.sql",
     "target/repeatable/written.sql",
@@ -168,7 +170,7 @@ mod tests {
         let known = [
             (Side::Common, 5, 0x422f_c843_ae84_d1cb),
             (Side::Source, 84, 0xebbb_cf09_9d73_91e6),
-            (Side::Target, 61, 0x5c5d_0310_9bd5_8201),
+            (Side::Target, 62, 0xeb93_00f3_515a_8490),
         ];
         for (side, version, expected) in known {
             let actual = fingerprint(side);
