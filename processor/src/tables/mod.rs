@@ -6,6 +6,7 @@
 mod changes;
 mod definition;
 mod emptying;
+mod keeping;
 mod keys;
 mod lacking;
 mod own_columns;

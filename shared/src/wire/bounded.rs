@@ -1,12 +1,8 @@
 //! Lists that are bounded while they are read: a few bytes of a message must not become many of memory.
 
-use super::batch::Shape;
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 use std::fmt;
 use std::marker::PhantomData;
-
-/// Names and types in all shapes of a message.
-const NAMES_MAX: usize = 500_000;
 
 /// A list of at most `MAX` items.
 pub(super) fn at_most<'de, D, T, const MAX: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
@@ -14,7 +10,7 @@ where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
 {
-    deserializer.deserialize_seq(List { max: MAX, weight: |_: &T| 1, items: PhantomData })
+    at_most_of(deserializer, MAX, |_| 1)
 }
 
 /// The same, where the list may be absent.
@@ -26,11 +22,17 @@ where
     at_most::<D, T, MAX>(deserializer).map(Some)
 }
 
-/// The shapes of a message.
-pub(super) fn shapes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Shape>, D::Error> {
-    let weight =
-        |shape: &Shape| 1 + shape.columns.len() + shape.key.len() + shape.types.len() + shape.generated.len();
-    deserializer.deserialize_seq(List { max: NAMES_MAX, weight, items: PhantomData })
+/// A list whose items weigh at most `max` together.
+pub(super) fn at_most_of<'de, D, T>(
+    deserializer: D,
+    max: usize,
+    weight: impl Fn(&T) -> usize,
+) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    deserializer.deserialize_seq(List { max, weight, items: PhantomData })
 }
 
 struct List<T, W: Fn(&T) -> usize> {

@@ -11,12 +11,14 @@ mod confirm;
 mod encoding;
 mod position;
 mod refusal;
+mod shape;
 
-pub use batch::{Batch, Event, Operation, Shape, Skipped, Source};
+pub use batch::{Batch, Event, Operation, Skipped, Source};
 pub use confirm::{CONFIRM_INTERVAL, Confirm};
 pub use encoding::{FORMAT, TooLarge, UNPACKED_MAX, unpack, unpacked_bytes};
 pub use position::{Position, TickRef};
 pub use refusal::Refusal;
+pub use shape::Shape;
 
 /// The subject below `prefix` that carries batches from the source to the target.
 pub fn events_subject(prefix: &str) -> String {
