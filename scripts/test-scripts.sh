@@ -218,7 +218,7 @@ test_what_is_not_known() {
   ) || die "the levels of findings are not as documented"
 }
 
-# An error that an operator or an application provoked is none of ours; one that capture raised in its session is.
+# Errors in the sessions of operators and applications are not counted, unless capture raised them.
 test_errors_in_the_log() (
   local stamp log
   source "$ROOT/scripts/check/errors.sh"

@@ -30,8 +30,8 @@ pub(crate) struct Message {
     pub(crate) payload: Vec<u8>,
 }
 
-/// What JetStream stores in a file is lost where it has more: its record, with subject and reply, may have
-/// 32 MiB. It is acknowledged all the same, and never delivered.
+/// JetStream with file storage loses a larger message: it acknowledges it and never delivers it. A record there, with
+/// subject and reply, may have 32 MiB.
 const STORED_MAX: usize = 32 * 1024 * 1024 - 64 * 1024;
 
 /// Bytes that a message may have. Written by the publishing step when it connects.

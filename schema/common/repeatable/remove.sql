@@ -67,7 +67,7 @@ begin
 end
 $make$;
 comment on function replication.make_short_names() is
-    'Makes outbox, inbox and processed_events in the schema "public" as views of ours, as far as this side has them.';
+    'Makes outbox, inbox and processed_events in the schema "public" as views of those in "replication" that this side has.';
 
 create or replace function replication.drop_short_names() returns void
 language plpgsql
