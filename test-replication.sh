@@ -3,6 +3,7 @@
 #        ./test-replication.sh --faults [--seed N] [--minutes N]
 #        ./test-replication.sh --soak [--minutes N]
 #        ./test-replication.sh --mutations [NAME…]
+#        ./test-replication.sh --matrix
 #
 # Checks everything: format, clippy, the scripts, and the Rust tests, which run against PostgreSQL and NATS servers
 # that are started for them, on ports and with data of their own (in .run/test). Builds come first; then the suites run
@@ -16,6 +17,8 @@
 #                (see scripts/test-soak.sh --help)
 #   --mutations  takes one protection after the other out of a copy, and asserts which test notices it
 #                (see scripts/test-mutations.sh --help)
+#   --matrix     PostgreSQL's own regression files, with every table attached that can be
+#                (see scripts/test-matrix.sh --help)
 #
 # TEST_PORT_OFFSET (400) is added to every default port of .env.example; .env is not read.
 # Exit status: 0 all is well; 1 something failed, named in the last lines; 2 usage.
@@ -36,7 +39,7 @@ parse_arguments() {
     case $1 in
       -h | --help) print_help "$0" && exit ;;
       --keep) KEEP=true ;;
-      --faults | --soak | --mutations) exec "$ROOT/scripts/test-${1#--}.sh" "${@:2}" ;;
+      --faults | --soak | --mutations | --matrix) exec "$ROOT/scripts/test-${1#--}.sh" "${@:2}" ;;
       --)
         shift
         ONLY_RUST=true CARGO_TEST_ARGUMENTS=("$@")

@@ -37,6 +37,8 @@ test_usage() {
   expect 2 "--repetitions takes a number, not 'x'" "$ROOT/bench-replication.sh" --repetitions x
   expect 0 "Usage: scripts/test-soak.sh" "$ROOT/test-replication.sh" --soak --help
   expect 2 "--minutes takes a number" "$ROOT/test-replication.sh" --soak --minutes x
+  expect 0 "Usage: scripts/test-matrix.sh" "$ROOT/test-replication.sh" --matrix --help
+  expect 2 "There is no option" "$ROOT/test-replication.sh" --matrix --frobnicate
 }
 
 test_logs() {
