@@ -186,7 +186,11 @@ const EVENTS: &str = "
     select n, total, id, txid, shape_id, operation, case when id <> all ($6::bigint[]) then key_text end,
            case when octet_length(row_text) <= $5::int and id <> all ($6::bigint[]) then row_text end,
            octet_length(row_text), id = any ($6::bigint[]),
-           case when id <> all ($6::bigint[]) then
+           case when id <> all ($6::bigint[]) and (
+               -- Usually nothing: then no event is looked up.
+               select exists (select from replication.moved_key
+                              where txid >= pg_snapshot_xmin($1::text::pg_snapshot)
+                                and txid < pg_snapshot_xmax($2::text::pg_snapshot))) then
                (select m.new_key from replication.moved_key m where (m.txid, m.id) = (numbered.txid, numbered.id))
            end";
 
