@@ -32,7 +32,12 @@ pub(crate) fn run(context: &ThreadContext, leadership: &Leadership, changed: &Re
 
 fn store(term: &Term) -> Result<()> {
     let number = term.number();
-    if !store_progress(&mut *term.connection()?, number, term.progress(), term.held().as_ref())? {
+    if !store_progress(
+        &mut *term.connection()?,
+        (number, term.timeline()),
+        term.progress(),
+        term.held().as_ref(),
+    )? {
         log::debug!("another publisher leads: the progress of term {number} is not stored");
     }
     shared::kill_point::reached("progress_stored");

@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod checking;
+mod confirming;
 mod delivery;
 mod settling;
 mod world;

@@ -1,4 +1,4 @@
-//! Batches as a source of three ticks cuts them.
+//! Ticks and batches as a source cuts them.
 
 use shared::wire::{Batch, Event, FORMAT, Operation, Source, TickRef};
 use std::sync::Arc;
@@ -15,8 +15,9 @@ pub(crate) fn tick(number: i64, history: u8) -> TickRef {
 
 /// Events `first` to `last` of a tick, which has `total`.
 pub(crate) fn batch(
+    source: &str,
     at: TickRef,
-    previous: TickRef,
+    previous: Uuid,
     (first, last, total): (i64, i64, i64),
     timeline: i64,
 ) -> Arc<Batch> {
@@ -31,9 +32,9 @@ pub(crate) fn batch(
     };
     Arc::new(Batch {
         format: FORMAT,
-        source: Source { id: SOURCE.to_owned(), timeline },
+        source: Source { id: source.to_owned(), timeline },
         tick: at,
-        previous_id: previous.id,
+        previous_id: previous,
         first,
         total,
         taken_at_us: 0,

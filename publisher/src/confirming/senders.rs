@@ -4,6 +4,7 @@
 use crate::outbox::progress;
 use anyhow::Result;
 use outbox_publisher::rules::authority::ConfirmAuthority;
+use outbox_publisher::rules::binding::Binding;
 use outbox_publisher::rules::silence::{NO_CONFIRM_AFTER, UNEXPECTED_GONE_AFTER};
 use postgres::Client;
 use shared::retry::Complaint;
@@ -13,9 +14,7 @@ use std::time::Instant;
 
 /// Everybody who confirms on this source's subject.
 pub(super) struct Senders {
-    source: String,
-    /// The one target whose confirms count, once known.
-    target: Option<String>,
+    binding: Binding,
     /// When a confirm counted last.
     confirmed_at: Instant,
     authority: ConfirmAuthority,
@@ -28,8 +27,7 @@ impl Senders {
     /// Nobody has confirmed yet.
     pub(super) fn new(source: String) -> Senders {
         Senders {
-            source,
-            target: None,
+            binding: Binding::of(source),
             confirmed_at: Instant::now(),
             authority: ConfirmAuthority::default(),
             unexpected: Strangers::new(UNEXPECTED_GONE_AFTER),
@@ -39,17 +37,18 @@ impl Senders {
 
     /// The identity of this source.
     pub(super) fn source(&self) -> &str {
-        &self.source
+        &self.binding.source
     }
 
     /// The bound target, once it is known.
     pub(super) fn target(&self) -> Option<&str> {
-        self.target.as_deref()
+        self.binding.target.as_deref()
     }
 
     /// Whether a confirm counts: it comes from the bound target, is about this source, and is not stale.
     pub(super) fn accept(&mut self, client: &mut Client, confirm: &Confirm) -> Result<bool> {
-        let counts = match self.unexpected(client, confirm)? {
+        let bind = |candidate: &str| progress::bind_target(client, candidate);
+        let counts = match self.binding.unexpected(confirm, bind)? {
             Some(trouble) => {
                 self.ignore(&confirm.target, &trouble);
                 false
@@ -60,28 +59,6 @@ impl Senders {
             self.confirmed_at = Instant::now();
         }
         Ok(counts)
-    }
-
-    /// Why this target must not confirm, if it must not. Binds the source to the first one that may.
-    fn unexpected(&mut self, client: &mut Client, confirm: &Confirm) -> Result<Option<String>> {
-        let Confirm { target, source, .. } = confirm;
-        if let Some(other) = source.as_ref().filter(|source| **source != self.source) {
-            return Ok(Some(format!(
-                "ignoring the target {target}: it follows the source {other}, this is {}",
-                self.source
-            )));
-        }
-        let bound = match &mut self.target {
-            Some(bound) => bound,
-            none => none.insert(progress::bind_target(client, target)?),
-        };
-        if bound != target {
-            return Ok(Some(format!(
-                "ignoring the target {target}: this source is bound to {bound} (to replace it by {target}: \
-                 select replication.rebind_target())"
-            )));
-        }
-        Ok(None)
     }
 
     fn has_authority(&mut self, confirm: &Confirm) -> bool {

@@ -21,6 +21,8 @@ pub(crate) struct Term(Arc<Inner>);
 
 struct Inner {
     number: i64,
+    /// That the source wrote when the term began.
+    timeline: i64,
     /// Disconnected when the term ends; carries nothing.
     ended: Receiver<Infallible>,
     /// None when the term is over. Its pool is the term's own: a connection of an earlier term may be to
@@ -50,6 +52,7 @@ impl Term {
         let (sender, ended) = bounded(0);
         let term = Term(Arc::new(Inner {
             number: start.number,
+            timeline: start.timeline,
             ended,
             database: Mutex::new(Some(database)),
             cursor: Cursor::new(CursorPosition::start_of(start.progress.published_tick + 1)),
@@ -72,6 +75,11 @@ impl Term {
     /// term gives its number again.
     pub(crate) fn number(&self) -> i64 {
         self.0.number
+    }
+
+    /// The timeline that the source wrote when the term began. Number and timeline together are unique.
+    pub(crate) fn timeline(&self) -> i64 {
+        self.0.timeline
     }
 
     /// Whether the term is over; once it is, it stays so.

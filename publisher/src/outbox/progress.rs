@@ -54,7 +54,8 @@ pub(crate) fn store_matched_timeline(client: &mut Client, term: i64, timeline: i
 }
 
 /// Stores the progress without waiting for the disk: losing it costs a resend. False when another publisher
-/// has begun a later term.
+/// has begun a later term, or the server writes another `timeline` than the one on which the term began: a
+/// standby that was promoted may give the number of this term again, and has other ticks.
 ///
 /// What is `held` cannot be sent, and holds up what comes later.
 ///
@@ -62,7 +63,7 @@ pub(crate) fn store_matched_timeline(client: &mut Client, term: i64, timeline: i
 /// oldest tick is stored as confirmed.
 pub(crate) fn store_progress(
     client: &mut Client,
-    term: i64,
+    (term, timeline): (i64, i64),
     progress: Progress,
     held: Option<&CannotTravel>,
 ) -> Result<bool> {
@@ -75,7 +76,7 @@ pub(crate) fn store_progress(
                                            (select min(tick) from replication.tick)),
                  held_since = case when $4::text is not null then coalesce(held_since, clock_timestamp()) end,
                  held_error = $4, held_event = $5, held_txid = $6::bigint::text::xid8
-             from fast where term = $1",
+             from fast where term = $1 and replication.wal_timeline() = $7",
             &[
                 &term,
                 &progress.published_tick,
@@ -83,6 +84,7 @@ pub(crate) fn store_progress(
                 &held.map(CannotTravel::to_string),
                 &held.map(|held| held.event_id),
                 &held.map(|held| held.txid),
+                &timeline,
             ],
         )
         .context("store the progress")?;

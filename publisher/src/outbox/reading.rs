@@ -5,7 +5,6 @@ use super::plan_once;
 use super::source::{source_id, wal_timeline};
 use anyhow::{Context, Error, Result};
 use outbox_publisher::rules::cursor::CursorPosition;
-use outbox_publisher::rules::history::ticks_are_gone;
 use postgres::error::SqlState;
 use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::ToSql;
@@ -77,16 +76,13 @@ impl TickReader {
         &self.source
     }
 
-    /// Up to `limit` ticks from number `first` on; none if that was not taken yet. Fails when it was pruned.
+    /// Up to `limit` ticks from number `first` on; none if that was not taken yet. A later one comes first where
+    /// that was pruned.
     pub(crate) fn ticks(&self, client: &mut Client, first: i64, limit: i64) -> Result<Vec<Tick>> {
         let rows = client
             .query(&self.ticks, &[&first, &limit])
             .with_context(|| format!("read the ticks from {first} on"))?;
-        let ticks: Vec<Tick> = rows.iter().map(tick).collect();
-        match ticks.first() {
-            Some(tick) if tick.at.number != first => Err(ticks_are_gone(first, tick.at.number - 1)),
-            _ => Ok(ticks),
-        }
+        Ok(rows.iter().map(tick).collect())
     }
 
     /// Passes the events of `tick` from `position` on to `each`, in order, as they come from the server.

@@ -93,6 +93,11 @@ impl<'a> Cutter<'a> {
         self.term.cursor().epoch() != self.epoch
     }
 
+    /// Leaves out what comes before `position`, unless the cursor was turned since the epoch began.
+    pub(super) fn pass_to(&self, position: CursorPosition) {
+        self.term.cursor().advance(self.epoch, position);
+    }
+
     /// How many batches were cut in this epoch.
     pub(super) fn cut(&self) -> u64 {
         self.number

@@ -11,7 +11,8 @@ use crate::settings::BatchSizes;
 use anyhow::{Error, Result, anyhow, ensure};
 use crossbeam_channel::{Receiver, Sender};
 use outbox_publisher::rules::cursor::CursorPosition;
-use outbox_publisher::rules::history::ticks_are_gone;
+use outbox_publisher::rules::gate;
+use outbox_publisher::rules::history::behind_pruned;
 use postgres::Client;
 use shared::budget::Budget;
 use shared::database::TimeoutFactor;
@@ -81,7 +82,7 @@ impl<'a> Session<'a> {
     /// timeline.
     fn may_publish(&self) -> bool {
         let (matched, timeline) = (self.term.matched_timeline(), self.ticks.source().timeline);
-        if matched == timeline {
+        if gate::is_open(matched, timeline) {
             return true;
         }
         self.context.unhealthy(&format!(
@@ -98,6 +99,12 @@ impl<'a> Session<'a> {
             self.ticks.look_for_skips(&mut self.client)?;
         }
         let ticks = self.ticks.ticks(&mut self.client, position.tick, TICKS_PER_READ)?;
+        if let Some(first) = ticks.first()
+            && first.at.number != position.tick
+        {
+            self.pass_pruned(position.tick, first.at.number - 1);
+            return Ok(());
+        }
         if ticks.is_empty() {
             self.context.healthy();
             self.wait_for_tick();
@@ -178,11 +185,25 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Passes over ticks that were to be sent again, and were pruned meanwhile, once the target has confirmed
+    /// them. Until then waits a little: where the target needs them, the one that listens to it refuses it.
+    fn pass_pruned(&mut self, first: i64, last: i64) {
+        if let Some(behind) = behind_pruned(last, self.term.progress().confirmed_tick) {
+            log::info!("ticks {first} to {last} need not be sent again: the target has confirmed them");
+            return self.cutter.pass_to(behind);
+        }
+        self.context.unhealthy(&format!(
+            "ticks {first} to {last} have left the outbox, and the target has not confirmed them; waiting for its confirm"
+        ));
+        self.term.wait(self.context.stop(), CURSOR_CHECK);
+    }
+
     /// Why a tick that was looked up has no events to read: it was pruned since.
     fn no_events(&mut self, tick: &Tick, position: CursorPosition) -> Result<()> {
         let oldest = ticks::oldest_tick(&mut self.client)?;
         if oldest >= tick.at.number {
-            return Err(ticks_are_gone(tick.at.number, oldest));
+            self.pass_pruned(tick.at.number, oldest);
+            return Ok(());
         }
         Err(anyhow!(
             "the outbox has nothing at {position}, but the tick is there: were rows deleted by hand?"

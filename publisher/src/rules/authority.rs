@@ -11,28 +11,38 @@ use uuid::Uuid;
 /// The processor whose confirms count now, and another one that confirms for the same target.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ConfirmAuthority {
-    current: Option<Processor>,
-    rival: Option<Rival>,
+    /// Its confirms count.
+    pub current: Option<Processor>,
+    /// The other one, if there were two.
+    pub rival: Option<Rival>,
 }
 
+/// The processor whose confirms count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Processor {
-    incarnation: Uuid,
-    term: i64,
-    /// The highest counter, and when it was heard.
-    counter: u64,
-    counted_at: Instant,
-    confirmed_at: Instant,
+pub struct Processor {
+    /// See [`Confirm::incarnation`].
+    pub incarnation: Uuid,
+    /// See [`Confirm::term`].
+    pub term: i64,
+    /// The highest counter.
+    pub counter: u64,
+    /// When that was heard.
+    pub counted_at: Instant,
+    /// When it was heard last.
+    pub confirmed_at: Instant,
 }
 
 /// The other one of two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Rival {
-    incarnation: Uuid,
-    term: i64,
+pub struct Rival {
+    /// See [`Confirm::incarnation`].
+    pub incarnation: Uuid,
+    /// See [`Confirm::term`].
+    pub term: i64,
     /// Since when there have been two.
-    since: Instant,
-    confirmed_at: Instant,
+    pub since: Instant,
+    /// When it was heard last.
+    pub confirmed_at: Instant,
 }
 
 impl ConfirmAuthority {

@@ -2,6 +2,7 @@
 
 use super::cursor::CursorPosition;
 use super::doubt::Doubt;
+use super::gate::Shown;
 use super::history::{History, Ticks};
 use super::resend::Resends;
 use anyhow::{Error, Result};
@@ -12,9 +13,14 @@ use std::time::Instant;
 /// What is known from earlier confirms of one term.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Confirms {
-    history: History,
-    doubt: Doubt,
-    resends: Resends,
+    /// What was found to be part of this source's history.
+    pub history: History,
+    /// What was claimed and is not believed.
+    pub doubt: Doubt,
+    /// What the target has shown.
+    pub shown: Shown,
+    /// What was sent again.
+    pub resends: Resends,
 }
 
 /// What follows from a confirm.
@@ -54,7 +60,7 @@ impl Confirms {
         Ok(Outcome::Counts(Consequences {
             // None where the target was set back to before the first tick.
             confirmed_tick: confirm.applied.map_or(0, |applied| applied.number),
-            shows_history: confirm.idle,
+            shows_history: self.shown.is_history(confirm, now),
             resend_from: self.resends.wanted(confirm, acknowledged, now),
         }))
     }

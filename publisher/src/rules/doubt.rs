@@ -8,15 +8,19 @@ use uuid::Uuid;
 
 /// Says nothing until a claim was refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Doubt(Option<Claim>);
+pub struct Doubt(pub Option<Claim>);
 
+/// What was refused and is not believed yet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Claim {
-    incarnation: Uuid,
+pub struct Claim {
+    /// The process that claims it.
+    pub incarnation: Uuid,
     /// Why this source cannot serve it.
-    reason: String,
-    since: Instant,
-    last: Instant,
+    pub reason: String,
+    /// When it was heard first.
+    pub since: Instant,
+    /// When it was heard last.
+    pub last: Instant,
 }
 
 impl Doubt {

@@ -3,9 +3,11 @@
 //! system.
 
 pub mod authority;
+pub mod binding;
 pub mod confirms;
 pub mod cursor;
 pub mod doubt;
+pub mod gate;
 pub mod history;
 pub mod resend;
 pub mod silence;

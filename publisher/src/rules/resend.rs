@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 
 /// What was in flight before a resend still causes reports of the same gap; they are not answered again for
 /// this long.
-const RESEND_GRACE: Duration = Duration::from_secs(3);
+pub const RESEND_GRACE: Duration = Duration::from_secs(3);
 
 /// What is needed to decide.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Resends {
     /// How far the target was at its last idle confirm, and what was acknowledged by then.
-    idle: Option<(Option<Position>, CursorPosition)>,
-    last: Option<(CursorPosition, Instant)>,
+    pub idle: Option<(Option<Position>, CursorPosition)>,
+    /// Where it was resent from last, and when.
+    pub last: Option<(CursorPosition, Instant)>,
 }
 
 impl Resends {

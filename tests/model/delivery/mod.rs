@@ -9,7 +9,7 @@ mod target;
 
 use crate::checking::{assert_broken, assert_holds, faults};
 use crate::settling::Settling;
-use crate::world::{batch, tick};
+use crate::world::{SOURCE, batch, tick};
 use actions::Action;
 use protections::Protection;
 use shared::wire::Batch;
@@ -32,7 +32,7 @@ impl Delivery {
         let batches = cut
             .iter()
             .map(|(number, first, last, total)| {
-                batch(tick(*number, 0), tick(number - 1, 0), (*first, *last, *total), 1)
+                batch(SOURCE, tick(*number, 0), tick(number - 1, 0).id, (*first, *last, *total), 1)
             })
             .collect();
         let faults = faults(if two_events_are_large { 2 } else { 1 });

@@ -1,0 +1,20 @@
+//! What can go wrong.
+
+/// A kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    EndPublisher,
+    SuspendPublisher,
+    /// The former primary is stopped.
+    FailOver,
+    /// The former primary is not stopped.
+    SplitBrain,
+    RestoreSource,
+    Lose,
+    RestartProcessor,
+    /// A confirm is delayed, or comes from a processor that lost its lock.
+    LateConfirm,
+    RestoreTarget,
+    Stranger,
+    Copy,
+}
