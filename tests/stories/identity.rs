@@ -151,6 +151,42 @@ fn what_the_former_primary_had_published_arrives_before_anything_is_added_to_it(
     assert_eq!(count(&mut target, "select count(*) from users"), 6);
 }
 
+/// It may be from before the former primary published its last tick.
+#[test]
+fn one_idle_confirm_does_not_let_a_promoted_standby_publish() {
+    let mut replication = Replication::start("late_confirm");
+    let nats = replication.nats_b();
+    let confirms = nats.subscribe(&confirm_subject(replication.name())).unwrap();
+    Demo::add_users(&mut replication.source(), 5);
+    replication.wait_until_caught_up();
+    let late = wait_for("an idle confirm of all", || {
+        let heard = confirms.recv_timeout(Duration::from_secs(30)).unwrap();
+        let confirm = Confirm::decode(&heard.data).unwrap();
+        (confirm.idle && confirm.applied.is_some()).then_some(confirm)
+    });
+    replication.publisher.kill();
+    replication.processor.kill();
+    let mut source = replication.source();
+    // As a promoted standby finds it.
+    source.execute("update replication.progress set timeline = 99, confirmed_tick = 0", &[]).unwrap();
+    add_user(&mut source, "new@x");
+    let wire = nats.subscribe(&events_subject(replication.name())).unwrap();
+    replication.publisher.start();
+    wait_for_health(&replication.publisher, "the source went from timeline 99 to 1");
+    let message = Confirm { counter: late.counter + 1, ..late }.encode().unwrap();
+    wait_for("the confirm is heard", || {
+        // Sent again, it counts once.
+        nats.publish(&confirm_subject(replication.name()), None, message.clone()).unwrap();
+        (count(&mut source, "select confirmed_tick from replication.progress") > 0).then_some(())
+    });
+    let published = wire.recv_timeout(Duration::from_secs(3));
+    assert!(published.is_err(), "a tick was published although the confirm may have been late");
+    wait_for_health(&replication.publisher, "the source went from timeline 99 to 1");
+    replication.processor.start();
+    replication.wait_until_caught_up();
+    assert_eq!(count(&mut replication.target(), "select count(*) from users"), 6);
+}
+
 #[test]
 fn a_promoted_standby_that_lost_nothing_goes_on_by_itself() {
     let primary = PrivateServer::create("kept_primary", 33, &["max_connections=40"]);

@@ -1,6 +1,6 @@
 //! Histories that diverged: a restored target, a source that lost ticks, and starting over.
 
-use crate::harness::{Demo, Replication, add_user, assert_equal, count, wait_for};
+use crate::harness::{Demo, Replication, add_user, applied_tick, assert_equal, count, wait_for};
 
 fn start_both(replication: &mut Replication) {
     replication.processor.start();
@@ -30,6 +30,46 @@ fn a_target_restored_from_an_older_backup_catches_up_by_itself() {
     });
     replication.wait_until_caught_up();
     assert_eq!(assert_equal(&replication), (6, 5));
+}
+
+/// What it had applied by then is pruned in the source; what it needs next is in its inbox.
+#[test]
+fn a_target_restored_from_a_backup_in_which_ticks_waited_applies_them() {
+    let mut replication = Replication::start_with("restored_waiting", &[("OUTBOX_RETENTION", "1")]);
+    let mut source = replication.source();
+    Demo::add_users(&mut source, 5);
+    replication.wait_until_caught_up();
+    let (refuse, take) = (
+        "alter table users add constraint few check (email not like '_@x')",
+        "alter table users drop constraint few",
+    );
+    replication.target().batch_execute(refuse).unwrap();
+    for number in 1..=5 {
+        add_user(&mut source, &format!("{number}@x"));
+        let arrived = format!("select count(*) from replication.position where received_tick > applied_tick and received_tick = (
+            select max(tick) from replication.inbox_batch where last_ordinal = received_total and tick > {number})");
+        wait_for("the tick waits", || (count(&mut replication.target(), &arrived) == 1).then_some(()));
+    }
+    replication.processor.kill();
+    replication.copy_target("restored_waiting_backup");
+    let waited = applied_tick(&mut replication.target());
+    replication.target().batch_execute(take).unwrap();
+    replication.processor.start();
+    replication.wait_until_caught_up();
+    wait_for("what the backup had applied is pruned", || {
+        (count(&mut source, "select min(tick) from replication.tick") > waited).then_some(())
+    });
+    replication.processor.kill();
+    replication.put_in_place_of_target("restored_waiting_backup");
+    assert_eq!(count(&mut replication.target(), "select count(*) from users"), 5, "it is the backup");
+    replication.target().batch_execute(take).unwrap();
+    replication.processor.start();
+    wait_for("what waited is applied", || {
+        (count(&mut replication.target(), "select count(*) from users") == 10).then_some(())
+    });
+    add_user(&mut source, "later@x");
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (11, 5));
 }
 
 #[test]
