@@ -1,6 +1,10 @@
 //! Histories that diverged: a restored target, a source that lost ticks, and starting over.
 
-use crate::harness::{Demo, Replication, add_user, applied_tick, assert_equal, count, wait_for};
+use crate::harness::{
+    Demo, Replication, add_user, applied_tick, assert_equal, count, wait_for, wait_until_blocked,
+};
+use shared::wire::{Confirm, confirm_subject};
+use std::time::Duration;
 
 fn start_both(replication: &mut Replication) {
     replication.processor.start();
@@ -62,8 +66,16 @@ fn a_target_restored_from_a_backup_in_which_ticks_waited_applies_them() {
     replication.processor.kill();
     replication.put_in_place_of_target("restored_waiting_backup");
     assert_eq!(count(&mut replication.target(), "select count(*) from users"), 5, "it is the backup");
-    replication.target().batch_execute(take).unwrap();
+    let nats = replication.nats_b();
+    let confirms = nats.subscribe(&confirm_subject(replication.name())).unwrap();
     replication.processor.start();
+    wait_until_blocked(&mut replication.target());
+    for _ in 0..4 {
+        let confirm = Confirm::decode(&confirms.recv_timeout(Duration::from_secs(30)).unwrap().data).unwrap();
+        assert_eq!(confirm.applied.map(|applied| applied.number), Some(waited));
+    }
+    replication.publisher.wait_until_healthy();
+    replication.target().batch_execute(take).unwrap();
     wait_for("what waited is applied", || {
         (count(&mut replication.target(), "select count(*) from users") == 10).then_some(())
     });
