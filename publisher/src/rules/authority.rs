@@ -76,7 +76,13 @@ impl ConfirmAuthority {
             return false;
         } else {
             let Processor { incarnation, term, confirmed_at, .. } = *current;
-            self.rival = Some(Rival { incarnation, term, since, confirmed_at });
+            let former = Rival { incarnation, term, since, confirmed_at };
+            // A restart makes three: of the other two, the one that was heard last.
+            let other = self.rival.filter(|other| {
+                (other.incarnation, other.term) != (confirm.incarnation, confirm.term)
+                    && other.confirmed_at > confirmed_at
+            });
+            self.rival = Some(other.map_or(former, |other| Rival { since, ..other }));
             self.current = Some(Processor::of(confirm, now));
         }
         !self.is_contested(now)
@@ -192,6 +198,16 @@ mod tests {
         let counted = confirm_by_turns(&mut authority, begun, 30..40, &[7]);
         assert_eq!(counted, [false, false, true, true, true, true, true, true, true, true]);
         assert!(!authority.is_contested(begun + Duration::from_secs(39)));
+    }
+
+    #[test]
+    fn one_of_two_that_is_restarted_is_still_one_of_two() {
+        let (mut authority, begun) = (ConfirmAuthority::default(), Instant::now());
+        confirm_by_turns(&mut authority, begun, 0..10, &[7, 8]);
+        confirm_by_turns(&mut authority, begun, 10..12, &[7]);
+        assert!(authority.accepts(&confirm(9, 1), begun + Duration::from_millis(11_500)));
+        confirm_by_turns(&mut authority, begun, 12..16, &[7, 9]);
+        assert!(authority.is_contested(begun + Duration::from_secs(15)));
     }
 
     #[test]
