@@ -42,7 +42,7 @@ pub(crate) struct ConfirmSender {
     complaint: Mutex<Complaint>,
     /// Apply is blocked: pulling is paused.
     blocked: AtomicBool,
-    /// The last pull came back empty.
+    /// The last pull came back empty, and the next one is under way.
     drained: AtomicBool,
     /// Messages pulled and not yet committed.
     in_work: AtomicU64,
@@ -142,11 +142,19 @@ impl ConfirmSender {
         self.drained.store(true, Ordering::Release);
     }
 
+    /// Nothing is known of what comes into the stream until a pull comes back empty.
+    pub(crate) fn stops_pulling(&self) {
+        self.drained.store(false, Ordering::Release);
+    }
+
+    fn is_idle(&self) -> bool {
+        is_idle(self.drained.load(Ordering::Acquire), self.in_work(), self.is_blocked())
+    }
+
     /// Publishes a confirm where there is a status and a connection. If it is lost, the next one replaces it.
     pub(crate) fn confirm(&self) {
         let Some(status) = self.status.lock().clone() else { return };
         let Some(connection) = self.connection.lock().clone() else { return };
-        let idle = is_idle(self.drained.load(Ordering::Acquire), self.in_work(), self.is_blocked());
         let confirm = Confirm {
             format: FORMAT,
             target: status.target,
@@ -157,7 +165,7 @@ impl ConfirmSender {
             received: status.received,
             applied: status.applied,
             gap: status.gap,
-            idle,
+            idle: self.is_idle(),
         };
         let sent = confirm.encode().and_then(|payload| connection.publish(&self.subject, None, payload));
         if let Err(error) = sent {
@@ -171,5 +179,24 @@ pub(crate) fn heartbeat(context: &ThreadContext, confirm_sender: &ConfirmSender)
     context.healthy();
     while !context.stop().wait(CONFIRM_INTERVAL) {
         confirm_sender.confirm();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_target_is_idle_only_while_it_pulls_and_nothing_comes() {
+        let sender = ConfirmSender::new("confirm".to_owned());
+        assert!(!sender.is_idle());
+        sender.drained();
+        assert!(sender.is_idle());
+        sender.pulled();
+        sender.committed(1);
+        assert!(!sender.is_idle(), "more may come");
+        sender.drained();
+        sender.stops_pulling();
+        assert!(!sender.is_idle(), "whatever came meanwhile");
     }
 }

@@ -217,6 +217,7 @@ impl Puller {
 
     /// Deletes the consumer. Where the server does not receive that, it expires the consumer by itself.
     fn delete_consumer(&mut self, connection: &Connection) {
+        self.confirm_sender.stops_pulling();
         if let Some(consumer) = &self.consumer
             && let Err(error) = consumer.delete(connection)
         {

@@ -29,6 +29,9 @@ pub(crate) enum Action {
     Apply,
     Beat,
     Silence,
+    LoseLink,
+    Reconnect,
+    DrainStream,
     RestartProcessor,
     ReplaceProcessor,
     DelayConfirm,
@@ -54,6 +57,7 @@ impl Action {
                 | Action::RestoreSource
                 | Action::Lose(_)
                 | Action::Wipe
+                | Action::LoseLink
                 | Action::RestartProcessor
                 | Action::ReplaceProcessor
                 | Action::DelayConfirm
@@ -114,8 +118,11 @@ impl fmt::Display for Action {
             Action::Wipe => write!(out, "The stream is wiped."),
             Action::Take => write!(out, "The processor stores a message."),
             Action::Apply => write!(out, "The processor applies what is complete."),
-            Action::Beat => write!(out, "A second passes, and who serves the target confirms."),
+            Action::Beat => write!(out, "Time passes, and who serves the target confirms."),
             Action::Silence => write!(out, "No confirm arrives for some seconds."),
+            Action::LoseLink => write!(out, "The processor loses its connection to NATS."),
+            Action::Reconnect => write!(out, "The processor connects to NATS again."),
+            Action::DrainStream => write!(out, "A pull of the processor comes back empty."),
             Action::RestartProcessor => write!(out, "The processor dies, and another one takes over."),
             Action::ReplaceProcessor => write!(
                 out,

@@ -11,6 +11,7 @@ pub(crate) enum Fault {
     SplitBrain,
     RestoreSource,
     Lose,
+    LoseLink,
     RestartProcessor,
     /// A confirm is delayed, or comes from a processor that lost its lock.
     LateConfirm,

@@ -100,7 +100,7 @@ impl Model for Confirming {
 #[test]
 fn whoever_fails_or_confirms_nothing_is_lost_and_all_arrives() {
     for world in [ANY, RESTORED, SPLIT, COPIED] {
-        assert_holds(world.name, Confirming::new(world, faults(1), None));
+        assert_holds(world.name, Confirming::new(world, faults(world.faults_max), None));
     }
 }
 

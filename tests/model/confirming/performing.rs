@@ -6,7 +6,7 @@ use super::protections::Protection;
 use super::publisher::{Listener, Publisher, Where};
 use super::source::Message;
 use super::state::State;
-use super::target::{STRANGER, Said, Target};
+use super::target::{Link, STRANGER, Said, Target};
 use outbox_publisher::rules::silence::PROCESSOR_GONE_AFTER;
 use std::time::Duration;
 
@@ -73,6 +73,13 @@ impl Confirming {
                 state.pass(PROCESSOR_GONE_AFTER);
                 state.truth.both_heard = Duration::ZERO;
             }
+            Action::LoseLink => state.target.session.link = Link::Down { drained: state.stream.is_empty() },
+            Action::Reconnect => {
+                let Link::Down { drained } = state.target.session.link else { return None };
+                let drained = drained && self.off(Protection::ANewPullerKnowsNothing);
+                state.target.session.link = Link::New { drained };
+            }
+            Action::DrainStream => state.target.session.link = Link::Up,
             Action::RestartProcessor => state.begin_session(),
             Action::ReplaceProcessor => {
                 state.late = Some(state.say());

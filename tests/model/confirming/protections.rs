@@ -26,6 +26,8 @@ pub(crate) enum Protection {
     WhatIsUnderWayArrivesFirst,
     /// One idle confirm may be late.
     OneIdleConfirmIsNotEnough,
+    /// A target that has reconnected is idle only once a pull has come back empty.
+    ANewPullerKnowsNothing,
     /// What the target confirmed meanwhile is passed over by a resend.
     ResendsPassWhatIsPruned,
     /// What the target applied is part of what it received.
@@ -39,7 +41,7 @@ pub(crate) enum Protection {
 }
 
 /// Each, the world in which something depends on it, and how many faults that takes.
-pub(crate) const PROTECTIONS: [(Protection, World, u8); 15] = {
+pub(crate) const PROTECTIONS: [(Protection, World, u8); 16] = {
     const FAILOVER: World = World { faults: &[Fault::FailOver, Fault::LateConfirm], ..ANY };
     [
         (Protection::PruningWaitsForTheConfirm, RESTORED, 0),
@@ -52,6 +54,7 @@ pub(crate) const PROTECTIONS: [(Protection, World, u8); 15] = {
         (Protection::AFailoverClosesTheGate, FAILOVER, 1),
         (Protection::WhatIsUnderWayArrivesFirst, FAILOVER, 1),
         (Protection::OneIdleConfirmIsNotEnough, FAILOVER, 2),
+        (Protection::ANewPullerKnowsNothing, World { faults: &[Fault::FailOver, Fault::LoseLink], ..ANY }, 2),
         (Protection::ResendsPassWhatIsPruned, World { ticks: 2, transactions: 0, ..ANY }, 1),
         (Protection::WhatIsReceivedProvesWhatIsApplied, RESTORED, 1),
         (Protection::SessionsEndWithTheirTerm, SPLIT, 1),
@@ -81,6 +84,9 @@ impl Protection {
                 "the target has shown its history only when nothing more is under way to it"
             }
             Protection::OneIdleConfirmIsNotEnough => "one idle confirm may be late, and does not show it",
+            Protection::ANewPullerKnowsNothing => {
+                "after a reconnect the target is idle once a pull came back empty"
+            }
             Protection::ResendsPassWhatIsPruned => {
                 "a resend passes over what was confirmed and pruned meanwhile"
             }

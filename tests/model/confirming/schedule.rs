@@ -6,14 +6,17 @@ use super::faults::Fault;
 use super::publisher::{Publisher, Where, Who};
 use super::source::Server;
 use super::state::State;
+use super::target::Link;
 
 /// A publisher that ended is restarted, and ends again, until an operator does something.
 const RESTARTS_MAX: u8 = 1;
 
 /// What a system without faults does, the first that changes something.
-const CALM: [Action; 12] = [
+const CALM: [Action; 14] = [
     Action::StartOver,
     Action::Adopt,
+    Action::Reconnect,
+    Action::DrainStream,
     Action::BeginTerm,
     Action::Commit,
     Action::TakeTick(Who::Leader),
@@ -58,6 +61,7 @@ impl Confirming {
                 actions.push(action);
             }
         };
+        let link = state.target.session.link;
         let (leads, has_standby) = (state.leader.is_some(), state.standby.is_some());
         push(Fault::EndPublisher, leads, Action::EndPublisher);
         push(Fault::SuspendPublisher, leads && state.stale.is_none(), Action::SuspendPublisher);
@@ -71,6 +75,7 @@ impl Confirming {
             push(Fault::Lose, true, Action::Lose(at));
         }
         push(Fault::Lose, state.stream.len() > 1, Action::Wipe);
+        push(Fault::LoseLink, link == Link::Up, Action::LoseLink);
         push(Fault::RestartProcessor, true, Action::RestartProcessor);
         push(Fault::LateConfirm, state.late.is_none(), Action::ReplaceProcessor);
         push(Fault::LateConfirm, state.late.is_none(), Action::DelayConfirm);
@@ -130,7 +135,14 @@ impl State {
             Action::Prune => {
                 self.leader.iter().chain(&self.stale).any(|any| any.is_connected_to(Where::Present))
             }
-            Action::Take | Action::CopyTakes => !self.stream.is_empty(),
+            Action::Take => !self.stream.is_empty() && !self.target.session.is_cut_off(),
+            Action::CopyTakes => !self.stream.is_empty(),
+            Action::Beat => !self.target.session.is_cut_off(),
+            Action::Reconnect => self.target.session.is_cut_off(),
+            Action::DrainStream => {
+                let pulls_first = matches!(self.target.session.link, Link::New { .. });
+                pulls_first && self.stream.is_empty()
+            }
             _ => true,
         }
     }

@@ -45,6 +45,18 @@ pub(crate) struct Session {
     term: i64,
     pub(crate) counter: u64,
     gap: bool,
+    pub(crate) link: Link,
+}
+
+/// The processor's connection to NATS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Link {
+    /// A pull is under way, to which the stream answers at once.
+    Up,
+    /// Whether the last pull came back empty.
+    Down { drained: bool },
+    /// Nothing was pulled over it yet.
+    New { drained: bool },
 }
 
 /// A confirm.
@@ -59,6 +71,12 @@ pub(crate) struct Said {
     pub(crate) applied: Option<TickRef>,
     pub(crate) gap: bool,
     pub(crate) idle: bool,
+}
+
+impl Session {
+    pub(crate) fn is_cut_off(&self) -> bool {
+        matches!(self.link, Link::Down { .. })
+    }
 }
 
 pub(crate) fn incarnation(number: u8) -> Uuid {
@@ -86,7 +104,7 @@ impl Database {
     /// A processor takes over.
     pub(crate) fn begin(&mut self, incarnation: u8) -> Session {
         self.terms += 1;
-        Session { incarnation, term: self.terms, counter: 0, gap: false }
+        Session { incarnation, term: self.terms, counter: 0, gap: false, link: Link::Up }
     }
 
     /// Whether a reader sees a state that the source had.
@@ -145,6 +163,7 @@ impl Target {
         }
         database.position = reception.position;
         session.gap = reception.gap;
+        session.link = Link::Up;
     }
 
     /// Applies the complete ticks; returns which.
@@ -170,10 +189,14 @@ impl Target {
         applied.iter().map(|applied| applied.tick).collect()
     }
 
-    /// The next confirm.
-    pub(crate) fn say(&mut self, drained: bool) -> Said {
+    /// The next confirm, where the stream is empty or not.
+    pub(crate) fn say(&mut self, is_empty: bool) -> Said {
         let Target { database, session } = self;
         session.counter += 1;
+        let drained = match session.link {
+            Link::Up => is_empty,
+            Link::Down { drained } | Link::New { drained } => drained,
+        };
         let position = database.position.as_ref();
         Said {
             target: TARGET,

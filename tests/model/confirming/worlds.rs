@@ -14,6 +14,8 @@ pub(crate) struct World {
     pub(crate) transactions: u8,
     /// Between two confirms of a processor.
     pub(crate) beat: Duration,
+    /// Faults in one schedule of the ordinary run.
+    pub(crate) faults_max: u8,
 }
 
 /// A failover whose former primary is stopped, a source or a target that is restored, services that die or
@@ -26,6 +28,7 @@ pub(crate) const ANY: World = World {
         Fault::FailOver,
         Fault::RestoreSource,
         Fault::Lose,
+        Fault::LoseLink,
         Fault::RestartProcessor,
         Fault::LateConfirm,
         Fault::RestoreTarget,
@@ -34,15 +37,17 @@ pub(crate) const ANY: World = World {
     ticks: 1,
     transactions: 1,
     beat: CONFIRM_INTERVAL,
+    faults_max: 1,
 };
 
 /// A target that is restored to before, or behind, what was pruned.
 pub(crate) const RESTORED: World = World {
     name: "confirming, a restored target",
-    faults: &[Fault::RestoreTarget, Fault::EndPublisher],
+    faults: &[Fault::RestoreTarget],
     ticks: 3,
     transactions: 0,
     beat: CONFIRM_INTERVAL,
+    faults_max: 1,
 };
 
 /// A failover whose former primary goes on, with the publisher that leads there.
@@ -52,13 +57,15 @@ pub(crate) const SPLIT: World = World {
     ticks: 0,
     transactions: 1,
     beat: CONFIRM_INTERVAL,
+    faults_max: 1,
 };
 
-/// Two databases of one identity. Fewer of their confirms arrive: the system is the same, and smaller.
+/// Two databases of one identity, and a third. Fewer of their confirms arrive: that makes it smaller.
 pub(crate) const COPIED: World = World {
     name: "confirming, two databases of one identity",
     faults: &[Fault::Copy],
-    ticks: 2,
+    ticks: 1,
     transactions: 0,
     beat: CONFIRM_INTERVAL.saturating_mul(5).checked_div(2).unwrap(),
+    faults_max: 2,
 };
