@@ -72,9 +72,9 @@ driver_settings_export() {
   BENCH_REVISION=$(git -C "$ROOT" describe --always --dirty --exclude='*' 2>/dev/null || printf unknown)
   BENCH_NATS_VERSION=$("$(nats_server)" --version)
   # shellcheck disable=SC2031 # the one changed in nats_start's subshell is not meant
-  BENCH_NATS_PASSWORD=$NATS_PASSWORD
+  BENCH_NATS_PASSWORD=$NATS_PASSWORD BENCH_NATS_OPERATOR_PASSWORD=$NATS_ADMIN_PASSWORD
   export BENCH_POSTGRES_A BENCH_POSTGRES_B BENCH_NATS_A BENCH_NATS_B BENCH_NATS_PASSWORD BENCH_PGBENCH \
-    BENCH_SERVICES BENCH_RUN_DIR BENCH_RESULTS BENCH_REVISION BENCH_NATS_VERSION
+    BENCH_NATS_OPERATOR_PASSWORD BENCH_SERVICES BENCH_RUN_DIR BENCH_RESULTS BENCH_REVISION BENCH_NATS_VERSION
 }
 
 # Native logical replication needs wal_level = logical, so both systems are measured with it. The

@@ -3,7 +3,7 @@
 #        ./test-replication.sh --faults [--seed N] [--minutes N]
 #        ./test-replication.sh --soak [--minutes N]
 #        ./test-replication.sh --mutations [NAME…]
-#        ./test-replication.sh --matrix
+#        ./test-replication.sh --matrix [-- TEST…]
 #
 # Checks everything: format, clippy, the scripts, and the Rust tests, which run against PostgreSQL and NATS servers
 # that are started for them, on ports and with data of their own (in .run/test). Builds come first; then the suites run
@@ -17,8 +17,8 @@
 #                (see scripts/test-soak.sh --help)
 #   --mutations  takes one protection after the other out of a copy, and asserts which test notices it
 #                (see scripts/test-mutations.sh --help)
-#   --matrix     PostgreSQL's own regression files, with every table attached that can be
-#                (see scripts/test-matrix.sh --help)
+#   --matrix     all stories on every combination of versions, and PostgreSQL's own regression files, with every
+#                table attached that can be (see scripts/test-matrix.sh --help)
 #
 # TEST_PORT_OFFSET (400) is added to every default port of .env.example; .env is not read.
 # Exit status: 0 all is well; 1 something failed, named in the last lines; 2 usage.
@@ -32,6 +32,8 @@ source "$ROOT/scripts/ports.sh"
 source "$ROOT/scripts/start.sh"
 source "$ROOT/scripts/test-servers.sh"
 source "$ROOT/scripts/test-steps.sh"
+source "$ROOT/scripts/test-prepare.sh"
+source "$ROOT/scripts/unoptimized.sh"
 
 parse_arguments() {
   KEEP=false ONLY_RUST=false CARGO_TEST_ARGUMENTS=()
@@ -51,43 +53,10 @@ parse_arguments() {
   done
 }
 
-check_tools() {
-  prepare_packages "postgres nats service" || return
-  type -P shellcheck >/dev/null || packages_install shellcheck || return
-  # Where money is written otherwise than in the C locale: tests/stories/values.rs.
-  scripts/install-locales.sh de_DE ja_JP || return
-  compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || packages_install libfaketime || return
-  require_cargo
-  if ! { cargo fmt --version && cargo clippy --version; }; then
-    die "rustfmt or clippy is missing: rustup component add rustfmt clippy"
-  fi
-}
-
 check_shell() {
   local files
   files=$(git ls-files --cached --others --exclude-standard '*.sh' .ci/run) || return
   xargs --max-procs="$(nproc)" --max-args=6 shellcheck <<<"$files"
-}
-
-build() {
-  cargo build --release --locked --workspace
-}
-
-# Services that can be made to die between two steps, beside those that cannot: only what the feature
-# touches is compiled for them. The others take their place again.
-build_kill_points() {
-  local services=(outbox-publisher inbox-processor)
-  cargo build --release --locked --workspace "${services[@]/#/--bin=}" \
-    --features outbox-publisher/kill-points,inbox-processor/kill-points \
-    && mkdir -p "$TEST_KILL_POINTS_DIR" \
-    && cp "${services[@]/#/$TEST_BIN_DIR/}" "$TEST_KILL_POINTS_DIR/" \
-    && build
-}
-
-servers_start() {
-  STARTED=()
-  ports_check "${SERVERS[@]}"
-  components_start_in_order "${SERVERS[@]}"
 }
 
 servers_end() {
@@ -116,9 +85,10 @@ quick_checks() {
 # All of them mostly wait, for servers of their own: the longest first.
 suites_run() {
   # The output of each story by itself, those that failed last.
-  step_beside "Rust tests" env RUST_TEST_NOCAPTURE=0 cargo test --release --locked --workspace -- --show-output
-  step_beside "Faults, briefly" scripts/test-faults.sh
+  step_beside "Rust tests" env RUST_TEST_NOCAPTURE=0 cargo test "${TEST_BUILD[@]}" -- --show-output
   step_beside "The demo, as an operator runs it" scripts/test-demo.sh
+  step_beside "A core of the stories, on the versions of docker-compose.yml" scripts/test-versions.sh
+  step_beside "Faults, briefly" scripts/test-faults.sh
   step_beside "A database of one's own, as docs/adopting.md says" scripts/test-adopting.sh
   steps_await
 }
@@ -137,7 +107,6 @@ main() {
   cd "$ROOT"
   layer_load native
   test_servers_load test "${TEST_PORT_OFFSET:-400}" 200
-  export TEST_KILL_POINTS_DIR=${TEST_BIN_DIR%/*}/kill-points
   run_dir_lock
   step "Tools" check_tools
   $ONLY_RUST || quick_checks
@@ -147,21 +116,23 @@ main() {
   step "Build" build
   $ONLY_RUST || containers_begin
   step "Build, with kill points" build_kill_points
+  step "Build the last landed version" build_older_services
   if ! $ONLY_RUST; then
     step "Clippy" cargo clippy --workspace --all-targets --locked --release -- --deny warnings
-    step "Build the tests" cargo test --release --locked --workspace --no-run
+    step "Build the tests" cargo test "${TEST_BUILD[@]}" --no-run
   fi
   SERVERS_STARTED=true
-  step "Servers for the tests" servers_start
+  step "Servers for the tests" test_servers_start
   # The stories mostly wait.
   export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))}
   if $ONLY_RUST; then
-    step "Rust tests" cargo test --release --locked --workspace "${CARGO_TEST_ARGUMENTS[@]}"
+    step "Rust tests" cargo test "${TEST_BUILD[@]}" "${CARGO_TEST_ARGUMENTS[@]}"
   elif ! suites_run; then
     heading "Failed, after $(seconds_since "$begun_ms") s"
     printf '  %s\n' "${STEPS_FAILED[@]}"
     die "The output of each is above, after its name. One story by itself: ./test-replication.sh -- -p tests --test stories -- NAME"
   fi
+  [[ -n ${TEST_OLDER_SERVICES_DIR:-} ]] || warn "Left out: the stories of a rolling upgrade (upgrade::rolling), as is said above."
   heading "${GREEN}All is well${PLAIN}, after $(seconds_since "$begun_ms") s."
 }
 

@@ -140,6 +140,8 @@ run_dir_lock() {
 run_dir_lock_take() {
   { mkdir -p "$RUN_DIR" && exec {RUN_DIR_LOCK}>"$RUN_DIR/lock"; } 2>/dev/null \
     || die "$RUN_DIR/lock cannot be written. Run this as the user who started the components (not as $(user_name)), and with space left on that disk."
+  # Others may pass, as user postgres must, and see nothing. A directory that many share stays as it is.
+  [[ ! -O $RUN_DIR || -k $RUN_DIR ]] || chmod go=x "$RUN_DIR"
   if ! flock --nonblock "$RUN_DIR_LOCK"; then
     say "Waiting for another start, stop or restart to finish"
     flock --timeout 25 "$RUN_DIR_LOCK" || return 1
@@ -157,7 +159,7 @@ run_dir_closed() {
   if [[ ! -x $directory || ! -r $directory ]]; then
     printf '%s' "$directory"
   elif [[ $directory == "$RUN_DIR" ]]; then
-    find "$RUN_DIR" -mindepth 1 \( -name data -o -name 'private-*' -o -name lock \) -prune \
+    find "$RUN_DIR" -mindepth 1 \( -name data -o -name 'private-*' -o -name lock -o -name servers \) -prune \
       -o \( -not -readable -o -type d -not -executable \) -print -quit 2>/dev/null || true
   fi
 }
@@ -201,6 +203,7 @@ run_dir_tidy() {
   rm -f "$RUN_DIR"/log/watcher.log{,.1}
   rmdir --ignore-fail-on-non-empty "$RUN_DIR"/{log,data} 2>/dev/null || true
   [[ ! -d $RUN_DIR/data && ! -d $RUN_DIR/log ]] || return 0
+  rm -rf "$RUN_DIR/secrets"
   rm -f "$RUN_DIR"/{mode,lock}
   rmdir --ignore-fail-on-non-empty "$RUN_DIR"
 }

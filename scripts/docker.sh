@@ -5,6 +5,8 @@
 #
 #   RUN_DIR/<component>.started   it was started and not stopped since: if it is down, it died
 
+source "$ROOT/scripts/signing.sh"
+
 layer_require() {
   local reason
   reason=$(engine_answers) || die "Cannot use containers: $reason. Is a Docker engine running, and may you use it? docker version. To run plain processes instead: ./start-replication.sh --native"
@@ -47,7 +49,10 @@ image_of_services_build() {
 # settings.sh has read and exported .env. Compose is given the file of defaults instead, so that
 # ENV_FILE works here too.
 compose() {
-  "${COMPOSE[@]}" --file "$ROOT/docker-compose.yml" --env-file "$ROOT/.env.example" \
+  local inside=''
+  [[ -z ${NATS_SIGNING_KEY_FILE:-} ]] || inside=/run/secrets/signing.keys
+  SIGNING_KEY_OUTSIDE=${NATS_SIGNING_KEY_FILE:-} SIGNING_KEY_INSIDE=$inside \
+    "${COMPOSE[@]}" --file "$ROOT/docker-compose.yml" --env-file "$ROOT/.env.example" \
     --project-directory "$ROOT" --project-name "$(compose_project)" "$@"
 }
 
@@ -66,6 +71,7 @@ component_ports() {
 component_start() {
   local output
   if ! component_is_up "$1"; then
+    signing_key_export
     output=$(compose up --detach --no-deps --no-build "$1" 2>&1 </dev/null) || {
       error "Docker did not start $1:"
       printf '%s\n' "$output" | sed 's/^/  | /' >&2

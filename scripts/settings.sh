@@ -5,6 +5,8 @@
 
 readonly SETTINGS=(
   RUN_DIR=.run
+  POSTGRES_A_BIN=
+  POSTGRES_B_BIN=
   NATS_SERVER=nats-server
   START_TIMEOUT=60
 
@@ -14,6 +16,7 @@ readonly SETTINGS=(
   NATS_PASSWORD=password123
   NATS_ADMIN_PASSWORD=password123
   NATS_CLUSTER_PASSWORD=password123
+  NATS_SIGNING_KEY_FILE=
 
   POSTGRES_A_PORT=5432
   POSTGRES_B_PORT=5433
@@ -64,6 +67,10 @@ settings_load() {
     export "$name=${!name:-${setting#*=}}"
   done
   [[ $RUN_DIR == /* ]] || RUN_DIR=$ROOT/$RUN_DIR
+  for name in POSTGRES_A_BIN POSTGRES_B_BIN NATS_SIGNING_KEY_FILE; do
+    [[ -z ${!name} || ${!name} == /* ]] || export "$name=$ROOT/${!name}"
+  done
+  [[ $NATS_SERVER != */* || $NATS_SERVER == /* ]] || NATS_SERVER=$ROOT/$NATS_SERVER
   settings_check
   # A PGDATABASE or PGOPTIONS meant for something else must not reach these servers and psql.
   unset "${!PG@}"

@@ -2,10 +2,12 @@
 # The two databases: those of the demo, or those of two addresses. Needs settings.sh and components.sh.
 
 declare -A ADDRESSES=() # by side, a or b; without any, the sides are components of the demo
+declare -A PASSWORDS=() # those that the addresses had
 
 sides_load() {
   if [[ -n ${SOURCE_DATABASE_URL:-} && -n ${TARGET_DATABASE_URL:-} ]]; then
-    ADDRESSES=([a]=$SOURCE_DATABASE_URL [b]=$TARGET_DATABASE_URL)
+    address_take a "$SOURCE_DATABASE_URL"
+    address_take b "$TARGET_DATABASE_URL"
     type -P psql >/dev/null || die "psql is missing: apt-get install postgresql-client"
   elif [[ -n ${SOURCE_DATABASE_URL:-}${TARGET_DATABASE_URL:-} ]]; then
     die_usage "SOURCE_DATABASE_URL and TARGET_DATABASE_URL go together: set both or neither."
@@ -16,6 +18,20 @@ sides_load() {
   fi
 }
 
+# address_take SIDE ADDRESS: what psql is started with is seen by everybody on the machine, so a password goes by its
+# environment.
+address_take() {
+  local side=$1 address=$2 password
+  if [[ $address =~ ^(postgres(ql)?://[^:/?@]*):([^/?@]*)@(.*)$ ]]; then
+    address=${BASH_REMATCH[1]}@${BASH_REMATCH[4]}
+    password=${BASH_REMATCH[3]//\\/\\\\}
+    PASSWORDS[$side]=$(printf '%b' "${password//%/\\x}")
+  elif [[ $address =~ (^|[[:space:]?&])password[[:space:]]*= ]]; then
+    die_usage "An address may have a password in the form postgres://user:password@host/database only. Or leave it out, and use PGPASSWORD or PGPASSFILE."
+  fi
+  ADDRESSES[$side]=$address
+}
+
 # Whether they are somebody's own, and not the demo's.
 sides_are_own() { [[ ${#ADDRESSES[@]} -gt 0 ]]; }
 
@@ -24,7 +40,7 @@ side_psql() {
   local side=$1
   shift
   if sides_are_own; then
-    PGCONNECT_TIMEOUT=5 timeout --foreground "${PSQL_DEADLINE_S:-60}" psql --no-psqlrc --no-password --dbname="${ADDRESSES[$side]}" "$@"
+    PGPASSWORD=${PASSWORDS[$side]-${PGPASSWORD-}} PGCONNECT_TIMEOUT=5 timeout --foreground "${PSQL_DEADLINE_S:-60}" psql --no-psqlrc --no-password --dbname="${ADDRESSES[$side]}" "$@"
   else
     component_psql "postgres-$side" "$@"
   fi

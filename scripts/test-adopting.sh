@@ -31,7 +31,7 @@ reader_has() {
   export TARGET=postgres://postgres:$POSTGRES_PASSWORD@127.0.0.1:$POSTGRES_B_PORT/own
   export SOURCE_HOST=127.0.0.1:$POSTGRES_A_PORT/own TARGET_HOST=127.0.0.1:$POSTGRES_B_PORT/own
   # shellcheck disable=SC2031 # the one changed in a subshell is not meant
-  export NATS_USER=replication REPLICATION_PASSWORD=secret
+  export NATS_USER=operator NATS_PASSWORD=$NATS_ADMIN_PASSWORD REPLICATION_PASSWORD=secret
   NATS_SOURCE=$(service_nats_urls a)
   NATS_TARGET=$(service_nats_urls b)
   PATH=$(dirname "$(service_binary any)"):$(postgres_bin postgres-a):$PATH

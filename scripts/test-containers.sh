@@ -14,6 +14,7 @@ source "$ROOT/scripts/console.sh"
 source "$ROOT/scripts/settings.sh"
 source "$ROOT/scripts/components.sh"
 source "$ROOT/scripts/ports.sh"
+source "$ROOT/scripts/servers.sh"
 source "$ROOT/tests/containers/standins.sh"
 
 readonly SET_ASIDE=$STANDIN:services-set-aside
@@ -25,9 +26,10 @@ readonly FINGERPRINT="
   select 'users', count(*), md5(string_agg(t::text, chr(10) order by id)) from users t
   union all select 'payments', count(*), md5(string_agg(t::text, chr(10) order by id)) from payments t"
 readonly PAUSE_S=15
-# Nodes of different zones, which stand in for nobody in the other one, are hurt together.
+# Those of different zones, which stand in for nobody in the other one, are hurt together.
 readonly HURT_TOGETHER=(
-  postgres-a postgres-b nats-a-1 nats-b-1 "nats-a-2 nats-b-2" "nats-a-3 nats-b-3" inbox-processor "outbox-publisher data-generator"
+  "postgres-a postgres-b" "nats-a-1 nats-b-1" "nats-a-2 nats-b-2" "nats-a-3 nats-b-3"
+  "inbox-processor outbox-publisher data-generator"
 )
 readonly CUT_S=30
 
@@ -53,7 +55,7 @@ parse_arguments() {
 own_settings_load() {
   local setting
   export RUN_DIR=$ROOT/.run/containers-test ENV_FILE=/dev/null
-  export POLL_INTERVAL=0.2 BATCH_SIZE=50 GENERATION_INTERVAL=0.2
+  export POLL_INTERVAL=0.2 BATCH_SIZE=50 GENERATION_INTERVAL=0.2 START_TIMEOUT=$GREEN_DEADLINE_S
   for setting in "${SETTINGS[@]}"; do
     [[ $setting != *_PORT=* ]] || export "${setting?}"
   done
@@ -125,7 +127,7 @@ green() {
   begun_ms=$(now_ms)
   until output=$("$ROOT/check-replication.sh" 2>&1); do
     (($(now_ms) - begun_ms < GREEN_DEADLINE_S * 1000)) || die "not green $GREEN_DEADLINE_S s after: $what"$'\n'"$output"
-    sleep 0.3
+    sleep 2 # a check takes a second of a processor
   done
   [[ $(grep --count ' equal: ' <<<"$output") == 2 ]] || die "$what: green without a comparison:"$'\n'"$output"
   docker pause data-generator >/dev/null
@@ -140,7 +142,7 @@ until_equal_by_value() {
     in_a=$(in_database postgres-a "$FINGERPRINT") in_b=$(in_database postgres-b "$FINGERPRINT")
     [[ $in_a != "$in_b" ]] || break
     ((SECONDS - begun_s < EQUAL_DEADLINE_S)) || die "after $what, A and B still differ after $EQUAL_DEADLINE_S s:"$'\n'"$in_a"$'\n'"$in_b"
-    sleep 0.2
+    sleep 0.5
   done
   [[ $(in_database postgres-b 'select count(*) from replication.quarantine') == 0 ]] \
     || die "after $what, something is in quarantine"
@@ -178,6 +180,8 @@ story_of_a_start() {
   done
   says "POLL_INTERVAL 0.2 s, BATCH_SIZE 50" 0 docker logs outbox-publisher
   says "GENERATION_INTERVAL 0.2 s" 0 docker logs data-generator
+  says "messages are signed, and believed with a key of NATS_SIGNING_KEY_FILE" 0 docker logs outbox-publisher
+  says "messages are signed, and believed with a key of NATS_SIGNING_KEY_FILE" 0 docker logs inbox-processor
   until_users 20
   green "eleven containers started"
   says "already runs with --docker" 1 "$ROOT/start-replication.sh" --native
@@ -229,9 +233,13 @@ known() {
   grep --quiet "$2" <<<"$output" || die "$1 does not print $2:"$'\n'"$output"
 }
 
-# What the services promise in docker-compose.yml, seen from inside.
+# What docker-compose.yml promises, seen from inside.
 story_of_careful_services() {
-  local service
+  local service component
+  for component in "${ALL_COMPONENTS[@]}"; do
+    [[ $(docker container inspect --format '{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.SecurityOpt}}' "$component") == "true [ALL] [no-new-privileges:true]" ]] \
+      || die "$component may do more than it needs"
+  done
   for service in "${SERVICE_COMPONENTS[@]}"; do
     [[ $(docker container inspect --format '{{.HostConfig.ReadonlyRootfs}} {{.Config.User}}' "$service") == "true 10001:10001" ]] \
       || die "$service is not read-only and without root"
@@ -357,13 +365,29 @@ story_of_a_purge() {
 story_of_compose_by_hand() {
   quietly compose up --detach --no-build
   green "docker compose up, by hand"
+  says "messages are not signed" 0 docker logs outbox-publisher
   says "GENERATION_INTERVAL 0.2 s" 0 "$ROOT/logs.sh" data-generator --tail=100000
   says "started with Compose by hand" 1 "$ROOT/stop-replication.sh"
   quietly "$ROOT/start-replication.sh"
   story_of_a_purge
 }
 
+# What is removed in a moment, and says why the test failed.
+tell_why() {
+  local component
+  heading "What the machine and the containers say"
+  uptime
+  docker container ls --all --format '{{.Names}}: {{.Status}}' || true
+  for component in "${ALL_COMPONENTS[@]}"; do
+    container_exists "$component" || continue
+    say "$component:"
+    docker logs --tail 12 "$component" 2>&1 | cut --characters=1-400 | sed 's/^/  | /' || true
+  done
+} >&2
+
 clean_up() {
+  local status=$?
+  ((status == 0)) || tell_why
   [[ -z $WARM ]] || { kill "$WARM" && wait "$WARM"; } 2>/dev/null || true
   remove_ours || true
   $KEEP_IMAGES || docker rmi --no-prune "$SERVICES_IMAGE" >/dev/null 2>&1 || true

@@ -39,7 +39,7 @@ check_says() {
     fi
     ((SECONDS - begun_s < DEADLINE_S)) \
       || die "expected status $status and \"$text\", got status $actual and:"$'\n'"$OUTPUT"
-    sleep 0.5
+    sleep 1.5 # a check takes a second of a processor
   done
 }
 
@@ -49,10 +49,15 @@ quietly() {
 }
 
 story_of_a_good_start() {
+  local service
   quietly "$ROOT/start-replication.sh" --native
   quietly "$ROOT/start-replication.sh" --native # a second run is harmless
   until (($(in_a 'select count(*) from users') > 50)); do sleep 0.2; done
   check_says 0 "B is what A was a moment ago"
+  for service in outbox-publisher inbox-processor; do
+    grep --quiet "messages are signed, and believed with a key of NATS_SIGNING_KEY_FILE" "$RUN_DIR/log/$service.log" \
+      || die "$service does not sign its messages"
+  done
 }
 
 # Kills a component when it runs, and waits until it runs again by itself.
@@ -237,7 +242,7 @@ story_of_a_stray_target() {
   in_b "create database staging"
   # shellcheck disable=SC2031 # the password changed in nats_start's subshell is not meant
   DATABASE_URL=postgres://postgres:$POSTGRES_PASSWORD@127.0.0.1:$POSTGRES_B_PORT/staging NATS_URL=$(service_nats_urls b) \
-    NATS_USER=replication NATS_PASSWORD=$NATS_PASSWORD "$(service_binary inbox-processor)" 2>/dev/null &
+    NATS_USER=inbox-processor NATS_SIGNING_KEY_FILE=$RUN_DIR/secrets/signing.keys NATS_PASSWORD=$NATS_PASSWORD "$(service_binary inbox-processor)" 2>/dev/null &
   pid=$!
   check_says 1 "outbox-publisher: degraded: confirms: ignoring the target"
   kill -TERM "$pid"

@@ -18,6 +18,7 @@ source "$ROOT/scripts/components.sh"
 source "$ROOT/scripts/ports.sh"
 source "$ROOT/scripts/start.sh"
 source "$ROOT/scripts/test-servers.sh"
+source "$ROOT/scripts/unoptimized.sh"
 
 readonly PORT_OFFSET=$((${TEST_PORT_OFFSET:-400} + 200)) # neither the demo's ports nor those of other tests
 
@@ -68,7 +69,7 @@ main() {
   say "Seed $SEED, $MINUTES minutes. Once more: ./test-replication.sh --faults --seed $SEED --minutes $MINUTES"
   # The suite itself starts the servers: with its proxies before the gateways. (Of the whole workspace, as
   # everywhere: the features of what is shared, and so what is compiled, depend on what is asked for.)
-  cargo test --release --locked --workspace --test stories -- "$TEST" --ignored --test-threads 1
+  cargo test "${TEST_BUILD[@]}" --test stories -- "$TEST" --ignored --test-threads 1
 }
 
 main "$@"

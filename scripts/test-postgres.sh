@@ -46,10 +46,12 @@ disk_remove() {
   ! mountpoint --quiet "$(server_directory)" || umount --lazy "$(server_directory)"
 }
 
+# To the last byte, whatever the server writes or gives back meanwhile: what was free a moment ago need not be.
 disk_fill() {
-  local free
-  free=$(df --output=avail --block-size=1 "$(server_directory)" | tail -n 1)
-  ((free == 0)) || fallocate --length "$free" "$(server_directory)/ballast-$EPOCHREALTIME"
+  local said
+  ! said=$(LC_ALL=C dd if=/dev/zero of="$(server_directory)/ballast-$EPOCHREALTIME" bs=1M status=none 2>&1) \
+    || die "Writing to the disk of $COMPONENT ended before it was full."
+  [[ $said == *"No space left on device"* ]] || die "The disk of $COMPONENT was not filled: $said"
 }
 
 disk_free() { rm "$(server_directory)"/ballast-*; }

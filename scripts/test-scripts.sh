@@ -9,6 +9,7 @@ ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 source "$ROOT/scripts/console.sh"
 source "$ROOT/scripts/settings.sh"
 source "$ROOT/scripts/components.sh"
+source "$ROOT/scripts/servers.sh"
 
 readonly SCRIPTS=(start-replication.sh stop-replication.sh logs.sh check-replication.sh compare-replication.sh test-replication.sh bench-replication.sh)
 
@@ -39,6 +40,9 @@ test_usage() {
   expect 2 "--minutes takes a number" "$ROOT/test-replication.sh" --soak --minutes x
   expect 0 "Usage: scripts/test-matrix.sh" "$ROOT/test-replication.sh" --matrix --help
   expect 2 "There is no option" "$ROOT/test-replication.sh" --matrix --frobnicate
+  expect 2 "--only takes a combination" "$ROOT/test-replication.sh" --matrix --only 17
+  expect 2 "--source takes a server whose name begins with postgres-" "$ROOT/scripts/test-versions.sh" --source nats-2.12
+  expect 2 "There is no server 'frob'" "$ROOT/scripts/install-servers.sh" frob
 }
 
 test_logs() {
@@ -51,6 +55,65 @@ test_logs() {
 test_bad_settings() {
   expect 1 "POSTGRES_A_PORT is 'many'" env POSTGRES_A_PORT=many "$ROOT/start-replication.sh" --native postgres-a
   expect 1 "may contain only letters" env POSTGRES_PASSWORD='a b' "$ROOT/start-replication.sh" --native postgres-a
+}
+
+# Servers that are set, and cannot be used. A program that is none is not run for long.
+test_bad_servers() {
+  local start=("$ROOT/start-replication.sh" --native postgres-a) programs=$RUN_DIR/programs program
+  expect 1 "POSTGRES_A_BIN is '$RUN_DIR/none'; allowed is a directory with PostgreSQL's programs" env POSTGRES_A_BIN="$RUN_DIR/none" "${start[@]}"
+  expect 1 "NATS_SERVER is '$RUN_DIR/none', and there is no such program" env NATS_SERVER="$RUN_DIR/none" "${start[@]}"
+  expect 1 "does not say that it is a nats-server" env NATS_SERVER=/bin/true "${start[@]}"
+  mkdir "$programs"
+  for program in initdb postgres psql; do printf '#!/bin/sh\necho "postgres (PostgreSQL) 14.1"\n' >"$programs/$program" && chmod +x "$programs/$program"; done
+  expect 1 "POSTGRES_B_BIN is '$programs', which has PostgreSQL 14; allowed is 15 or newer" env POSTGRES_B_BIN="$programs" "${start[@]}"
+  # A server that cannot make its database, and ends as if it had.
+  chmod 755 "$RUN_DIR"
+  # shellcheck disable=SC2016 # it is the program's
+  printf '#!/bin/sh\n[ "$1" = --version ] && echo "postgres (PostgreSQL) 15.1" || echo "ERROR:  no space for a database"\n' >"$programs/postgres"
+  expect 1 "initdb of postgres-a failed" env POSTGRES_A_BIN="$programs" RUN_DIR="$RUN_DIR/of_a_server" "${start[@]}"
+  printf '#!/bin/sh\nexit 1\n' >"$programs/postgres"
+  expect 1 "POSTGRES_B_BIN is '$programs', and $programs/postgres does not run" env POSTGRES_B_BIN="$programs" "${start[@]}"
+}
+
+# What docker-compose.yml names is what the stories and the stand-ins run on: who raises an image raises that.
+test_versions_of_compose() {
+  local raised=$RUN_DIR/docker-compose.yml kind version
+  sed --regexp-extended 's/(image: postgres:)[^ ]+/\191.2-alpine/; s/(image: nats:)[^ ]+/\17.8.9-alpine/' "$ROOT/docker-compose.yml" >"$raised"
+  [[ "$(compose_server postgres "$raised") $(compose_server nats "$raised")" == "postgres-91 nats-7.8" ]] \
+    || die "raising the images of docker-compose.yml does not raise what is tested"
+  sed --in-place 's/postgres:91.2-alpine/postgres:91-alpine/' "$raised"
+  expect 1 "does not name one version of the image postgres with its minor" compose_server postgres "$raised"
+  [[ $(compose_version postgres) == 1[0-7].* ]] || ! grep --quiet ':/var/lib/postgresql/data$' "$ROOT/docker-compose.yml" \
+    || die "the image of PostgreSQL that docker-compose.yml names keeps its data outside the volumes, which are mounted at /var/lib/postgresql/data"
+  for kind in postgres nats; do
+    version=$(compose_server "$kind")
+    grep --quiet --fixed-strings " $version" "$ROOT/scripts/test-matrix.sh" || die "the matrix does not run $version, which docker-compose.yml names"
+  done
+}
+
+# README.md says which versions are run.
+test_versions_of_the_readme() {
+  local name source target nats
+  while read -r name source target nats; do
+    grep --quiet --extended-regexp "^\| ${source#postgres-} \| ${target#postgres-} \| (newest|${nats#nats-}) \|" "$ROOT/README.md" \
+      || die "README.md does not name the combination $name ($source, $target, $nats) of scripts/test-matrix.sh"
+  done < <(sed --quiet --regexp-extended 's/^  "([0-9]+-[0-9]+ .*)"$/\1/p' "$ROOT/scripts/test-matrix.sh")
+}
+
+# An address's password is in no program's arguments, which everybody on the machine can see.
+test_addresses() {
+  local programs=$RUN_DIR/psql said=$RUN_DIR/psql.said
+  mkdir "$programs"
+  # shellcheck disable=SC2016 # it is the program's
+  printf '#!/bin/sh\necho "$* with $PGPASSWORD" >>"%s"\nexit 2\n' "$said" >"$programs/psql"
+  chmod +x "$programs/psql"
+  expect 2 "" env PATH="$programs:$PATH" SOURCE_DATABASE_URL='postgres://u:p%40s%5Cs@127.0.0.1:1/d?sslmode=disable' \
+    TARGET_DATABASE_URL='postgres://u@127.0.0.1:1/d' PGPASSWORD=other "$ROOT/compare-replication.sh"
+  grep --quiet --fixed-strings -- '--dbname=postgres://u@127.0.0.1:1/d?sslmode=disable ' "$said" || die "the address is not handed on: $(<"$said")"
+  grep --quiet --fixed-strings 'with p@s\s' "$said" || die "the address's password is not handed on: $(<"$said")"
+  ! grep --quiet 'p%40s' "$said" || die "psql has a password among its arguments: $(<"$said")"
+  expect 2 "may have a password in the form" env SOURCE_DATABASE_URL='host=127.0.0.1 password=secret' \
+    TARGET_DATABASE_URL='postgres://u@127.0.0.1:1/d' "$ROOT/compare-replication.sh"
 }
 
 # Insisting on containers where there are none leaves nothing behind, not even the choice.
@@ -317,6 +380,10 @@ main() {
   test_usage
   test_logs
   test_bad_settings
+  test_bad_servers
+  test_versions_of_compose
+  test_versions_of_the_readme
+  test_addresses
   test_no_engine
   test_taken_port
   test_settings_are_documented

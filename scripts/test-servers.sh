@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # The PostgreSQL and NATS servers that Rust tests run against: where the tests find them, and their end. Needs
-# settings.sh, components.sh and start.sh.
+# settings.sh, components.sh, ports.sh and start.sh.
 
 readonly SERVERS=("${POSTGRES_COMPONENTS[@]}" "${NATS_COMPONENTS[@]}")
 
@@ -16,10 +16,28 @@ test_servers_load() {
   TEST_NATS_A=$(service_nats_urls a)
   TEST_NATS_B=$(service_nats_urls b)
   # shellcheck disable=SC2031 # the one changed in nats_start's subshell is not meant
-  export TEST_NATS_A TEST_NATS_B TEST_NATS_USER=replication TEST_NATS_PASSWORD=$NATS_PASSWORD
+  export TEST_NATS_A TEST_NATS_B TEST_NATS_PASSWORD=$NATS_PASSWORD TEST_NATS_OPERATOR_PASSWORD=$NATS_ADMIN_PASSWORD
   TEST_BIN_DIR=$(dirname "$(service_binary any)")
-  export TEST_BIN_DIR TEST_RUN_DIR=$RUN_DIR
+  export TEST_BIN_DIR TEST_RUN_DIR=$RUN_DIR TEST_KILL_POINTS_DIR=${TEST_BIN_DIR%/*}/kill-points
   export RUST_TEST_NOCAPTURE=1 # the stories say what they saw
+}
+
+# test_servers_start: with the programs of A first in the path: a story dumps and restores a source with them.
+test_servers_start() {
+  local component
+  # shellcheck disable=SC2034 # start.sh adds to it
+  STARTED=()
+  ports_check "${SERVERS[@]}"
+  PATH=$(postgres_bin postgres-a):$PATH
+  components_start_in_order "${SERVERS[@]}"
+  for component in "${POSTGRES_COMPONENTS[@]}"; do test_server_hurry "$component"; done
+}
+
+# No story cuts the power of these, and their hundreds of databases are gone before a vacuum pays: what a server does for
+# either is time that the stories have.
+test_server_hurry() {
+  component_psql "$1" --quiet --set=ON_ERROR_STOP=1 --output=/dev/null \
+    --command='alter system set fsync = off' --command='alter system set autovacuum_naptime = 600' --command='select pg_reload_conf()'
 }
 
 # Those that a story started for itself (scripts/test-postgres.sh), where the story was ended before it removed them.

@@ -60,7 +60,7 @@ fn service(place: &Place, binary: &str, database: &str, zone: Zone) -> Service {
     let settings = [
         ("DATABASE_URL", database_url.as_str()),
         ("NATS_URL", nats),
-        ("NATS_USER", "replication"),
+        ("NATS_USER", binary),
         ("NATS_PASSWORD", &place.nats_password),
         ("NATS_SUBJECT_PREFIX", SUBJECT_PREFIX),
         ("NATS_STREAM", STREAM),

@@ -24,6 +24,7 @@ pub(crate) struct Place {
     pub(crate) nats_a: String,
     pub(crate) nats_b: String,
     pub(crate) nats_password: String,
+    nats_operator_password: String,
     pub(crate) nats_version: String,
     pub(crate) pgbench: PathBuf,
     pub(crate) services: PathBuf,
@@ -46,6 +47,7 @@ impl Place {
             nats_a: get("BENCH_NATS_A")?,
             nats_b: get("BENCH_NATS_B")?,
             nats_password: get("BENCH_NATS_PASSWORD")?,
+            nats_operator_password: get("BENCH_NATS_OPERATOR_PASSWORD")?,
             nats_version: get("BENCH_NATS_VERSION")?,
             pgbench: get("BENCH_PGBENCH")?.into(),
             services: get("BENCH_SERVICES")?.into(),
@@ -115,8 +117,8 @@ impl Place {
     pub(crate) fn delete_stream(&self, stream: &str) -> Result<()> {
         let variables = [
             ("NATS_URL", self.nats_b.as_str()),
-            ("NATS_USER", "replication"),
-            ("NATS_PASSWORD", self.nats_password.as_str()),
+            ("NATS_USER", "operator"),
+            ("NATS_PASSWORD", self.nats_operator_password.as_str()),
         ];
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let connection = Broker::from_env(&Environment::from_pairs(variables), "bench")?.connect()?;

@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 use shared::broker::Connection;
 use shared::retry::Complaint;
 use shared::supervisor::ThreadContext;
-use shared::wire::{CONFIRM_INTERVAL, Confirm, FORMAT, Position, Refusal, TickRef};
+use shared::wire::{CONFIRM_INTERVAL, Confirm, FORMAT, Position, Refusal, Status, TickRef, formats_read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -46,6 +46,8 @@ pub(crate) struct ConfirmSender {
     drained: AtomicBool,
     /// Messages pulled and not yet committed.
     in_work: AtomicU64,
+    /// Events that were committed since the process started.
+    events: AtomicU64,
 }
 
 impl ConfirmSender {
@@ -62,6 +64,7 @@ impl ConfirmSender {
             blocked: AtomicBool::new(false),
             drained: AtomicBool::new(false),
             in_work: AtomicU64::new(0),
+            events: AtomicU64::new(0),
         }
     }
 
@@ -95,12 +98,16 @@ impl ConfirmSender {
         if !self.status.lock().as_ref().is_some_and(concerns) {
             return false;
         }
-        let trouble = format!("the source {source} refuses this target: {reason}");
-        if self.complaint.lock().is_due(&trouble) {
-            log::error!("{trouble}");
-        }
+        self.complain(&format!("the source {source} refuses this target: {reason}"));
         *self.refused.lock() = Some((reason.clone(), Instant::now()));
         true
+    }
+
+    /// Logs an error about what comes from the source; of many, a few.
+    pub(crate) fn complain(&self, trouble: &str) {
+        if let Some(line) = self.complaint.lock().due(trouble) {
+            log::error!("{line}");
+        }
     }
 
     /// Why the source refuses this target, if it has said so lately.
@@ -129,7 +136,8 @@ impl ConfirmSender {
         self.in_work.fetch_add(1, Ordering::AcqRel);
     }
 
-    pub(crate) fn committed(&self, messages: usize) {
+    pub(crate) fn committed(&self, messages: usize, events: usize) {
+        self.events.fetch_add(events as u64, Ordering::Relaxed);
         self.in_work.fetch_sub(messages as u64, Ordering::AcqRel);
     }
 
@@ -153,6 +161,15 @@ impl ConfirmSender {
 
     /// Publishes a confirm where there is a status and a connection. If it is lost, the next one replaces it.
     pub(crate) fn confirm(&self) {
+        self.confirm_with(None);
+    }
+
+    /// The same, with how the service is: its `trouble`, none while it is healthy.
+    fn report(&self, trouble: Option<&str>) {
+        self.confirm_with(Some(Status::of_this_version(trouble, self.events.load(Ordering::Relaxed))));
+    }
+
+    fn confirm_with(&self, report: Option<Status>) {
         let Some(status) = self.status.lock().clone() else { return };
         let Some(connection) = self.connection.lock().clone() else { return };
         let confirm = Confirm {
@@ -166,8 +183,11 @@ impl ConfirmSender {
             applied: status.applied,
             gap: status.gap,
             idle: self.is_idle(),
+            reads: formats_read(),
+            status: report,
         };
-        let sent = confirm.encode().and_then(|payload| connection.publish(&self.subject, None, payload));
+        let sent =
+            confirm.encode().and_then(|payload| connection.publish_signed(&self.subject, None, payload));
         if let Err(error) = sent {
             log::debug!("confirm not sent: {error:#}");
         }
@@ -178,7 +198,7 @@ impl ConfirmSender {
 pub(crate) fn heartbeat(context: &ThreadContext, confirm_sender: &ConfirmSender) {
     context.healthy();
     while !context.stop().wait(CONFIRM_INTERVAL) {
-        confirm_sender.confirm();
+        confirm_sender.report(context.service_trouble().as_deref());
     }
 }
 
@@ -193,7 +213,7 @@ mod tests {
         sender.drained();
         assert!(sender.is_idle());
         sender.pulled();
-        sender.committed(1);
+        sender.committed(1, 1);
         assert!(!sender.is_idle(), "more may come");
         sender.drained();
         sender.stops_pulling();

@@ -13,6 +13,7 @@
 mod applying;
 mod confirm_sender;
 mod inbox;
+mod listening;
 mod pruner;
 mod receiving;
 mod settings;
@@ -22,6 +23,7 @@ use anyhow::Result;
 use applying::Applying;
 use confirm_sender::ConfirmSender;
 use crossbeam_channel::bounded;
+use listening::Listening;
 use receiving::{Puller, decode};
 use settings::Settings;
 use shared::config::Environment;
@@ -32,8 +34,9 @@ use std::sync::Arc;
 
 /// Workers that decode messages side by side.
 const DECODERS: usize = 2;
-/// Decoded messages that wait to be applied: enough to form large groups.
-const MESSAGES_DECODED: usize = 12;
+/// Decoded messages that wait to be applied: enough to form large groups, also of small messages. The budget of the
+/// puller bounds their bytes.
+const MESSAGES_DECODED: usize = 500;
 
 fn main() -> ExitCode {
     run_service("inbox-processor", Side::Target, start)
@@ -48,6 +51,7 @@ fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
         stream,
         confirm_subject,
         refusal_subject,
+        heartbeat_subject,
         group_events_max,
         retention,
         ..
@@ -57,12 +61,18 @@ fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
     let (to_apply, decoded) = bounded(MESSAGES_DECODED);
     let confirm_sender = Arc::new(ConfirmSender::new(confirm_subject));
 
+    let listening =
+        Listening::new(broker.clone(), heartbeat_subject, database.clone(), confirm_sender.clone());
+    supervisor.spawn("listening", move |context| listening.run(context))?;
+
+    let signing = broker.signing().clone();
     let puller = Puller::new(broker, stream, refusal_subject, confirm_sender.clone(), to_decode);
     supervisor.spawn("puller", move |context| puller.run(context))?;
 
     for number in 1..=DECODERS {
-        let (input, output) = (pulled.clone(), to_apply.clone());
-        supervisor.spawn(&format!("decoder-{number}"), move |context| decode(context, &input, &output))?;
+        let (signing, input, output) = (signing.clone(), pulled.clone(), to_apply.clone());
+        supervisor
+            .spawn(&format!("decoder-{number}"), move |context| decode(context, &signing, &input, &output))?;
     }
 
     let (pruned, leading) = (database.clone(), confirm_sender.clone());

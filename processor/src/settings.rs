@@ -6,11 +6,11 @@ use shared::broker::Broker;
 use shared::broker::jetstream::Stream;
 use shared::config::Environment;
 use shared::database::Database;
-use shared::wire::{confirm_subject, events_subject, refusal_subject};
+use shared::wire::{confirm_subject, events_subject, heartbeat_subject, refusal_subject};
 use std::time::Duration;
 
-/// The applying session is not from the pool, which is for the pruner.
-const POOLED_CONNECTIONS: u32 = 1;
+/// The applying session is not from the pool, which is for the pruner and for what the source says.
+const POOLED_CONNECTIONS: u32 = 2;
 
 /// The settings of inbox-processor.
 pub(crate) struct Settings {
@@ -21,6 +21,8 @@ pub(crate) struct Settings {
     pub(crate) confirm_subject: String,
     /// Where refusals of the source arrive.
     pub(crate) refusal_subject: String,
+    /// Where heartbeats of the source arrive.
+    pub(crate) heartbeat_subject: String,
     /// Under backlog, ticks are applied together up to about so many events.
     pub(crate) group_events_max: usize,
     pub(crate) retention: Retention,
@@ -44,6 +46,7 @@ impl Settings {
             },
             confirm_subject: confirm_subject(&prefix),
             refusal_subject: refusal_subject(&prefix),
+            heartbeat_subject: heartbeat_subject(&prefix),
             retention: Retention {
                 inbox: environment.seconds("INBOX_RETENTION", 86400.0, 1.0..=31_536_000.0)?,
                 outbox: environment.seconds("OUTBOX_RETENTION", 86400.0, 1.0..=31_536_000.0)?,

@@ -4,12 +4,13 @@
 use crate::cannot_travel::Unsendable;
 use crate::leadership::Term;
 use crate::reader::Cut;
-use anyhow::{Error, Result};
+use anyhow::{Error, Result, bail};
 use crossbeam_channel::{Receiver, Sender};
 use outbox_publisher::rules::cursor::{CursorPosition, Epoch};
 use shared::budget::Permit;
 use shared::supervisor::ThreadContext;
-use shared::wire::{Batch, TooLarge, UNPACKED_MAX};
+use shared::wire::{Batch, TooLarge, UNPACKED_MAX, Unreadable};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A batch, encoded: usually one message.
@@ -94,30 +95,48 @@ fn encode(mut batch: Batch, max_payload: usize, messages: &mut Vec<Message>) -> 
             "it makes a message of {} bytes, and JetStream loses what has more than {max_payload}",
             payload.len()
         ),
-        Err(error) => match error.downcast_ref::<TooLarge>() {
-            Some(TooLarge { bytes }) => {
-                format!(
-                    "it makes a message of {bytes} bytes before it is compressed, at most {UNPACKED_MAX} are accepted"
-                )
-            }
-            None => return Err(error),
-        },
+        Err(error) => unreadable(error)?,
     };
-    if let [event] = batch.events.as_slice() {
-        let table = batch.shape_of(event)?.name();
-        return Err(Unsendable::of(event, batch.first, batch.tick, &table).because(&why).into());
+    match batch.events.as_slice() {
+        [] => bail!("a batch of tick {} cannot be sent: {why}", batch.tick),
+        [event] => {
+            let table = batch.shape_of(event)?.name();
+            return Err(Unsendable::of(event, batch.first, batch.tick, &table).because(&why).into());
+        }
+        _ => {}
     }
     let rest = batch.events.split_off(batch.events.len() / 2);
     let second = Batch { first: batch.last() + 1, events: rest, ..batch.clone() };
-    encode(batch, max_payload, messages)?;
-    encode(second, max_payload, messages)
+    batch.snapshot = None;
+    encode(with_its_shapes(batch), max_payload, messages)?;
+    encode(with_its_shapes(second), max_payload, messages)
+}
+
+/// Why no reader would take the message; fails with the error where it says something else.
+fn unreadable(error: Error) -> Result<String> {
+    if let Some(TooLarge { bytes }) = error.downcast_ref() {
+        return Ok(format!(
+            "it makes a message of {bytes} bytes before it is compressed, at most {UNPACKED_MAX} are accepted"
+        ));
+    }
+    match error.downcast_ref() {
+        Some(Unreadable(why)) => Ok(format!("no reader would take it: {why}")),
+        None => Err(error),
+    }
+}
+
+/// Without the shapes that its events do not refer to any more.
+fn with_its_shapes(mut batch: Batch) -> Batch {
+    let used: HashSet<i32> = batch.events.iter().map(|event| event.shape).collect();
+    batch.shapes.retain(|shape| used.contains(&shape.id));
+    batch
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cannot_travel::CannotTravel;
-    use shared::wire::{Event, FORMAT, Operation, Shape, Source, TickRef};
+    use shared::wire::{Event, FORMAT, Operation, Shape, Snapshot, Source, TickRef};
     use uuid::Uuid;
 
     fn batch(events: i64, row_bytes: usize) -> Batch {
@@ -128,7 +147,7 @@ mod tests {
             operation: Operation::Insert,
             key: Some(format!("({number})")),
             // Nothing that could be compressed.
-            row: Some((0..row_bytes).map(|_| fastrand::alphanumeric()).collect()),
+            row: Some(format!("({})", (0..row_bytes).map(|_| fastrand::alphanumeric()).collect::<String>())),
             moved_to: None,
         };
         Batch {
@@ -151,6 +170,7 @@ mod tests {
             }],
             events: (1..=events).map(event).collect(),
             skipped: None,
+            snapshot: Some(Snapshot::try_from("7:9:7".to_owned()).unwrap()),
         }
     }
 
@@ -166,6 +186,7 @@ mod tests {
         for (part, message) in parts.iter().zip(&messages) {
             assert_eq!(part.first, next);
             next = part.last() + 1;
+            assert_eq!(part.snapshot.is_some(), part.end().is_complete());
             assert_eq!(message.behind, CursorPosition::after(&part.end()));
         }
         let events: Vec<Event> = parts.into_iter().flat_map(|part| part.events).collect();
@@ -192,13 +213,47 @@ mod tests {
     }
 
     #[test]
+    fn events_of_more_tables_than_a_reader_takes_are_split_with_their_tables() {
+        let mut whole = batch(300, 10);
+        let names: Vec<String> = (0..1600).map(|number| format!("c{number}")).collect();
+        whole.shapes = (1..=300)
+            .map(|id| Shape {
+                id,
+                key: names[..1].to_vec(),
+                columns: names.clone(),
+                types: names.clone(),
+                ..whole.shapes[0].clone()
+            })
+            .collect();
+        for (event, id) in whole.events.iter_mut().zip(1..) {
+            event.shape = id;
+        }
+        let mut messages = Vec::new();
+        encode(whole.clone(), 8 * 1024 * 1024, &mut messages).unwrap();
+        let parts: Vec<Batch> =
+            messages.iter().map(|message| Batch::decode(&message.payload).unwrap()).collect();
+        assert!(parts.len() > 1 && parts.iter().all(|part| part.shapes.len() == part.events.len()));
+        let events: Vec<Event> = parts.into_iter().flat_map(|part| part.events).collect();
+        assert_eq!(events, whole.events);
+    }
+
+    #[test]
     fn an_event_that_no_reader_would_take_is_named() {
         let mut whole = batch(1, 1);
-        whole.events[0].row = Some("x".repeat(UNPACKED_MAX));
+        whole.events[0].row = Some(format!("({})", "x".repeat(UNPACKED_MAX)));
         let error = encode(whole, usize::MAX, &mut Vec::new()).unwrap_err().to_string();
         assert!(
             error.contains("the row (1) of public.notes") && error.contains("before it is compressed"),
             "{error}"
         );
+        let mut whole = batch(3, 1);
+        whole.events[1].row = Some("no row".to_owned());
+        let mut messages = Vec::new();
+        let error = encode(whole, usize::MAX, &mut messages).unwrap_err().to_string();
+        assert!(
+            error.contains("the row (2) of public.notes") && error.contains("no reader would"),
+            "{error}"
+        );
+        assert_eq!(messages.len(), 1);
     }
 }

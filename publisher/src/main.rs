@@ -14,6 +14,7 @@ mod audit;
 mod cannot_travel;
 mod confirming;
 mod encoder;
+mod heartbeat;
 mod leadership;
 mod outbox;
 mod pacing;
@@ -79,6 +80,9 @@ fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
     let publishing =
         publishing::Publishing::new(broker.clone(), subject, leadership.clone(), max_payload, to_publish);
     supervisor.spawn("publishing", move |context| publishing.run(context))?;
+
+    let heartbeats = heartbeat::Heartbeats::new(broker.clone(), &subject_prefix, leadership.clone());
+    supervisor.spawn("heartbeat", move |context| heartbeats.run(context))?;
 
     let confirming = confirming::Confirming::new(broker, &subject_prefix, leadership.clone());
     supervisor.spawn("confirms", move |context| confirming.run(context))?;

@@ -185,6 +185,7 @@ lag_print() {
   heading "Lag"
   say "last event in the outbox   $(age outbox_age_ms)"
   say "last event in the inbox    $(age inbox_age_ms)"
+  say "B shows A as of            $(as_of)"
   if ! known lag_ms last_tick; then
     say "replication lag            ?"
     return
@@ -198,6 +199,11 @@ lag_print() {
     finding 1 "B is $(seconds lag_ms) s behind A ($(now events_pending) events)" \
       "$(logs_of outbox-publisher inbox-processor) show what they wait for"
   fi
+}
+
+# By the clock of A, and how long ago that is: it grows where nothing is heard of A.
+as_of() {
+  if known as_of behind_ms; then printf '%s, %s s ago' "$(now as_of)" "$(seconds behind_ms)"; else printf '?'; fi
 }
 
 # What does not run is a finding already.

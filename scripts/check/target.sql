@@ -19,6 +19,8 @@ begin transaction isolation level repeatable read read only;
            regexp_replace(held_error, '[[:cntrl:]]', ' ', 'g') as held_error,
            (select unseen from replication.quarantine_status) as quarantine_new,
            nullif((select count(*) from replication.skipped_transaction where applied_tick is not null), 0) as skipped,
+           (select to_char(source_time, 'YYYY-MM-DD HH24:MI:SS.MS TZ') from replication.as_of) as as_of,
+           (select (extract(epoch from behind) * 1000)::bigint from replication.as_of) as behind_ms,
            nullif((select deletes_missing + inserts_overwritten from replication.target_drift), 0) as drifted
     from (select) always left join replication.target_status on true;
 \endif

@@ -3,6 +3,15 @@
 
 nats_server() { type -P "$NATS_SERVER"; }
 
+# Ends the script where another program than Debian's is set, and cannot be used.
+nats_server_chosen_require() {
+  local remedy="Fetch a server with scripts/install-servers.sh, or leave the setting at nats-server."
+  [[ $NATS_SERVER != nats-server ]] || return 0
+  nats_server >/dev/null || die "NATS_SERVER is '$NATS_SERVER', and there is no such program. $remedy"
+  [[ $("$(nats_server)" --version 2>&1) == nats-server:\ v* ]] \
+    || die "NATS_SERVER is '$NATS_SERVER', which does not say that it is a nats-server: $("$(nats_server)" --version 2>&1 | head -n 1). $remedy"
+}
+
 nats_start() (
   component=$1 zone=${1:5:1} node=${1:7:1}
   routes=() other_zone=b
@@ -33,7 +42,7 @@ nats_start() (
   NATS_ADMIN_PASSWORD=$(nats_text "$NATS_ADMIN_PASSWORD")
   NATS_CLUSTER_PASSWORD=$(nats_text "$NATS_CLUSTER_PASSWORD")
 
-  mkdir -p "$RUN_DIR/data/$component"
+  install --directory --mode=700 "$RUN_DIR/data/$component"
   process_start "$component" "$(nats_server)" --config "$ROOT/nats-config/cluster-$zone.conf"
 )
 

@@ -4,13 +4,14 @@
 
 readonly POSTGRES_OLDEST_MAJOR=15
 
-# Prints the directory of the server programs: those that fit existing data, else the newest ones.
+# Prints the directory of the server programs: POSTGRES_A_BIN or POSTGRES_B_BIN; else those that fit existing data, else
+# the newest ones. False if there are none, or if the data is another version's.
 postgres_bin() {
-  local version=$RUN_DIR/data/$1/pgdata/PG_VERSION directory major
-  for directory in $(postgres_bin_candidates); do
-    [[ -x $directory/initdb && -x $directory/postgres && -x $directory/psql ]] || continue
-    [[ $("$directory/postgres" --version) =~ \(PostgreSQL\)\ ([0-9]+) ]] || continue
-    major=${BASH_REMATCH[1]}
+  local version=$RUN_DIR/data/$1/pgdata/PG_VERSION directory major candidates
+  mapfile -t candidates < <(postgres_bin_candidates "$1")
+  for directory in "${candidates[@]}"; do
+    postgres_programs_are_in "$directory" || continue
+    major=$(postgres_major "$directory") || continue
     ((major >= POSTGRES_OLDEST_MAJOR)) || continue
     [[ ! -f $version || $(<"$version") == "$major" ]] || continue
     printf '%s' "$directory"
@@ -20,8 +21,43 @@ postgres_bin() {
 }
 
 postgres_bin_candidates() {
+  local chosen
+  chosen=$(postgres_bin_chosen "$1")
+  if [[ -n $chosen ]]; then
+    # Without the links in its path, which user postgres may not be able to follow.
+    readlink --canonicalize-missing "$chosen"
+    return
+  fi
   { compgen -G '/usr/lib/postgresql/*/bin' || true; } | sort --version-sort --reverse
   { type -P initdb || true; } | xargs --no-run-if-empty dirname
+}
+
+# The setting of this server's programs; empty where there is none.
+postgres_bin_chosen() {
+  local variable
+  variable=$(component_variable "$1")_BIN
+  printf '%s' "${!variable:-}"
+}
+
+postgres_programs_are_in() { [[ -x $1/initdb && -x $1/postgres && -x $1/psql ]]; }
+
+postgres_major() { [[ $("$1/postgres" --version 2>/dev/null) =~ \(PostgreSQL\)\ ([0-9]+) ]] && printf '%s' "${BASH_REMATCH[1]}"; }
+
+# Ends the script where a server's programs are set, and cannot be used.
+postgres_bin_chosen_require() {
+  local variable chosen directory major remedy="Fetch servers with scripts/install-servers.sh, or leave the setting empty."
+  variable=$(component_variable "$1")_BIN chosen=${!variable:-}
+  [[ -n $chosen ]] || return 0
+  postgres_programs_are_in "$chosen" \
+    || die "$variable is '$chosen'; allowed is a directory with PostgreSQL's programs postgres, initdb and psql. $remedy"
+  major=$(postgres_major "$chosen") \
+    || die "$variable is '$chosen', and $chosen/postgres does not run: $("$chosen/postgres" --version 2>&1 | head -n 1). $remedy"
+  ((major >= POSTGRES_OLDEST_MAJOR)) \
+    || die "$variable is '$chosen', which has PostgreSQL $major; allowed is $POSTGRES_OLDEST_MAJOR or newer. $remedy"
+  postgres_owner_load
+  directory=$(readlink --canonicalize "$chosen")
+  (cd / && postgres_as_owner "$directory/postgres" --version >/dev/null 2>&1) \
+    || die "$variable is '$chosen', and user postgres, as whom PostgreSQL runs, cannot run $directory/postgres. Make every directory of that path accessible to others, or fetch the server with scripts/install-servers.sh, which sees to that."
 }
 
 # Runs a command as the user who owns the data: postgres if we are root, else ourselves.
@@ -39,7 +75,7 @@ postgres_start() {
   local component=$1 pgdata=$RUN_DIR/data/$1/pgdata bin
   postgres_owner_load
   bin=$(postgres_bin "$component") \
-    || die "The data of $component belongs to PostgreSQL $(<"$pgdata/PG_VERSION"), which is not installed. Install that version, or delete the data: ./stop-replication.sh --purge $component"
+    || die "$(postgres_bin_missing "$component")"
   [[ -f $pgdata/PG_VERSION ]] || postgres_create "$component" "$bin"
   pgdata=$(readlink --canonicalize "$pgdata")
   postgres_await_predecessor "$pgdata"
@@ -55,6 +91,18 @@ postgres_start() {
     -c timezone=UTC -c log_timezone=UTC \
     -c lc_messages=C \
     -c 'log_line_prefix=%m [%p] %q%u@%d/%a '
+}
+
+postgres_bin_missing() {
+  local variable version=$RUN_DIR/data/$1/pgdata/PG_VERSION purge="delete the data: ./stop-replication.sh --purge $1"
+  variable=$(component_variable "$1")_BIN
+  if [[ -n ${!variable:-} && -f $version ]]; then
+    printf '%s' "The data of $1 belongs to PostgreSQL $(<"$version"), and $variable is '${!variable}', another version. Set it to the directory of that version's programs, or $purge"
+  elif [[ -f $version ]]; then
+    printf '%s' "The data of $1 belongs to PostgreSQL $(<"$version"), which is not installed. Install that version, or $purge"
+  else
+    printf '%s' "The programs of PostgreSQL for $1 are missing. Run ./start-replication.sh, which installs them, or see $variable in .env.example."
+  fi
 }
 
 # The remains of a killed server keep its data locked for a moment, and PostgreSQL would refuse to
@@ -107,14 +155,23 @@ postgres_initdb() (
   [[ $EUID -ne 0 ]] || chown postgres "$password_file"
   postgres_as_owner "$bin/initdb" --pgdata="$pgdata" --username=postgres --pwfile="$password_file" \
     --auth=scram-sha-256 --encoding=UTF8 --locale=C.UTF-8 --no-instructions \
-    && postgres_as_owner "$bin/postgres" --single -D "$pgdata" postgres <<<'create database transactions'
+    && postgres_single "$bin" "$pgdata" <<<'create database transactions'
 )
+
+# Runs the SQL of stdin, and prints what the server says. Its exit status is 0 even where a statement fails.
+postgres_single() {
+  local output
+  output=$(postgres_as_owner "$1/postgres" --single -D "$2" postgres 2>&1) || { printf '%s\n' "$output" && return 1; }
+  printf '%s\n' "$output"
+  ! grep --quiet --extended-regexp '(ERROR|FATAL|PANIC):' <<<"$output"
+}
 
 # Makes RUN_DIR/data/<component>: a directory or, where user postgres cannot reach that (a checkout
 # in root's home), a link to a directory that it can.
 postgres_directory_make() {
   local directory=$RUN_DIR/data/$1 elsewhere
-  mkdir -p "$RUN_DIR/data" "$RUN_DIR/log"
+  mkdir -p "$RUN_DIR/data"
+  install --directory --mode=700 "$RUN_DIR/log"
   [[ ! -L $directory ]] || postgres_elsewhere_make "$(readlink "$directory")"
   mkdir -p "$directory"
   [[ $EUID -eq 0 ]] || return 0

@@ -37,7 +37,7 @@ process_start() {
   local component=$1 log=$RUN_DIR/log/$1.log
   shift
   process_count_restart "$component"
-  mkdir -p "$RUN_DIR/log"
+  install --directory --mode=700 "$RUN_DIR/log"
   (
     trap - EXIT
     cd /

@@ -3,6 +3,7 @@
 # unchanged; what depends on the other components is set here.
 
 source "$ROOT/scripts/health.sh"
+source "$ROOT/scripts/signing.sh"
 
 service_binary() { printf '%s/release/%s' "${CARGO_TARGET_DIR:-$ROOT/target}" "$1"; }
 
@@ -11,10 +12,10 @@ service_start() (
   [[ $component != inbox-processor ]] || database=postgres-b zone=b
   DATABASE_URL=$(service_database_url "$database")
   NATS_URL=$(service_nats_urls "$zone")
-  NATS_USER=replication
   RUST_LOG=${RUST_LOG:-info}
   HEALTH_FILE=$RUN_DIR/$component.health
-  export DATABASE_URL NATS_URL NATS_USER RUST_LOG HEALTH_FILE
+  export DATABASE_URL NATS_URL NATS_USER=$component RUST_LOG HEALTH_FILE
+  signing_key_export
   rm -f "$HEALTH_FILE"
   process_start "$component" "$(service_binary "$component")"
 )

@@ -18,7 +18,7 @@ own_check_says() {
       return
     fi
     ((SECONDS - begun_s < CHECK_DEADLINE_S)) || die "expected status $status and \"$text\", got status $actual and:"$'\n'"$OUTPUT"
-    sleep 0.5
+    sleep 1.5
   done
 }
 

@@ -16,6 +16,17 @@ as_nobody() {
   say "$script as another user: $status, \"$text\""
 }
 
+# nobody_reads PATH…: files and directories that are there.
+nobody_reads() {
+  local path
+  for path in "$@"; do
+    [[ -e $path ]] || die "there is no $path"
+    ! setpriv --reuid=65534 --regid=65534 --clear-groups find "$path" -maxdepth 0 -readable 2>/dev/null | grep --quiet . \
+      || die "another user can read $path"
+  done
+  say "another user cannot look into $RUN_DIR, nor read a log, the signing key or what NATS stores"
+}
+
 # Nothing seems well, or never started, to a user who may not look.
 story_of_another_user() {
   local mode
@@ -23,12 +34,12 @@ story_of_another_user() {
     say "Skipped: only root can run it as another user"
     return
   fi
-  mode=$(stat --format=%a "$RUN_DIR/log")
-  chmod 700 "$RUN_DIR/log"
+  nobody_reads "$RUN_DIR" "$RUN_DIR/log/outbox-publisher.log" "$RUN_DIR/secrets/signing.keys" "$RUN_DIR/data/nats-b-1"
   as_nobody 3 "cannot be read by nobody" check-replication.sh
+  mode=$(stat --format=%a "$RUN_DIR")
   chmod 700 "$RUN_DIR"
   as_nobody 3 "cannot be read by nobody" check-replication.sh
-  chmod "$mode" "$RUN_DIR" "$RUN_DIR/log"
+  chmod "$mode" "$RUN_DIR"
   printf 'POSTGRES_PASSWORD=secret\n' >"$RUN_DIR/env"
   chmod 600 "$RUN_DIR/env"
   ENV_FILE=$RUN_DIR/env as_nobody 3 "cannot be read by nobody" check-replication.sh

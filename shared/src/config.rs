@@ -3,12 +3,18 @@
 //! A bad value is refused with the variable, the value and what is allowed; it is never silently replaced by
 //! a default. Secrets are kept in [`Secret`], which never prints itself.
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Read;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
+
+/// What can be secret: each can be in a file instead, which the variable of that name with `_FILE` at its end names.
+const SECRETS: [&str; 5] = ["DATABASE_URL", "PGPASSWORD", "NATS_URL", "NATS_PASSWORD", "NATS_TOKEN"];
+/// Bytes of such a file.
+const SECRET_MAX: u64 = 64 * 1024;
 
 /// A snapshot of the environment variables of this process.
 pub struct Environment(BTreeMap<String, String>);
@@ -17,6 +23,19 @@ impl Environment {
     /// Reads the environment. Variables that are set but empty count as not set.
     pub fn read() -> Environment {
         Environment::from_pairs(std::env::vars())
+    }
+
+    /// The same, with each secret that is in a file. Fails where such a file cannot be read, or has nothing in it, and
+    /// where the variable is set as well.
+    pub fn with_secrets(mut self) -> Result<Environment> {
+        for name in SECRETS {
+            let file = format!("{name}_FILE");
+            let Some(path) = self.line(&file)?.map(str::to_owned) else { continue };
+            ensure!(!self.0.contains_key(name), "{name} and {file} are both set; set one of them");
+            let value = read_secret(&path).with_context(|| format!("{file}={path} cannot be used"))?;
+            self.0.insert(name.to_owned(), value);
+        }
+        Ok(self)
     }
 
     /// An environment made of these variables. A value that was read from a file may end with a newline, which
@@ -45,6 +64,11 @@ impl Environment {
     /// The same; `example` goes into the error where it is not set.
     pub fn required(&self, name: &str, example: &str) -> Result<&str> {
         self.line(name)?.ok_or_else(|| anyhow!("{name} is not set; set it, for example {name}={example}"))
+    }
+
+    /// The same, with its variable.
+    pub fn given(&self, name: &str) -> Result<Option<Given>> {
+        Ok(self.line(name)?.map(|value| Given::new(name, value)))
     }
 
     /// True or false.
@@ -101,6 +125,45 @@ impl Environment {
     }
 }
 
+/// The text of a file without the end of its line.
+fn read_secret(path: &str) -> Result<String> {
+    let mut text = String::new();
+    let file = std::fs::File::open(path)?;
+    ensure!(file.metadata()?.is_file(), "it is not a file");
+    file.take(SECRET_MAX + 1).read_to_string(&mut text)?;
+    ensure!(text.len() as u64 <= SECRET_MAX, "it has more than {SECRET_MAX} bytes");
+    let secret =
+        text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+    ensure!(!secret.is_empty(), "it is empty");
+    Ok(secret.to_owned())
+}
+
+/// A value, with the place where it was said. Shows both: it is no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    place: String,
+    /// The value itself.
+    pub value: String,
+}
+
+impl Given {
+    /// `place` is a variable, or what stands for one in a sentence.
+    pub fn new(place: impl Into<String>, value: impl Into<String>) -> Given {
+        Given { place: place.into(), value: value.into() }
+    }
+
+    /// Where it was said, without the value.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+}
+
+impl fmt::Display for Given {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}={}", self.place, self.value)
+    }
+}
+
 /// A value that must not appear in a log: it prints as `***`.
 #[derive(Clone)]
 pub struct Secret(String);
@@ -129,6 +192,32 @@ mod tests {
 
     fn environment(name: &str, value: &str) -> Environment {
         Environment::from_pairs([(name.to_owned(), value.to_owned())])
+    }
+
+    #[test]
+    fn a_secret_can_be_in_a_file_and_never_in_two_places() {
+        let path = std::env::temp_dir().join(format!("secret-{}", std::process::id()));
+        let file = path.to_str().unwrap();
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            environment("NATS_PASSWORD_FILE", file).with_secrets()
+        };
+        for (text, secret) in
+            [("a b", "a b"), ("word\n", "word"), ("word\r\n", "word"), ("word\n\n", "word\n")]
+        {
+            assert_eq!(read(text).unwrap().optional("NATS_PASSWORD"), Some(secret));
+        }
+        let error = |environment: Result<Environment>| format!("{:#}", environment.err().unwrap());
+        assert_eq!(error(read("\n")), format!("NATS_PASSWORD_FILE={file} cannot be used: it is empty"));
+        assert!(error(read(&"x".repeat(70_000))).ends_with("it has more than 65536 bytes"));
+        let both = [("NATS_PASSWORD", "p"), ("NATS_PASSWORD_FILE", file)];
+        let both = Environment::from_pairs(both.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!(
+            error(both.with_secrets()),
+            "NATS_PASSWORD and NATS_PASSWORD_FILE are both set; set one of them"
+        );
+        std::fs::remove_file(&path).unwrap();
+        assert!(error(environment("DATABASE_URL_FILE", file).with_secrets()).contains("No such file"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One leader at a time: a session advisory lock that a service holds for as long as its session lives. A
 //! second instance stands by and takes over when the first one's session ends.
 
+use crate::printable::printable;
 use crate::supervisor::ThreadContext;
 use anyhow::{Context, Result};
 use postgres::Client;
@@ -23,6 +24,22 @@ impl Role {
         match self {
             Role::Publisher => "publisher",
             Role::Processor => "processor",
+        }
+    }
+
+    /// The program that takes it, as its sessions are named.
+    fn program(self) -> &'static str {
+        match self {
+            Role::Publisher => "outbox-publisher",
+            Role::Processor => "inbox-processor",
+        }
+    }
+
+    /// The table of ours that who has the role must be able to write to.
+    fn table(self) -> &'static str {
+        match self {
+            Role::Publisher => "replication.progress",
+            Role::Processor => "replication.position",
         }
     }
 
@@ -55,13 +72,45 @@ pub fn wait_for_role(client: &mut Client, role: Role, context: &ThreadContext) -
         if row.get(0) {
             return Ok(true);
         }
-        if !waiting {
-            log::info!("another {} serves this database; standing by to take over", role.name());
-            waiting = true;
+        if let Some(stranger) = stranger(client, role)? {
+            context.unhealthy(&stranger);
+        } else {
+            if !waiting {
+                log::info!("another {} serves this database; standing by to take over", role.name());
+                waiting = true;
+            }
+            context.healthy();
         }
-        context.healthy();
         if context.stop().wait(STANDBY_INTERVAL) {
             return Ok(false);
         }
     }
+}
+
+/// Who holds the role's lock without being a service that could lead, and what to run. Any role that may connect can take
+/// an advisory lock, and call its session what it likes; but not write to our tables.
+fn stranger(client: &mut Client, role: Role) -> Result<Option<String>> {
+    let row = client
+        .query_opt(
+            "select a.pid, a.usename::text, a.application_name
+             from pg_locks l join pg_stat_activity a on a.pid = l.pid
+             where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+               and l.database = (select d.oid from pg_database d where d.datname = current_database())
+               and (l.classid::bigint << 32) + l.objid::bigint = $1
+               and not coalesce(a.application_name = $2 and coalesce(has_table_privilege(a.usesysid, to_regclass($3), 'update'), true), false)
+             limit 1",
+            &[&role.lock(), &role.program(), &role.table()],
+        )
+        .with_context(|| format!("look who is the {}", role.name()))?;
+    Ok(row.map(|row| {
+        let (pid, user, program): (i32, Option<String>, Option<String>) = (row.get(0), row.get(1), row.get(2));
+        format!(
+            "the role {} (pid {pid}, application_name {:?}) holds the advisory lock of the {}, and is no {}: end its session, as \
+             its role or a superuser: select pg_terminate_backend({pid});",
+            printable(&user.unwrap_or_default(), 63),
+            printable(&program.unwrap_or_default(), 63),
+            role.name(),
+            role.program()
+        )
+    }))
 }

@@ -30,6 +30,8 @@ pub struct Complaint {
     last: Option<String>,
     /// When the last ones were logged.
     logged_at: VecDeque<Instant>,
+    /// How many were not, since then.
+    unlogged: u64,
 }
 
 impl Complaint {
@@ -40,11 +42,23 @@ impl Complaint {
         }
         let repeated = !self.logged_at.is_empty() && self.last.as_deref() == Some(text);
         if repeated || self.logged_at.len() >= COMPLAINTS_MAX {
+            self.unlogged += 1;
             return false;
         }
         self.last = Some(text.to_owned());
         self.logged_at.push_back(Instant::now());
         true
+    }
+
+    /// The line to log where it is due: the text, and how many complaints were not logged since the last one.
+    pub fn due(&mut self, text: &str) -> Option<String> {
+        if !self.is_due(text) {
+            return None;
+        }
+        Some(match std::mem::take(&mut self.unlogged) {
+            0 => text.to_owned(),
+            unlogged => format!("{text} ({unlogged} more like this since the last line)"),
+        })
     }
 }
 
@@ -73,5 +87,14 @@ mod tests {
         let mut complaint = Complaint::default();
         let made = (0..1000).filter(|number| complaint.is_due(&format!("message {number}"))).count();
         assert_eq!(made, COMPLAINTS_MAX);
+    }
+
+    #[test]
+    fn what_is_not_logged_is_counted() {
+        let mut complaint = Complaint::default();
+        assert_eq!(complaint.due("refused").unwrap(), "refused");
+        assert!((0..5).all(|_| complaint.due("refused").is_none()));
+        assert_eq!(complaint.due("reset").unwrap(), "reset (5 more like this since the last line)");
+        assert_eq!(complaint.due("again").unwrap(), "again");
     }
 }

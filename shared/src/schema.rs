@@ -23,20 +23,33 @@ const MIGRATION_LOCK: i64 = 0x7265_706c_0001;
 /// Brings `side`'s objects in this database up to date, in one transaction, as far as that locks no table of
 /// the application.
 ///
-/// Waits while another process does the same, and some seconds at most for other locks. Refuses a database
-/// that a newer version of this program has already been at, and one that is not up to date where this role
-/// may not change that.
+/// Waits while another process does the same, and some seconds at most for other locks. Leaves a database as it
+/// is that a newer version of this program has been at, and refuses it where that does not serve this one any
+/// more. Refuses one that is not up to date where this role may not change that.
 pub fn migrate(client: &mut Client, side: Side) -> Result<()> {
     migrate_with(client, side, Attempts::OF_A_SERVICE)
 }
 
-/// The same, and then what locks tables of the application: one at a time and briefly, so that writers wait
+/// Fails where the database serves only newer programs. Writes nothing, and does not miss a schema that is not there.
+pub fn require_served(client: &mut Client, side: Side) -> Result<()> {
+    if is_created(client)? {
+        for side in [Side::Common, side] {
+            newer_version(client, side)?;
+        }
+    }
+    Ok(())
+}
+
+/// The same as [`migrate`], and then what locks tables of the application: one at a time and briefly, so that writers wait
 /// for moments. Blocks for minutes where transactions that use them do not end. For an operator, with each
 /// new version.
 pub fn upgrade(client: &mut Client, side: Side) -> Result<()> {
     migrate_with(client, side, Attempts::OF_A_COMMAND)?;
     match side {
-        Side::Source => triggers::renew(client, Attempts::OF_A_COMMAND),
+        Side::Source => {
+            triggers::guard_outbox(client, Attempts::OF_A_COMMAND)?;
+            triggers::renew(client, Attempts::OF_A_COMMAND)
+        }
         Side::Common | Side::Target => Ok(()),
     }
 }
@@ -62,20 +75,26 @@ fn migrate_with(client: &mut Client, side: Side, attempts: Attempts) -> Result<(
 
 /// Asks without writing anything.
 fn is_up_to_date(client: &mut Client, side: Side) -> Result<bool> {
-    let row = client
-        .query_one("select to_regclass('replication.repeatable') is not null", &[])
-        .context("look for the schema \"replication\"")?;
-    if !row.get::<_, bool>(0) {
+    if !is_created(client)? {
         return Ok(false);
     }
     for side in [Side::Common, side] {
-        let present = present_version(client, side)?;
-        require_not_newer(side, present)?;
-        if present < side.newest() || has_changed_files(client, side)? {
+        if let Some(newer) = newer_version(client, side)? {
+            log::warn!("{newer}: it works, until the next version; run the newer program");
+            continue;
+        }
+        if present_version(client, side)? < side.newest() || has_changed_files(client, side)? {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+fn is_created(client: &mut Client) -> Result<bool> {
+    let row = client
+        .query_one("select to_regclass('replication.repeatable') is not null", &[])
+        .context("look for the schema \"replication\"")?;
+    Ok(row.get(0))
 }
 
 fn present_version(client: &mut impl postgres::GenericClient, side: Side) -> Result<i32> {
@@ -88,16 +107,26 @@ fn present_version(client: &mut impl postgres::GenericClient, side: Side) -> Res
     Ok(row.get(0))
 }
 
-fn require_not_newer(side: Side, present: i32) -> Result<()> {
-    if present <= side.newest() {
-        return Ok(());
-    }
-    Err(anyhow!(
-        "the database has version {present} of the {} schema, this program is older and knows {}: run the newer program",
+/// The versions, where a newer program has been at the objects of the side. Fails where these do not serve this one.
+fn newer_version(client: &mut impl postgres::GenericClient, side: Side) -> Result<Option<String>> {
+    // Programs of versions before 85 did not note which programs their objects serve.
+    let row = client
+        .query_one(
+            "select max(version), bool_and(coalesce((to_jsonb(v) ->> 'oldest_program')::int, version) <= $2)
+             from replication.schema_version v where side = $1 and version > $2",
+            &[&side.name(), &side.newest()],
+        )
+        .context("look for a newer version of the schema")?;
+    let Some(present) = row.get::<_, Option<i32>>(0) else { return Ok(None) };
+    let versions = format!(
+        "the database has version {present} of the {} schema, this program is older and knows {}",
         side.name(),
         side.newest()
-    )
-    .context(Fault::Fatal))
+    );
+    if !row.get::<_, bool>(1) {
+        return Err(anyhow!("{versions}: run the newer program").context(Fault::Fatal));
+    }
+    Ok(Some(versions))
 }
 
 fn has_changed_files(client: &mut impl postgres::GenericClient, side: Side) -> Result<bool> {
@@ -140,6 +169,7 @@ fn bring_up_to_date(client: &mut Client, side: Side) -> Result<()> {
                  applied_at timestamptz not null default clock_timestamp(),
                  primary key (side, version)
              );
+             alter table replication.schema_version add column if not exists oldest_program int;
              create table if not exists replication.repeatable (
                  side text not null,
                  name text not null,
@@ -150,8 +180,10 @@ fn bring_up_to_date(client: &mut Client, side: Side) -> Result<()> {
         )
         .context("create the schema 'replication'")?;
     for side in [Side::Common, side] {
+        if newer_version(&mut transaction, side)?.is_some() {
+            continue;
+        }
         let present = present_version(&mut transaction, side)?;
-        require_not_newer(side, present)?;
         apply_missing(&mut transaction, side, present)?;
         if has_changed_files(&mut transaction, side)? {
             apply_repeatable(&mut transaction, side)?;
@@ -178,8 +210,8 @@ fn apply_missing(transaction: &mut Transaction<'_>, side: Side, present: i32) ->
 fn note_version(transaction: &mut Transaction<'_>, side: Side, version: i32, name: &str) -> Result<()> {
     transaction
         .execute(
-            "insert into replication.schema_version (side, version, name) values ($1, $2, $3)",
-            &[&side.name(), &version, &name],
+            "insert into replication.schema_version (side, version, name, oldest_program) values ($1, $2, $3, $4)",
+            &[&side.name(), &version, &name, &side.oldest_program()],
         )
         .context("note the schema's version")?;
     Ok(())

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Stand-ins for the official images that docker-compose.yml and Dockerfile name, for testing only;
-# README.md says what they are. Each is kept as replication-standin:<what it stands in for>, and has the
+# README.md says what they are. Needs servers.sh. Each is kept as replication-standin:<what it stands in for>, and has the
 # official tag from standins_tag to standins_untag only.
 
 readonly STANDIN=replication-standin
@@ -10,13 +10,24 @@ readonly STANDIN_PACKAGES=(libgcc-s1 bash dash coreutils findutils grep sed)
 readonly STANDIN_PACKAGES_RUST=(
   libc6 gcc gcc-12 cpp cpp-12 libgcc-12-dev libc6-dev linux-libc-dev binutils binutils-x86-64-linux-gnu
 )
+# What hashes a password.
+readonly STANDIN_LOGIN_CRATES=(block-buffer crypto-common digest hmac hybrid-array postgres-protocol sha2)
 
 # standins_make IMAGE…: those of them that are not here.
 standins_make() {
-  local image
-  for image in "$@"; do
-    image_is_here "$image" || standin_is_current "${image%%:*}" || "standin_${image%%:*}"
-  done
+  local image missing=()
+  for image in "$@"; do image_is_here "$image" || missing+=("${image%%:*}"); done
+  [[ ${#missing[@]} -gt 0 ]] || return 0
+  standin_servers_fetch
+  for image in "${missing[@]}"; do standin_is_current "$image" || "standin_$image"; done
+}
+
+# Servers of the versions that docker-compose.yml names.
+standin_servers_fetch() {
+  local postgres nats
+  postgres=$(compose_server postgres) nats=$(compose_server nats)
+  "$ROOT/scripts/install-servers.sh" "$postgres" "$nats"
+  STANDIN_POSTGRES=$(readlink --canonicalize "$SERVERS_FETCHED/$postgres") STANDIN_NATS=$SERVERS_FETCHED/$nats/bin/nats-server
 }
 
 # standins_tag IMAGE…: gives those that are not here their official names.
@@ -43,14 +54,14 @@ standin_is_current() { [[ $(standin_label "$STANDIN:$1") == "$(standin_recipe)" 
 standin_recipe() {
   {
     cat "$STANDIN_SUPPORT"/*.sh "$ROOT/Cargo.lock"
-    dpkg-query --show "postgresql-$(standin_postgres_major)" nats-server libc6 bash coreutils gcc
+    standin_server_versions
+    dpkg-query --show libc6 bash coreutils gcc
     rustc --version
   } 2>/dev/null | sha256sum | cut --characters=1-16
 }
 
-standin_postgres_major() {
-  compgen -G '/usr/lib/postgresql/*/bin/initdb' | sort --version-sort | tail -n 1 | cut --delimiter=/ --fields=5
-}
+# Nothing where no image of a server is missing.
+standin_server_versions() { [[ -z ${STANDIN_POSTGRES:-} ]] || { "$STANDIN_POSTGRES/bin/postgres" --version && "$STANDIN_NATS" --version; }; }
 
 standin_debian() {
   skeleton_make
@@ -58,18 +69,17 @@ standin_debian() {
 }
 
 standin_postgres() {
-  local major
-  major=$(standin_postgres_major)
   skeleton_make
-  mkdir -p "$SKELETON/docker-entrypoint-initdb.d" "$SKELETON/var/lib/postgresql/data"
+  mkdir -p "$SKELETON/docker-entrypoint-initdb.d" "$SKELETON/var/lib/postgresql/data" "$SKELETON/usr/local/pgsql"
   cp "$STANDIN_SUPPORT/postgres-entrypoint.sh" "$SKELETON/usr/local/bin/docker-entrypoint.sh"
-  ln -s cat "$SKELETON/usr/bin/pager"
+  cp --recursive "$STANDIN_POSTGRES"/{bin,lib,share} "$SKELETON/usr/local/pgsql/"
+  ln -s cat "$SKELETON/usr/bin/more" # psql's pager
   {
-    files_of_packages "postgresql-$major" "postgresql-client-$major" | grep --invert-match llvmjit
+    files_needed_by "$STANDIN_POSTGRES"/bin/* | grep --invert-match "^$STANDIN_POSTGRES/"
     printf '%s\n' /usr/bin/setpriv /usr/bin/gunzip /usr/bin/gzip
     find -L /usr/share/zoneinfo -type f
   } | standin_import postgres \
-    "ENV PATH=/usr/lib/postgresql/$major/bin:$STANDIN_PATH PGDATA=/var/lib/postgresql/data" \
+    "ENV PATH=/usr/local/pgsql/bin:$STANDIN_PATH PGDATA=/var/lib/postgresql/data" \
     'VOLUME /var/lib/postgresql/data' 'EXPOSE 5432' \
     'ENTRYPOINT ["docker-entrypoint.sh"]' 'CMD ["postgres"]'
   # An import cannot set it.
@@ -81,13 +91,14 @@ standin_nats() {
   mkdir -p "$SKELETON/etc/nats"
   printf '# The official image has a configuration here.\n' >"$SKELETON/etc/nats/nats-server.conf"
   cp "$STANDIN_SUPPORT/nats-entrypoint.sh" "$SKELETON/usr/local/bin/docker-entrypoint.sh"
-  printf '%s\n' "$(type -P nats-server)" /usr/bin/wget \
+  cp "$STANDIN_NATS" "$SKELETON/usr/local/bin/"
+  printf '%s\n' /usr/bin/wget \
     | standin_import nats 'EXPOSE 4222 6222 8222' \
       'ENTRYPOINT ["docker-entrypoint.sh"]' 'CMD ["nats-server", "--config", "/etc/nats/nats-server.conf"]'
 }
 
 # Offline: with the crates that this machine has. Without optimisation: that costs most of the time of
-# a build, and is no matter of the Dockerfile's.
+# a build, and is no matter of the Dockerfile's. A login to PostgreSQL would take fifty times as long without any.
 standin_rust() {
   local sysroot
   sysroot=$(rustc --print sysroot)
@@ -95,12 +106,14 @@ standin_rust() {
   mkdir -p "$SKELETON/usr/local/cargo/registry"
   cp --recursive --link "$sysroot/lib" "$SKELETON/usr/local/" 2>/dev/null || cp --recursive "$sysroot/lib" "$SKELETON/usr/local/"
   cp "$sysroot"/bin/{rustc,cargo} "$SKELETON/usr/local/bin/"
+  printf '[profile.release]\nopt-level = 0\n' >"$SKELETON/usr/local/cargo/config.toml"
+  printf '[profile.release.package.%s]\nopt-level = 3\n' "${STANDIN_LOGIN_CRATES[@]}" >>"$SKELETON/usr/local/cargo/config.toml"
   cp --recursive "${CARGO_HOME:-$HOME/.cargo}"/registry/{cache,index} "$SKELETON/usr/local/cargo/registry/"
   {
     files_of_packages "${STANDIN_PACKAGES_RUST[@]}"
     printf '%s\n' /usr/bin/cc /etc/ssl/certs/ca-certificates.crt
     files_needed_by "$sysroot"/bin/{rustc,cargo} "$sysroot"/lib/*.so | grep --invert-match "^$sysroot/"
-  } | standin_import rust 'ENV CARGO_HOME=/usr/local/cargo CARGO_NET_OFFLINE=true CARGO_PROFILE_RELEASE_OPT_LEVEL=0'
+  } | standin_import rust 'ENV CARGO_HOME=/usr/local/cargo CARGO_NET_OFFLINE=true'
 }
 
 # Sets SKELETON to a directory with what an image has besides files of packages.

@@ -41,5 +41,6 @@ pub(crate) fn batch(
         shapes: vec![],
         events: (first..=last).map(event).collect(),
         skipped: None,
+        snapshot: None,
     })
 }

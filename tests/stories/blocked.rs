@@ -1,8 +1,8 @@
 //! What blocks apply, and how it is resumed: by itself, at once, or without a transaction.
 
 use crate::harness::{
-    Demo, Replication, add_user, assert_equal, count, record_no_snapshots, wait_for, wait_until_blocked,
-    wait_until_published,
+    Demo, Replication, add_user, assert_equal, count, record_no_snapshots, wait_for, wait_for_health,
+    wait_until_blocked, wait_until_published,
 };
 use postgres::Client;
 
@@ -171,9 +171,7 @@ fn a_target_that_was_held_and_is_restored_under_a_living_processor_goes_on() {
         .batch_execute("alter table users add constraint no_bad check (name <> 'bad')")
         .unwrap();
     source.execute("insert into users (name, email) values ('bad', 'bad@x')", &[]).unwrap();
-    wait_for("apply is blocked", || {
-        replication.processor.health().contains("apply is blocked").then_some(())
-    });
+    wait_for_health(&replication.processor, "apply is blocked");
     replication.put_in_place_of_target("held_restored_backup");
     wait_for("the restored target is where the source is", || {
         let mut target = replication.target_door().connect()?;

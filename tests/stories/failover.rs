@@ -1,10 +1,11 @@
 //! A source that fails over behind one address, under services that keep running.
 
 use crate::harness::{
-    Demo, PrivateServer, Proxy, Replication, add_user, applied_tick, assert_equal, count, wait_for,
+    Demo, PrivateServer, Proxy, Replication, add_user, applied_tick, assert_equal, beside, count, wait_for,
 };
 use crate::standby::{end_leading_session, takeovers};
 use crossbeam_channel::Receiver;
+use postgres::{Client, NoTls};
 use shared::broker::Incoming;
 use shared::wire::confirm_subject;
 use std::time::Duration;
@@ -67,6 +68,79 @@ fn a_publisher_at_rest_follows_every_failover_behind_its_address() {
     replication.wait_until_caught_up();
     replication.publisher.wait_until_healthy();
     assert_eq!(assert_equal(&replication), (9, 5));
+}
+
+fn term(source: &mut Client) -> i64 {
+    count(source, "select term from replication.progress")
+}
+
+/// Ends all sessions of the publisher in this database, but for the one by which it leads.
+fn end_other_sessions(source: &mut Client) {
+    let ended = source
+        .query(
+            "select pg_terminate_backend(a.pid) from pg_stat_activity a
+             where a.datname = current_database() and a.application_name like 'outbox-publisher%'
+               and not exists (select from pg_locks l where l.pid = a.pid and l.locktype = 'advisory' and l.granted)",
+            &[],
+        )
+        .unwrap();
+    assert!(!ended.is_empty(), "it has sessions beside the leading one");
+}
+
+/// Both servers gave the number of its term: the standby had not heard of it when it was promoted.
+#[test]
+fn a_publisher_of_the_former_primary_stores_no_progress_in_the_promoted_one() {
+    let primary = PrivateServer::create("again_a", 42, &["max_connections=40"]);
+    let (mut replication, proxy) = start_behind_proxy("term_again", &primary);
+    let standby = primary.standby("again_b", 43);
+    wait_for_standby(&replication);
+    standby.stop_following();
+    replication.publisher.kill();
+    replication.publisher.set("RUST_LOG", "debug");
+    replication.publisher.start();
+    replication.publisher.wait_until_healthy();
+    let mut former = replication.source();
+    for email in ["lost1@x", "lost2@x"] {
+        add_user(&mut former, email);
+        replication.wait_until_caught_up();
+    }
+    replication.processor.kill();
+
+    standby.promote();
+    let mut elected = replication.publisher.twin();
+    replication.source_is_at(&standby);
+    elected.set("DATABASE_URL", replication.source_url());
+    elected.start();
+    let mut present = replication.source();
+    wait_for("the promoted server gives the term's number again", || {
+        (term(&mut present) == term(&mut former)).then_some(())
+    });
+    let last = "select max(tick) from replication.tick";
+    for number in 1..=5 {
+        let before = count(&mut present, last);
+        add_user(&mut present, &format!("new{number}@x"));
+        wait_for("it has a tick of its own", || (count(&mut present, last) > before).then_some(()));
+    }
+    let stored = "select published_tick * 1000 + confirmed_tick from replication.progress";
+    let its_own = count(&mut present, stored);
+    // The former publisher still leads at the former primary, and its sessions come to the promoted one.
+    let mut locker = Client::connect(&beside(primary.url(), "term_again_source"), NoTls).unwrap();
+    let mut lock = locker.transaction().unwrap();
+    lock.batch_execute("lock table replication.progress in share mode").unwrap();
+    add_user(&mut former, "lost3@x");
+    let waits =
+        "select count(*) from pg_locks where relation = 'replication.progress'::regclass and not granted";
+    wait_for("it has progress to store", || (count(&mut former, waits) == 1).then_some(()));
+    proxy.switch_to(&standby.address());
+    end_other_sessions(&mut former);
+    lock.commit().unwrap();
+    let refused =
+        format!("another publisher leads: the progress of term {} is not stored", term(&mut present));
+    wait_for("it has tried to store it there", || {
+        assert_eq!(count(&mut present, stored), its_own, "progress in ticks of another server");
+        replication.publisher.log().contains(&refused).then_some(())
+    });
+    elected.kill();
 }
 
 #[test]

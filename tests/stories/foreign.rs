@@ -1,7 +1,7 @@
 //! Messages of others on our subjects: another source, a copy of our source, an old message, a forged one.
 //! They are set aside or ignored, and reported; neither service ends by one of them.
 
-use crate::harness::{Demo, Replication, add_user, assert_equal, count, wait_for};
+use crate::harness::{Demo, Replication, add_user, assert_equal, count, wait_for, wait_for_health};
 use crossbeam_channel::Receiver;
 use shared::broker::{Connection, Incoming};
 use shared::wire::{Batch, Confirm, TickRef, confirm_subject, events_subject};
@@ -82,9 +82,7 @@ fn one_message_of_another_history_is_set_aside_and_ends_nothing() {
         replication.wait_until_caught_up();
     }
     assert_eq!(replication.processor.log().matches("this is the processor of").count(), 1);
-    wait_for("the processor reports it", || {
-        replication.processor.health().contains("a copy of its server").then_some(())
-    });
+    wait_for_health(&replication.processor, "a copy of its server");
     replication.processor.wait_until_healthy();
     assert_eq!(replication.processor.stop().code(), Some(0));
     replication.processor.start();
@@ -160,9 +158,7 @@ fn of_two_publishers_of_one_source_both_sides_say_that_there_may_be_a_copy() {
         (count(&mut target, "select count(*) from users where email = 'copy@x'") == 1).then_some(())
     });
     assert_eq!(replication.publisher.wait_for_end().code(), Some(1));
-    wait_for("the processor reports it", || {
-        replication.processor.health().contains("a copy of its server").then_some(())
-    });
+    wait_for_health(&replication.processor, "a copy of its server");
     assert!(replication.publisher.log().contains("a copy of its server"), "{}", replication.publisher.log());
     // What the source sends now does not continue what the target has.
     replication.publisher.start();

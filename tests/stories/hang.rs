@@ -56,8 +56,8 @@ fn a_statement_that_merely_takes_long_is_waited_for() {
     let replication = Replication::start_with("long_statement", &settings);
     let (mut locker, mut target) = (replication.target(), replication.target());
     let mut session = || -> i32 {
-        let of_the_processor = "select pid from pg_stat_activity
-            where datname = current_database() and application_name = 'inbox-processor'";
+        let of_the_processor = "select a.pid from pg_stat_activity a join pg_locks l using (pid)
+            where a.datname = current_database() and l.locktype = 'advisory' and l.granted";
         target.query_one(of_the_processor, &[]).unwrap().get(0)
     };
     let before = session();

@@ -1,17 +1,13 @@
 //! Who is who: a source that was promoted from a standby, an unexpected target, and one that is too old.
 
 use crate::harness::{
-    Demo, PrivateServer, Replication, Service, add_user, applied_tick, assert_equal, count, wait_for,
+    Demo, PrivateServer, Replication, add_user, applied_tick, assert_equal, count, wait_for, wait_for_health,
 };
 use crossbeam_channel::Receiver;
 use shared::broker::Incoming;
 use shared::wire::{Batch, Confirm, TickRef, confirm_subject, events_subject};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
-
-fn wait_for_health(service: &Service, text: &str) {
-    wait_for(&format!("it says of its health \"{text}\""), || service.health().contains(text).then_some(()));
-}
 
 /// How many batches went by since this was asked before; a processor that starts sends an empty message.
 fn batches(wire: &Receiver<Incoming>) -> usize {
@@ -329,6 +325,45 @@ fn of_two_databases_with_one_identity_neither_confirms() {
     replication.wait_until_caught_up();
     replication.publisher.wait_until_healthy();
     assert_eq!(assert_equal(&replication), (6, 5));
+}
+
+/// It dies every three seconds, and the next one speaks 2.5 s after its last word: when it is almost forgotten.
+#[test]
+fn two_databases_with_one_identity_are_found_although_the_processor_of_one_keeps_dying() {
+    let mut replication = Replication::start("one_dies");
+    Demo::add_users(&mut replication.source(), 5);
+    replication.wait_until_caught_up();
+    let nats = replication.nats_b();
+    let subject = confirm_subject(replication.name());
+    let heard = nats.subscribe(&subject).unwrap().recv_timeout(Duration::from_secs(60)).unwrap();
+    let mut one = Confirm { idle: false, ..Confirm::decode(&heard.data).unwrap() };
+    let mut other = Confirm { term: one.term + 1, ..one.clone() };
+    replication.processor.kill();
+    let speak = |processor: &mut Confirm| {
+        processor.counter += 1;
+        nats.publish(&subject, None, processor.encode().unwrap()).unwrap();
+    };
+    let begun = Instant::now();
+    let mut beginnings = 0;
+    wait_for("the publisher says that there are two", || {
+        for after in [250, 1250, 2250, 2500, 3000] {
+            let due = begun + Duration::from_millis(3000 * beginnings + after);
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            match after {
+                2500 => {
+                    other = Confirm { incarnation: Uuid::new_v4(), term: other.term + 1, ..other.clone() };
+                    speak(&mut other);
+                }
+                3000 => speak(&mut other),
+                _ => speak(&mut one),
+            }
+        }
+        beginnings += 1;
+        replication.publisher.health().contains("two processors confirm for it").then_some(())
+    });
+    replication.processor.start();
+    replication.wait_until_caught_up();
+    replication.publisher.wait_until_healthy();
 }
 
 #[test]

@@ -21,6 +21,7 @@ fn nats_with_rights(stream: &str) -> PrivateNats {
         format!("{stream}.events"),
         "_INBOX.>".to_owned(),
         of_stream("STREAM.INFO", ""),
+        of_stream("STREAM.MSG.GET", ""),
         of_stream("STREAM.CREATE", ""),
         of_stream("STREAM.DELETE", ""),
         of_stream("STREAM.PURGE", ""),
@@ -32,9 +33,12 @@ fn nats_with_rights(stream: &str) -> PrivateNats {
         "accounts {{ CLIENT {{ jetstream: enabled, users: [
              {{ user: all, password: password }}
              {{ user: outbox-publisher, password: password, permissions: {{
+                 publish: [\"{stream}.events\", \"{stream}.refusal\", \"{stream}.heartbeat\"],
+                 subscribe: [\"{stream}.confirm\", \"_INBOX.>\"] }} }}
+             {{ user: before-heartbeats, password: password, permissions: {{
                  publish: [\"{stream}.events\", \"{stream}.refusal\"], subscribe: [\"{stream}.confirm\", \"_INBOX.>\"] }} }}
              {{ user: inbox-processor, password: password, permissions: {{
-                 publish: {of_processor:?}, subscribe: [\"{stream}.refusal\", \"_INBOX.>\"] }} }}
+                 publish: {of_processor:?}, subscribe: [\"{stream}.refusal\", \"{stream}.heartbeat\", \"_INBOX.>\"] }} }}
              {}{}{}
          ] }} }}",
         user("no_release", &of_stream("STREAM.PURGE", "")),
@@ -81,7 +85,8 @@ fn a_right_that_is_missing_at_nats_is_named_and_nothing_is_green_without_it() {
             // Before that it is idle, until it leads.
             assert!(named.is_none() || health.contains("degraded"), "{user}: {health}");
             let connections = replication.processor.log()[before..].matches("connected to").count();
-            (connections > 2).then_some(())
+            // One of them is for heartbeats.
+            (connections > 3).then_some(())
         });
         let took = begun.elapsed();
         println!("{user}: named after {named:?}, retried twice within {took:?}, {} consumers", consumers());
@@ -105,9 +110,27 @@ fn a_right_that_is_missing_at_nats_is_named_and_nothing_is_green_without_it() {
     assert_eq!(assert_equal(&replication), (2, 0));
 }
 
+/// An upgrade does not wait until whoever grants rights at NATS has granted the one for heartbeats.
+#[test]
+fn without_the_right_to_send_heartbeats_everything_else_works() {
+    let mut replication = Replication::prepare("no_heartbeats", &[("NATS_STREAM_REPLICAS", "1")]);
+    let nats = nats_with_rights(replication.name());
+    nats.use_user(&mut replication.publisher, "before-heartbeats");
+    nats.use_user(&mut replication.processor, "inbox-processor");
+    replication.start_services();
+    replication.source().execute("insert into users (name, email) values ('N', '1@x')", &[]).unwrap();
+    replication.wait_until_caught_up();
+    let missing = "Permissions Violation for Publish to \"no_heartbeats.heartbeat\"";
+    wait_for("the right is named", || replication.publisher.log().contains(missing).then_some(()));
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(replication.publisher.log().matches(missing).count(), 1, "it is named with every heartbeat");
+    replication.processor.wait_until_healthy();
+    assert_eq!(assert_equal(&replication), (1, 0));
+}
+
 #[test]
 fn a_stop_while_nats_is_slow_leaves_no_consumer_behind() {
-    const NATS_TAKES: Duration = Duration::from_millis(200);
+    const NATS_TAKES: Duration = Duration::from_millis(500);
     let mut replication = Replication::prepare("slow_stop", &[]);
     let nodes = replication.processor.proxy("NATS_URL");
     replication.start_services();

@@ -68,6 +68,31 @@ fn a_large_tick_goes_on_after_a_kill_in_its_middle() {
     assert!(!log.contains("Z ERROR "), "{log}");
 }
 
+/// So a table looks that was vacuumed while its rows were deleted and could still be seen: PostgreSQL takes it for
+/// empty until it is analyzed, whatever its size, and would read all of it for every key.
+#[test]
+fn rows_are_found_by_their_key_in_a_table_that_its_statistics_call_empty() {
+    let replication = Replication::start("large_called_empty");
+    let (mut source, mut target) = (replication.source(), replication.target());
+    target.batch_execute("alter table users set (autovacuum_enabled = off)").unwrap();
+    add_users(&mut source, LARGE * 4);
+    replication.wait_until_caught_up();
+    let mut reader = replication.target();
+    reader.batch_execute("begin isolation level repeatable read; select from users limit 1").unwrap();
+    source.execute("delete from users", &[]).unwrap();
+    replication.wait_until_caught_up();
+    target.batch_execute("vacuum users").unwrap();
+    reader.batch_execute("rollback").unwrap();
+    add_users(&mut source, LARGE * 4);
+    replication.wait_until_caught_up();
+    let called_empty = "select count(*) from pg_class
+         where oid = 'users'::regclass and reltuples = 0 and pg_relation_size(oid) > 4 << 20";
+    assert_eq!(count(&mut target, called_empty), 1);
+    source.execute("delete from users where name > 'U2'", &[]).unwrap();
+    replication.wait_until_caught_up();
+    assert!(assert_equal(&replication).0 > 0);
+}
+
 #[test]
 fn a_large_tick_that_the_target_cannot_take_is_held_as_a_whole() {
     let mut replication = Replication::start("large_held");

@@ -35,6 +35,27 @@ fn a_bad_setting_stops_the_service_at_start_with_what_is_allowed() {
 }
 
 #[test]
+fn secrets_are_read_from_files_and_a_file_that_is_missing_is_named() {
+    let mut replication = Replication::prepare("secrets", &[]);
+    for service in [&mut replication.publisher, &mut replication.processor] {
+        for name in ["DATABASE_URL", "NATS_URL", "NATS_PASSWORD"] {
+            service.set_in_file(name);
+        }
+    }
+    replication.start_services();
+    replication.source().execute("insert into users (name, email) values ('N', '1@x')", &[]).unwrap();
+    replication.wait_until_caught_up();
+    assert_eq!(assert_equal(&replication), (1, 0));
+    assert_eq!(replication.publisher.stop().code(), Some(0));
+    replication.publisher.set("NATS_PASSWORD_FILE", "/nowhere/password");
+    replication.publisher.start();
+    assert_eq!(replication.publisher.wait_for_end().code(), Some(2));
+    let log = replication.publisher.log();
+    let named = "cannot start: NATS_PASSWORD_FILE=/nowhere/password cannot be used: No such file";
+    assert!(log.contains(named), "{log}");
+}
+
+#[test]
 fn the_generator_goes_on_after_a_kill_and_writes_believable_data() {
     let mut replication = Replication::start_with("generator", &[("GENERATION_INTERVAL", "0.01")]);
     let mut source = replication.source();

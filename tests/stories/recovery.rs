@@ -1,8 +1,10 @@
 //! Histories that diverged: a restored target, a source that lost ticks, and starting over.
 
 use crate::harness::{
-    Demo, Replication, add_user, applied_tick, assert_equal, count, wait_for, wait_until_blocked,
+    Demo, PrivateServer, Replication, add_user, applied_tick, assert_equal, count, wait_for, wait_for_health,
+    wait_until_blocked, wait_until_published,
 };
+use postgres::Client;
 use shared::wire::{Confirm, confirm_subject};
 use std::time::Duration;
 
@@ -48,12 +50,18 @@ fn a_target_restored_from_a_backup_in_which_ticks_waited_applies_them() {
         "alter table users drop constraint few",
     );
     replication.target().batch_execute(refuse).unwrap();
+    // While apply is blocked nothing is pulled: all of them are there by then.
+    replication.processor.kill();
     for number in 1..=5 {
         add_user(&mut source, &format!("{number}@x"));
-        let arrived = format!("select count(*) from replication.position where received_tick > applied_tick and received_tick = (
-            select max(tick) from replication.inbox_batch where last_ordinal = received_total and tick > {number})");
-        wait_for("the tick waits", || (count(&mut replication.target(), &arrived) == 1).then_some(()));
+        wait_until_published(&mut source);
     }
+    replication.processor.start();
+    wait_for("five ticks wait", || {
+        let waiting = "select count(*) from replication.position
+                       where received_tick >= applied_tick + 5 and received_ordinal = received_total and held_since is not null";
+        (count(&mut replication.target(), waiting) == 1).then_some(())
+    });
     replication.processor.kill();
     replication.copy_target("restored_waiting_backup");
     let waited = applied_tick(&mut replication.target());
@@ -123,6 +131,79 @@ fn a_source_that_lost_ticks_is_refused_and_both_sides_start_over() {
     add_user(&mut source, "after@x");
     replication.wait_until_caught_up();
     assert_eq!(assert_equal(&replication), (9, 5));
+}
+
+/// Uses up transaction ids, so that this server is ahead of one that was made a moment ago.
+fn spend_transaction_ids(client: &mut Client) {
+    client
+        .batch_execute(
+            "do $$begin for i in 1..2000 loop perform pg_current_xact_id(); commit; end loop; end$$",
+        )
+        .unwrap();
+}
+
+/// Starts over as docs/operations.md says; both services are stopped.
+fn start_over_and_acknowledge(replication: &mut Replication) {
+    let (mut source, mut target) = (replication.source(), replication.target());
+    let name: String = source.query_one("select replication.start_over()", &[]).unwrap().get(0);
+    target.execute("select replication.adopt_source($1)", &[&name]).unwrap();
+    target.execute("select replication.quarantine_acknowledge()", &[]).unwrap();
+    replication.start_services();
+    wait_for("the target has what the source has", || {
+        (count(&mut target, "select count(*) from users where email = 'last@x'") == 1).then_some(())
+    });
+    replication.wait_until_caught_up();
+}
+
+/// A server of another system identifier has another name as a source. What its publisher has sent under that name
+/// before anybody started over is of no use, and alarms nobody afterwards.
+#[test]
+fn a_source_that_was_moved_to_another_server_and_has_published_starts_over_as_the_page_says() {
+    let server = PrivateServer::create("moved_from", 44, &["max_connections=40"]);
+    let mut replication = Replication::start_from("moved_server", &server);
+    Demo::add_users(&mut replication.source(), 5);
+    replication.wait_until_caught_up();
+    assert_eq!(replication.publisher.stop().code(), Some(0));
+    replication.dump_source_into(None);
+    let (mut source, mut target) = (replication.source(), replication.target());
+    // As pg_upgrade keeps them: what is written now is behind the last tick.
+    spend_transaction_ids(&mut source);
+    replication.publisher.start();
+    add_user(&mut source, "first@x");
+    wait_for_health(&replication.processor, "setting aside what the source");
+    assert_eq!(replication.processor.stop().code(), Some(0));
+    add_user(&mut source, "last@x");
+    wait_until_published(&mut source);
+    assert_eq!(replication.publisher.stop().code(), Some(0));
+
+    start_over_and_acknowledge(&mut replication);
+    assert_eq!(assert_equal(&replication), (7, 5));
+    assert_eq!(count(&mut target, "select unseen from replication.quarantine_status"), 0);
+    let log = replication.processor.log();
+    assert!(log.contains("dropping what the source"), "nothing was left of the former name: {log}");
+    replication.processor.wait_until_healthy();
+}
+
+/// What is written there would be visible in the last tick's snapshot, and never be sent.
+#[test]
+fn a_source_that_was_dumped_into_a_server_with_fewer_transactions_publishes_nothing_until_it_starts_over() {
+    let mut replication = Replication::prepare("fewer_transactions", &[]);
+    spend_transaction_ids(&mut replication.source());
+    replication.start_services();
+    Demo::add_users(&mut replication.source(), 5);
+    replication.wait_until_caught_up();
+    let server = PrivateServer::create("fewer", 45, &["max_connections=40"]);
+    assert_eq!(replication.publisher.stop().code(), Some(0));
+    replication.dump_source_into(Some(&server));
+    add_user(&mut replication.source(), "last@x");
+    replication.publisher.start();
+    assert_eq!(replication.publisher.wait_for_end().code(), Some(1));
+    let log = replication.publisher.log();
+    assert!(log.contains("is ahead of the transactions of this server"), "{log}");
+    assert_eq!(replication.processor.stop().code(), Some(0));
+
+    start_over_and_acknowledge(&mut replication);
+    assert_eq!(assert_equal(&replication), (6, 5));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What attach and accept refuse, with the remedy, and what is said of tables that are not attached.
 
-use crate::harness::{PrivateServer, Replication, beside, count};
+use crate::harness::{PrivateServer, Replication, beside, count, server_version};
 use postgres::{Client, NoTls};
 use shared::schema::{Side, migrate};
 
@@ -181,4 +181,138 @@ fn row_security_that_would_break_what_is_written_is_refused_on_both_sides() {
     assert!(message.contains("row security keeps writer from writing to it"), "{message}");
     Client::connect(&url, NoTls).unwrap().batch_execute(&hint).unwrap();
     owner.batch_execute("select replication.accept('own.doc', 'writer')").unwrap();
+}
+
+/// Inlined, it finds "deeper" only under the application's search path.
+const NEEDS_A_PATH: &str = "create schema app; set search_path = app, public;
+    create function deeper(int) returns int language sql immutable as 'select $1 + 1';
+    create function \"needs Path\"(int) returns int language sql immutable as 'select deeper($1)'";
+
+/// What makes PostgreSQL plan that with everything that reads the table.
+const PLANNED: [&str; 4] = [
+    "create statistics \"St\" on (\"needs Path\"(a)), id from t",
+    "create index i on t (id, (\"needs Path\"(a)))",
+    "create index i on t (id) where \"needs Path\"(a) > 0",
+    "alter table t add constraint i exclude using btree ((\"needs Path\"(a)) with =)",
+];
+
+/// Those of them that the server makes: from PostgreSQL 17 on it builds indexes under a search path of its own, and
+/// so refuses those itself.
+fn planned(client: &mut Client) -> &'static [&'static str] {
+    if server_version(client) < 17_00_00 { &PLANNED } else { &PLANNED[..1] }
+}
+
+const WHY: &str = "cannot be planned as capture reads the table";
+
+/// Every statement that plans to read the table, in a session that has not done so yet.
+fn assert_captured(replication: &Replication) {
+    replication
+        .source()
+        .batch_execute(
+            "set search_path = app; insert into t values (1, 1), (2, 2); update t set a = 3 where id = 2;
+             delete from t where id = 1; select replication.resend('app.t'); delete from t",
+        )
+        .unwrap();
+}
+
+#[test]
+fn a_table_whose_expressions_need_the_applications_search_path_is_refused_with_the_remedy() {
+    let replication = Replication::prepare("needs_path", &[]);
+    let mut source = replication.source();
+    source.batch_execute(NEEDS_A_PATH).unwrap();
+    for planned in planned(&mut source) {
+        source.batch_execute(&format!("create table t (id int primary key, a int); {planned}")).unwrap();
+        let (message, hint) = refusal(&mut source, "select replication.attach('app.t')");
+        let object =
+            if planned.contains("statistics") { "the statistics app.\"St\"" } else { "the index app.i" };
+        assert!(message.starts_with(&format!("cannot attach app.t: {object} {WHY}")), "{planned}: {message}");
+        assert!(message.ends_with("function deeper(integer) does not exist"), "{planned}: {message}");
+        source.batch_execute("insert into t values (1, 1); update t set a = 2; delete from t").unwrap();
+        let (remedy, _) = hint.split_once(" (").unwrap();
+        source.batch_execute(&format!("{remedy}; select replication.attach('app.t')")).unwrap();
+        assert_captured(&replication);
+        assert_eq!(count(&mut source, "select count(*) from replication.capture_problem"), 0);
+        source.batch_execute("drop table t; alter function \"needs Path\" reset search_path").unwrap();
+    }
+    replication.without_stream();
+}
+
+#[test]
+fn an_attached_table_gets_no_expression_that_needs_the_applications_search_path() {
+    let replication = Replication::prepare("gets_no_path", &[]);
+    let mut source = replication.source();
+    source.batch_execute(NEEDS_A_PATH).unwrap();
+    source
+        .batch_execute("create table t (id int primary key, a int); select replication.attach('t')")
+        .unwrap();
+    for planned in planned(&mut source) {
+        let (message, hint) = refusal(&mut source, planned);
+        assert!(message.starts_with("the replicated table app.t cannot be changed so: the "), "{message}");
+        assert!(message.contains(WHY), "{planned}: {message}");
+        assert_captured(&replication);
+        let (remedy, _) = hint.split_once(" (").unwrap();
+        source.batch_execute(&format!("{remedy}; {planned}")).unwrap();
+        assert_captured(&replication);
+        source.batch_execute("drop statistics if exists \"St\"; alter table t drop constraint if exists i; drop index if exists i").unwrap();
+        source.batch_execute("alter function \"needs Path\" reset search_path").unwrap();
+    }
+    let concurrently = "create index concurrently i on t ((\"needs Path\"(a)))";
+    let (message, _) = refusal(&mut source, concurrently);
+    let by_postgres = server_version(&mut source) >= 17_00_00;
+    assert!(
+        by_postgres && message.contains("function deeper(integer) does not exist") || message.contains(WHY)
+    );
+    let left = count(&mut source, "select count(*) from pg_index where not indisvalid");
+    assert_eq!(left, i64::from(!by_postgres));
+    assert_captured(&replication);
+    assert_eq!(count(&mut source, "select count(*) from replication.capture_problem"), 0);
+
+    // What a function becomes later is reported, and keeps no other command from ending.
+    for statement in [
+        "drop index if exists i; alter function \"needs Path\" set search_path = app; create statistics \"St\" on (\"needs Path\"(a)), id from t",
+        "alter function \"needs Path\" reset search_path",
+        "alter table t add column b int",
+    ] {
+        source.batch_execute(statement).unwrap();
+    }
+    let problem: String =
+        source.query_one("select problem from replication.capture_problem", &[]).unwrap().get(0);
+    assert!(problem.starts_with(&format!("the statistics app.\"St\" {WHY}")), "{problem}");
+    let remedy = &problem[problem.find("ALTER FUNCTION").unwrap()..problem.find(" (the schemas").unwrap()];
+    source.batch_execute(remedy).unwrap();
+    assert_eq!(count(&mut source, "select count(*) from replication.capture_problem"), 0);
+    assert_captured(&replication);
+    replication.without_stream();
+}
+
+/// Inlined, it names a schema that the capture's role may not use.
+#[test]
+fn a_table_whose_expressions_need_more_rights_than_capture_has_is_refused_with_the_remedy() {
+    let replication = Replication::prepare("needs_rights", &[]);
+    let mut source = replication.source();
+    source
+        .batch_execute(
+            "create schema util; create function util.deeper(int) returns int language sql immutable as 'select $1 + 1';
+             create function public.over(int) returns int language sql immutable as 'select util.deeper($1)';
+             create schema app; set search_path = app, public; create table t (id int primary key, a int);
+             create statistics st on (over(a)), id from t",
+        )
+        .unwrap();
+    let (message, hint) = refusal(&mut source, "select replication.attach('app.t')");
+    assert!(message.contains(WHY) && message.ends_with("permission denied for schema util"), "{message}");
+    assert!(hint.starts_with("GRANT what is missing to replication_capture"), "{hint}");
+    source
+        .batch_execute(
+            "grant usage on schema util to replication_capture; select replication.attach('app.t')",
+        )
+        .unwrap();
+    assert_captured(&replication);
+    // In the expression itself it needs none.
+    source
+        .batch_execute("revoke usage on schema util from replication_capture; drop statistics st;
+                        create statistics st on (util.deeper(a)), id from t; create index on t ((util.deeper(a)))")
+        .unwrap();
+    assert_captured(&replication);
+    assert_eq!(count(&mut source, "select count(*) from replication.capture_problem"), 0);
+    replication.without_stream();
 }

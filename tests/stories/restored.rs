@@ -69,7 +69,7 @@ const NAMED_BY_OIDS: &str = "
         end loop;
     end$$;
     alter table replication.attached drop column id cascade;
-    delete from replication.schema_version where side = 'source' and version >= 60; drop table replication.capture_hole, replication.recorded_snapshot, replication.skipped_event, replication.moved_key cascade;
+    delete from replication.schema_version where side = 'source' and version >= 60; drop table replication.capture_hole, replication.recorded_snapshot, replication.skipped_event, replication.moved_key, replication.heard_target cascade;
     alter table replication.shape drop column key_collations cascade;
     alter table replication.progress drop column held_since cascade, drop column held_error cascade,
         drop column held_event cascade, drop column held_txid cascade;
@@ -91,6 +91,8 @@ fn tables_whose_capture_was_named_by_their_oids_are_taken_over_without_a_lock_al
     open.batch_execute("lock table t, u in row exclusive mode").unwrap();
     // A service that starts takes them over, while transactions that write are open.
     replication.publisher.start();
+    // As with each new version; it waits for them as little.
+    replication.migrate_source();
     replication.publisher.wait_until_healthy();
     open.commit().unwrap();
     let mut source = replication.source();

@@ -1,7 +1,12 @@
 //! What is confirmed goes in time, and nothing else ever does.
 
-use crate::harness::{Demo, Replication, assert_equal, count, start_with_tables, wait_for};
+use crate::harness::{
+    Demo, Replication, add_user, applied_tick, assert_equal, count, start_with_tables, wait_for,
+    wait_until_published,
+};
 use postgres::Client;
+use shared::wire::{Confirm, confirm_subject};
+use std::time::Duration;
 
 const SHORT: [(&str, &str); 2] = [("OUTBOX_RETENTION", "1"), ("INBOX_RETENTION", "1")];
 
@@ -69,6 +74,52 @@ fn nothing_unconfirmed_is_pruned_however_old_it_is() {
 }
 
 /// The guard is against applications. The services write the rows, so they prune as well.
+/// The target asks for what it has not received, receives it all the same, and confirms it, before the publisher
+/// has read it again.
+#[test]
+fn what_was_pruned_before_it_was_sent_again_is_passed_over() {
+    let mut replication = Replication::start_with("pruned_again", &SHORT);
+    let mut source = replication.source();
+    Demo::add_users(&mut source, 5);
+    replication.wait_until_caught_up();
+    let before = applied_tick(&mut replication.target());
+    let nats = replication.nats_b();
+    let confirms = nats.subscribe(&confirm_subject(replication.name())).unwrap();
+    let heard = wait_for("the target says where it is", || {
+        let confirm = Confirm::decode(&confirms.recv_timeout(Duration::from_secs(60)).unwrap().data).unwrap();
+        (confirm.applied.map(|applied| applied.number) == Some(before)).then_some(confirm)
+    });
+    replication.processor.kill();
+    for number in 1..=4 {
+        add_user(&mut source, &format!("{number}@x"));
+        wait_until_published(&mut source);
+    }
+    let mut locker = replication.source();
+    let mut lock = locker.transaction().unwrap();
+    // The reader looks there each time it is sent back, before it reads.
+    lock.batch_execute("lock table replication.skipped_event in access exclusive mode").unwrap();
+    let gap = Confirm { counter: heard.counter + 1, gap: true, idle: false, ..heard };
+    nats.publish(&confirm_subject(replication.name()), None, gap.encode().unwrap()).unwrap();
+    let waits = "select count(*) from pg_locks where relation = 'replication.skipped_event'::regclass and not granted";
+    wait_for("the reader is sent back", || (count(&mut source, waits) == 1).then_some(()));
+    replication.processor.start();
+    wait_for("what it was to read is pruned", || {
+        (count(&mut source, "select min(tick) from replication.tick") > before + 1).then_some(())
+    });
+    lock.commit().unwrap();
+    wait_for("the reader passes over it", || {
+        replication
+            .publisher
+            .log()
+            .contains("need not be sent again: the target has confirmed them")
+            .then_some(())
+    });
+    add_user(&mut source, "later@x");
+    replication.wait_until_caught_up();
+    replication.publisher.wait_until_healthy();
+    assert_eq!(assert_equal(&replication), (10, 5));
+}
+
 #[test]
 fn databases_that_are_read_only_by_default_are_written_and_pruned() {
     let mut replication = Replication::prepare("read_only", &SHORT);

@@ -136,6 +136,7 @@ fn row_security_cannot_hide_rows_from_the_capture() {
 fn services_of_roles_that_are_no_superusers() {
     let mut replication = Replication::prepare("least_rights", &[]);
     make_in_both(&replication, ITEMS);
+    replication.target().batch_execute("select replication.remove()").unwrap();
     for mut client in [replication.source(), replication.target()] {
         for role in ["least_publisher", "least_processor"] {
             client
@@ -169,7 +170,84 @@ fn services_of_roles_that_are_no_superusers() {
         "begin; update items set id = id + 1 where id = 2; delete from items where id = 1; insert into items values (1, 5, 'again'); commit",
     );
     assert_eq!(run(&replication, &["items"], "truncate items"), [0]);
+    assert_no_more_than_listed(&replication);
+    assert_refused_to_services(&replication);
     let super_users = "select count(*) from pg_stat_activity a join pg_roles r on r.rolname = a.usename
                        where a.datname = current_database() and a.application_name in ('outbox-publisher', 'inbox-processor') and r.rolsuper";
     assert_eq!(count(&mut replication.source(), super_users) + count(&mut target, super_users), 0);
+}
+
+/// Beyond what its side lists, the role of a service may only read.
+fn assert_no_more_than_listed(replication: &Replication) {
+    for (mut client, role, rights) in [
+        (replication.source(), "least_publisher", "publisher_privileges"),
+        (replication.target(), "least_processor", "processor_privileges"),
+    ] {
+        let beyond: Option<String> = client
+            .query_one(
+                &format!(
+                    "select string_agg(c.relname || ' ' || a.privilege_type, ', ')
+                     from pg_class c cross join aclexplode(c.relacl) a
+                     left join replication.{rights}() p on p.name = c.relname
+                     where c.relnamespace = 'replication'::regnamespace and a.grantee = '{role}'::regrole and a.privilege_type <> 'SELECT'
+                       and not coalesce(lower(a.privilege_type) = any (string_to_array(p.privileges, ', ')), false)"
+                ),
+                &[],
+            )
+            .unwrap()
+            .get(0);
+        assert_eq!(beyond, None, "{role}");
+        let unlisted = format!(
+            "select count(*) from pg_class c where c.relnamespace = 'replication'::regnamespace and c.relkind in ('r', 'S')
+             and not exists (select from replication.{rights}() p where p.name = c.relname)"
+        );
+        assert_eq!(count(&mut client, &unlisted), 0, "a table of ours that the rights of {role} do not name");
+    }
+}
+
+/// It cannot attach, nor read what nobody attached, nor write what operators decide.
+fn assert_refused_to_services(replication: &Replication) {
+    for (mut client, role, refused) in [
+        (replication.source(), "least_publisher", "select replication.attach('users')"),
+        (
+            replication.source(),
+            "least_publisher",
+            "insert into replication.attached (relation, shape_id, sent_oid) values ('users', 1, 1)",
+        ),
+        (replication.source(), "least_publisher", "update replication.shape set table_name = 'other'"),
+        (replication.source(), "least_publisher", "select * from users"),
+        (
+            replication.source(),
+            "least_publisher",
+            "do $$begin execute format('select replication.capture_rows_%s()', replication.capture_id('items')); end$$",
+        ),
+        (
+            replication.source(),
+            "least_publisher",
+            "insert into replication.outbox_event (shape_id, operation) values (1, 'T')",
+        ),
+        (
+            replication.target(),
+            "least_processor",
+            "insert into replication.adoption (from_source, to_source) values ('a', 'b')",
+        ),
+        (
+            replication.target(),
+            "least_processor",
+            "select replication.quarantine_acknowledge(), replication.skip_transaction(1, 'mine')",
+        ),
+        (
+            replication.target(),
+            "least_processor",
+            "insert into replication.skipped_transaction (txid, source, reason) values (1, 'a', 'b')",
+        ),
+        (replication.target(), "least_processor", "update replication.schema_version set version = 1"),
+    ] {
+        let error = client.batch_execute(&format!("set role {role}; {refused}")).unwrap_err();
+        let message = error.as_db_error().unwrap().message().to_owned();
+        assert!(
+            message.contains("permission denied") || message.contains("is not pending"),
+            "{refused}: {message}"
+        );
+    }
 }

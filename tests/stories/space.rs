@@ -1,7 +1,7 @@
 //! No room: a full disk under either database, a full stream, a store that is too small. Nothing is lost:
 //! replication waits, and resumes by itself once there is room.
 
-use crate::harness::{Door, PrivateServer, Replication, assert_equal, count, wait_for};
+use crate::harness::{Door, PrivateServer, Replication, assert_equal, count, wait_for, wait_for_health};
 use postgres::Client;
 use postgres::error::SqlState;
 
@@ -137,9 +137,7 @@ fn a_store_that_is_too_small_for_the_stream_is_said_and_events_wait() {
         let log = replication.processor.log();
         (log.contains("JetStream refuses") && log.contains("reserves NATS_STREAM_MAX_BYTES")).then_some(())
     });
-    wait_for("its health says so too", || {
-        replication.processor.health().contains("JetStream refuses").then_some(())
-    });
+    wait_for_health(&replication.processor, "JetStream refuses");
     replication.processor.kill();
     replication.processor.set("NATS_STREAM_MAX_BYTES", "268435456");
     replication.processor.start();

@@ -6,7 +6,7 @@ use crate::receiving::{Decoded, Readable};
 use anyhow::Result;
 use inbox_processor::rules::position::{Reception, TargetPosition, Verdict, from_ordinal};
 use postgres::Client;
-use shared::wire::{Batch, TickRef};
+use shared::wire::{Batch, OtherFormat, TickRef};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -44,6 +44,7 @@ pub(super) fn judge_group<'a>(
                 judged.set_aside.dropped(batch);
             }
             Ok(readable) => judged.take(readable, message),
+            Err(error) if error.is::<OtherFormat>() => judged.set_aside.other_format(error),
             Err(error) => judged.set_aside.unreadable(error, message),
         }
     }
@@ -60,10 +61,10 @@ impl<'a> Judged<'a> {
             }
             Verdict::OtherSource => {
                 if let Some(position) = &self.reception.position {
-                    self.set_aside.stranger(batch, inbox::other_source(batch, position), message);
+                    self.set_aside.unexpected(batch, inbox::other_source(batch, position), message);
                 }
             }
-            Verdict::OtherHistory => self.set_aside.stranger(batch, inbox::other_history(batch), message),
+            Verdict::OtherHistory => self.set_aside.unexpected(batch, inbox::other_history(batch), message),
             Verdict::Next { from } => {
                 if let Some(skipped) = &batch.skipped {
                     log::error!(
@@ -85,7 +86,7 @@ impl<'a> Judged<'a> {
         let ticks: Vec<TickRef> = self.known.iter().map(|(batch, _)| batch.tick).collect();
         let forked = inbox::forked_ticks(client, &ticks)?;
         for (batch, message) in self.known.iter().filter(|(batch, _)| forked.contains(&batch.tick)) {
-            self.set_aside.stranger(batch, inbox::other_history(batch), message);
+            self.set_aside.unexpected(batch, inbox::other_history(batch), message);
         }
         Ok(())
     }

@@ -196,6 +196,7 @@ mod tests {
                 })
                 .collect(),
             skipped: None,
+            snapshot: None,
         })
     }
 

@@ -31,7 +31,7 @@ use session::Session;
 use set_aside::Uninvited;
 use shared::database::{Database, TimeoutFactor, identity};
 use shared::leadership::{Role, begin_term, wait_for_role};
-use shared::schema::{Side, migrate};
+use shared::schema::{Side, migrate, require_served};
 use shared::supervisor::ThreadContext;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -94,11 +94,13 @@ impl Applying {
         has_applied: &mut bool,
     ) -> Result<()> {
         let mut client = self.database.session_with_timeout_factor(timeout_factor)?;
-        migrate(&mut client, Side::Target)?;
-        prepare_session(&mut client)?;
+        require_served(&mut client, Side::Target)?;
         if !wait_for_role(&mut client, Role::Processor, context)? {
             return Ok(());
         }
+        // Not before: an older processor may have led until now.
+        migrate(&mut client, Side::Target)?;
+        prepare_session(&mut client)?;
         self.confirm_sender.begin_term(begin_term(&mut client)?);
         let target = identity(&mut client)?;
         let out_of_time =
@@ -128,7 +130,7 @@ impl Applying {
             self.uninvited.note(&set_aside);
             shared::kill_point::reached("committed");
             self.report_status(session, target);
-            self.confirm_sender.committed(self.group.len());
+            self.confirm_sender.committed(self.group.len(), self.group.iter().map(Decoded::events).sum());
             self.group.clear();
             self.confirm_sender.confirm();
             shared::kill_point::reached("confirm_sent");

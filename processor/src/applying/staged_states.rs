@@ -41,7 +41,11 @@ impl Staged {
                  analyze pg_temp.last_state",
             )
             .context("find the last state of each key")?;
-        self.find_written(transaction)
+        self.find_written(transaction)?;
+        for number in 0..self.shapes.len() {
+            self.shapes[number].moved = self.find_moved(transaction, number)?;
+        }
+        Ok(())
     }
 
     /// Finds the shapes of which something is written.
@@ -92,7 +96,7 @@ impl Staged {
         let StagedShape { shape, is_emptied, .. } = &self.shapes[number];
         let mut drift = Drift::default();
         let table = tables.table(shape)?;
-        let moved = self.moved(transaction, number)?;
+        let moved = self.moved(number);
         table.begin(transaction, mode, &moved)?;
         if *is_emptied {
             if table.keeps(mode) {
@@ -125,7 +129,7 @@ impl Staged {
     ) -> Result<()> {
         let StagedShape { shape, is_emptied, .. } = &self.shapes[number];
         let table = tables.table(shape)?;
-        let moved = self.moved(transaction, number)?;
+        let moved = self.moved(number);
         Self::in_parts(transaction, number, stop, |transaction, part| {
             let changes = part.changes(shape, *is_emptied, &moved);
             let mut attempt = transaction.savepoint("part").context("set a savepoint")?;
@@ -141,11 +145,15 @@ impl Staged {
     }
 
     /// The keys that rows of this shape have got, each with the one that the row had at first.
-    fn moved(&self, transaction: &mut Transaction<'_>, number: usize) -> Result<Vec<(&str, &str)>> {
-        let moves = self.moves(number)?;
-        if moves.len() == 0 || self.shapes[number].is_emptied {
+    fn moved(&self, number: usize) -> Vec<(&str, &str)> {
+        self.shapes[number].moved.iter().map(|(key, origin)| (key.as_str(), origin.as_str())).collect()
+    }
+
+    /// Finds the moved rows of this shape that exist.
+    fn find_moved(&self, transaction: &mut Transaction<'_>, number: usize) -> Result<Vec<(String, String)>> {
+        let Some(moves) = self.moves(number)?.filter(|_| !self.shapes[number].is_emptied) else {
             return Ok(Vec::new());
-        }
+        };
         let keys: Vec<&str> = moves.iter().map(|(key, _)| key.as_str()).collect();
         let rows = transaction
             .query(
@@ -154,8 +162,8 @@ impl Staged {
             )
             .context("look up which moved rows exist")?;
         let present: HashSet<&str> = rows.iter().map(|row| row.get(0)).collect();
-        let pairs = moves.iter().map(|(key, origin)| (key.as_str(), origin.as_str()));
-        Ok(pairs.filter(|(key, _)| present.contains(key)).collect())
+        let pairs = moves.iter().filter(|(key, _)| present.contains(key.as_str()));
+        Ok(pairs.map(|(key, origin)| (key.clone(), origin.clone())).collect())
     }
 
     /// Hands the last states of one shape to `each`, a bounded number at a time.

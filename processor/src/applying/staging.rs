@@ -34,8 +34,12 @@ pub(super) struct StagedShape {
     may_have_key_variants: bool,
     /// Something of it is written; known once the last states are.
     pub(super) is_written: bool,
-    /// Of rows of which the target has values of its own. With the first of the shapes that have the same keys.
-    moves: Moves<String>,
+    /// Of rows of which the target has values of its own: with the first of the shapes that have the same keys.
+    /// None where rows are not followed: where keys can be equal though their text differs, they are compared only
+    /// later.
+    moves: Option<Moves<String>>,
+    /// The keys that rows have got, each with the one that the row had at first; known once the last states are.
+    pub(super) moved: Vec<(String, String)>,
 }
 
 /// So many moved rows of a table are followed at most.
@@ -92,7 +96,7 @@ impl Staged {
                 } else {
                     let keyed_like = self.shapes[usize::try_from(number)?].keyed_like;
                     columns.add(number, keyed_like, self.events, event, self.row_key(number, event));
-                    self.follow(tables, usize::try_from(keyed_like)?, event);
+                    self.follow(usize::try_from(keyed_like)?, event);
                 }
             }
         }
@@ -169,13 +173,16 @@ impl Staged {
         let number = known.map_or(self.shapes.len(), |known| begin + known);
         if known.is_none() {
             let like = self.shapes[begin..].iter().position(|known| known.shape.has_keys_of(shape));
+            let may_have_key_variants = !tables.has_textual_keys(shape);
+            let is_followed = like.is_none() && !may_have_key_variants && tables.has_own_columns(shape);
             self.shapes.push(StagedShape {
                 shape: shape.clone(),
                 keyed_like: i32::try_from(like.map_or(number, |like| begin + like))?,
                 is_emptied: false,
-                may_have_key_variants: !tables.has_textual_keys(shape),
+                may_have_key_variants,
                 is_written: false,
-                moves: Moves::default(),
+                moves: is_followed.then(Moves::default),
+                moved: Vec::new(),
             });
         }
         Ok(i32::try_from(number)?)
@@ -187,35 +194,34 @@ impl Staged {
         key_of_row(&staged.shape, row)
     }
 
-    /// Keys that can be equal though their text differs are compared only later: rows are not followed there.
-    fn follow(&mut self, tables: &Tables, keyed_like: usize, event: &Event) {
-        let staged = &mut self.shapes[keyed_like];
-        if staged.may_have_key_variants || !tables.has_own_columns(&staged.shape) {
-            return;
-        }
-        if event.moved_to.is_some() && staged.moves.len() == MOVES_MAX {
+    fn follow(&mut self, keyed_like: usize, event: &Event) {
+        let StagedShape { shape, moves: Some(moves), .. } = &mut self.shapes[keyed_like] else { return };
+        if event.moved_to.is_some() && moves.len() == MOVES_MAX {
             log::warn!(
                 "more than {MOVES_MAX} rows of {} have other keys now: of the others, columns that only the target has get \
                  their defaults",
-                staged.shape.name()
+                shape.name()
             );
         }
-        if event.moved_to.is_none() || staged.moves.len() <= MOVES_MAX {
-            staged.moves.take(event, str::to_owned);
+        if event.moved_to.is_none() || moves.len() <= MOVES_MAX {
+            moves.take(event, str::to_owned);
         }
     }
 
-    /// The moved rows among those that have the keys of shape `number`.
-    pub(super) fn moves(&self, number: usize) -> Result<&Moves<String>> {
-        Ok(&self.shapes[usize::try_from(self.shapes[number].keyed_like)?].moves)
+    /// The moved rows among those that have the keys of shape `number`, if any.
+    pub(super) fn moves(&self, number: usize) -> Result<Option<&Moves<String>>> {
+        let moves = self.shapes[usize::try_from(self.shapes[number].keyed_like)?].moves.as_ref();
+        Ok(moves.filter(|moves| moves.len() > 0))
     }
 
     fn empty(&mut self, transaction: &mut Transaction<'_>, shape: i32) -> Result<()> {
         let staged = &mut self.shapes[usize::try_from(shape)?];
         staged.is_emptied = true;
-        staged.moves = Moves::default();
+        let keyed_like = staged.keyed_like;
+        let followed = &mut self.shapes[usize::try_from(keyed_like)?].moves;
+        *followed = followed.take().map(|_| Moves::default());
         transaction
-            .execute("delete from pg_temp.staged where keyed_like = $1", &[&staged.keyed_like])
+            .execute("delete from pg_temp.staged where keyed_like = $1", &[&keyed_like])
             .context("drop the events before a TRUNCATE")?;
         Ok(())
     }

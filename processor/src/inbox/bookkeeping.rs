@@ -8,7 +8,7 @@ use inbox_processor::rules::applied::{AppliedTick, require_applied};
 use inbox_processor::rules::position::TargetPosition;
 use postgres::types::ToSql;
 use postgres::{Client, Statement, Transaction};
-use shared::wire::Batch;
+use shared::wire::{Batch, Snapshot};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -53,13 +53,17 @@ pub(crate) struct Bookkeeping {
 const BOOKKEEPING: &str = "
     with moved as (
         insert into replication.position as p (source, timeline, received_tick, received_id, received_ordinal,
-            received_total, applied_tick, applied_id, held_since, held_error, held_txid)
+            received_total, applied_tick, applied_id, held_since, held_error, held_txid, snapshot, snapshot_id)
         values ($1, $2, $3, $4, $5, $6, $7, $8, case when $9::bytea is not null then clock_timestamp() end,
-            replication.text_for_people($9), $25)
+            replication.text_for_people($9), $25, $27::text::pg_snapshot, $8)
         on conflict (only_row) do update set timeline = excluded.timeline,
             received_tick = excluded.received_tick, received_id = excluded.received_id,
             received_ordinal = excluded.received_ordinal, received_total = excluded.received_total,
             applied_tick = excluded.applied_tick, applied_id = excluded.applied_id,
+            snapshot = case when excluded.applied_tick is not distinct from p.applied_tick
+                            then p.snapshot else excluded.snapshot end,
+            snapshot_id = case when excluded.applied_tick is not distinct from p.applied_tick
+                               then p.snapshot_id else excluded.snapshot_id end,
             held_since = case when excluded.applied_tick is not distinct from p.applied_tick
                               then coalesce(p.held_since, excluded.held_since) end,
             held_error = case when excluded.applied_tick is not distinct from p.applied_tick
@@ -100,7 +104,8 @@ impl Bookkeeping {
         let events = EventColumns::of(entry.processed);
         let ticks = TickColumns::of(entry.applied);
         require_applied(applied_before, &ticks.ticks, after.applied)?;
-        let parameters: [&(dyn ToSql + Sync); 26] = [
+        let snapshot = entry.applied.last().and_then(|applied| applied.snapshot.as_ref());
+        let parameters: [&(dyn ToSql + Sync); 27] = [
             &after.source,
             &after.timeline,
             &after.received.tick.number,
@@ -127,6 +132,7 @@ impl Bookkeeping {
             &ticks.taken_us,
             &entry.held.and_then(|held| held.txid),
             &stored.payloads_utf8,
+            &snapshot.map(Snapshot::as_str),
         ];
         let moved: i64 =
             transaction.query_one(&self.statement, &parameters).context("move the position")?.get(0);

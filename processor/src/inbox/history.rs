@@ -47,12 +47,16 @@ pub(crate) fn other_history(batch: &Batch) -> String {
     )
 }
 
-/// The sources that this target followed before another was adopted.
+/// The names under which nothing is expected any more: those that this target followed before it adopted another
+/// source, and the one that an adopted source had before it started over. What its publisher sent until then is
+/// still in the stream.
 pub(crate) fn abandoned_sources(client: &mut Client) -> Result<HashSet<String>> {
     let rows = client
         .query(
-            "select distinct from_source from replication.adoption
-             where from_source not in (select source from replication.position)",
+            "select distinct a.name
+             from replication.adoption,
+                  unnest(array[from_source, substring(to_source from '^(.+)/[0-9a-f]{8}$')]) as a (name)
+             where a.name is not null and a.name not in (select source from replication.position)",
             &[],
         )
         .context("read which sources are abandoned")?;

@@ -13,6 +13,6 @@ pub(crate) use bookkeeping::{Bookkeeping, Entry, Stored};
 pub(crate) use history::{abandoned_sources, forked_ticks, other_history, other_source};
 pub(crate) use position::{lock_position, read_position};
 pub(crate) use processed::{record_all_processed, record_drift, record_processed};
-pub(crate) use quarantine::quarantine;
+pub(crate) use quarantine::{Unusable, quarantine};
 pub(crate) use refusal::Refusal;
 pub(crate) use waiting::{StoredBatches, is_too_much, waiting_in_memory};

@@ -3,6 +3,7 @@
 use super::pull::Pulled;
 use anyhow::Result;
 use crossbeam_channel::{Receiver, Sender};
+use shared::broker::{Incoming, Signing};
 use shared::supervisor::ThreadContext;
 use shared::wire::{Batch, unpack};
 use std::sync::Arc;
@@ -26,8 +27,8 @@ impl Decoded {
     }
 }
 
-fn read(payload: &[u8]) -> Result<Readable> {
-    let json = unpack(payload)?.into_owned();
+fn read(message: &Incoming, signing: &Signing) -> Result<Readable> {
+    let json = unpack(signing.payload(message)?)?.into_owned();
     let batch = Arc::new(Batch::from_json(&json)?);
     Ok(Readable { json, batch })
 }
@@ -35,6 +36,7 @@ fn read(payload: &[u8]) -> Result<Readable> {
 /// Decodes until a stop is requested.
 pub(crate) fn decode(
     context: &ThreadContext,
+    signing: &Signing,
     input: &Receiver<Pulled>,
     output: &Sender<Decoded>,
 ) -> Result<()> {
@@ -47,7 +49,7 @@ pub(crate) fn decode(
                 Err(_) => return Ok(()),
             },
         };
-        let batch = read(&pulled.message.data);
+        let batch = read(&pulled.message, signing);
         crossbeam_channel::select! {
             recv(context.stop().receiver()) -> _ => return Ok(()),
             send(output, Decoded { pulled, batch }) -> sent => if sent.is_err() { return Ok(()) },

@@ -41,14 +41,16 @@ impl Line {
     /// Takes refusals of the source, and acknowledges them.
     pub(super) fn receive_refusals(&self, confirm_sender: &ConfirmSender) -> Result<()> {
         while let Ok(message) = self.refusals.try_recv() {
-            match Refusal::decode(&message.data) {
+            match self.connection.signing().payload(&message).and_then(Refusal::decode) {
                 Ok(refusal) if confirm_sender.refuse(&refusal) => {
                     if let Some(reply) = &message.reply {
                         self.connection.publish(reply, None, ACK.to_vec())?;
                     }
                 }
                 Ok(_) => {}
-                Err(error) => log::warn!("ignoring a refusal that cannot be decoded: {error:#}"),
+                Err(error) => {
+                    confirm_sender.complain(&format!("ignoring a refusal: {error:#}"));
+                }
             }
         }
         Ok(())

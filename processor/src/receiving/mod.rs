@@ -2,6 +2,7 @@
 
 mod decode;
 mod line;
+mod one_by_one;
 mod pull;
 mod release;
 

@@ -2,6 +2,7 @@
 //! that are committed. Receives refusals of the source, too.
 
 use super::line::Line;
+use super::one_by_one::{Next, OneByOne};
 use super::release::Unreleased;
 use crate::confirm_sender::ConfirmSender;
 use anyhow::{Context, Result, anyhow, bail};
@@ -11,12 +12,13 @@ use shared::broker::{Broker, Connection, Incoming, status, status_reason};
 use shared::budget::{Budget, Permit};
 use shared::retry::Complaint;
 use shared::supervisor::{Stop, ThreadContext};
-use shared::wire::{UNPACKED_MAX, unpacked_bytes};
+use shared::wire::unpacked_bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Messages and bytes of one pull; more bytes where a single message may have more.
-const PULL_MESSAGES: usize = 32;
+/// Messages and bytes of one pull; more bytes where a single message may have more. Small messages come many at a time:
+/// whoever floods the stream with them delays others the less.
+const PULL_MESSAGES: usize = 200;
 const PULL_BYTES: usize = 32 * 1024 * 1024;
 /// Bytes of messages, unpacked, that are pulled and not committed: they bound memory. A larger message is in
 /// work alone.
@@ -57,6 +59,11 @@ pub(crate) struct Puller {
     /// Recreated on every connection and after every pause; with it, what is to be released.
     consumer: Option<Consumer>,
     unreleased: Unreleased,
+    /// Where the next consumer begins, if not at the first message.
+    next_from: Option<u64>,
+    /// The sequence of the last message that came in this session.
+    last_sequence: u64,
+    one_by_one: OneByOne,
     pulled: u64,
     pulls: u64,
     /// How many of the last pulls in a row were lost.
@@ -82,6 +89,9 @@ impl Puller {
             output,
             consumer: None,
             unreleased: Unreleased::of_consumer(0),
+            next_from: None,
+            last_sequence: 0,
+            one_by_one: OneByOne::new(PULL_MESSAGES),
             pulled: 0,
             pulls: 0,
             lost_pulls: 0,
@@ -105,6 +115,8 @@ impl Puller {
         self.confirm_sender.set_connection(Some(line.connection.clone()));
         self.unreleased = self.unreleased.of_next_consumer();
         self.lost_pulls = 0;
+        (self.next_from, self.last_sequence) = (None, 0);
+        self.one_by_one.begin();
         let ended = self.work(&line, context);
         self.delete_consumer(&line.connection);
         if context.stop().requested()
@@ -117,10 +129,12 @@ impl Puller {
 
     fn work(&mut self, line: &Line, context: &ThreadContext) -> Result<()> {
         while !context.stop().requested() {
-            if self.confirm_sender.is_leading() && !self.confirm_sender.is_blocked() {
-                self.pull(line, context)?;
-            } else {
+            if !self.confirm_sender.is_leading() || self.confirm_sender.is_blocked() {
                 self.pause(line, context)?;
+            } else if self.one_by_one.is_reading() {
+                self.read_one(line, context)?;
+            } else {
+                self.pull(line, context).inspect_err(|_| self.one_by_one.pull_failed(self.last_sequence))?;
             }
         }
         if let Some(before) = self.unreleased.committed(self.pulled - self.confirm_sender.in_work())
@@ -137,9 +151,7 @@ impl Puller {
         let requested = Instant::now();
         let mut brought = 0;
         while brought < PULL_MESSAGES && !context.stop().requested() {
-            line.connection.check()?;
-            line.receive_refusals(&self.confirm_sender)?;
-            self.release(line)?;
+            self.attend_to(line)?;
             // Not while messages of this one wait here: they would pile up.
             if brought > 0 && line.answers.is_empty() && requested.elapsed() > PULL_RENEWED {
                 return Ok(());
@@ -154,12 +166,12 @@ impl Puller {
                 continue;
             }
             self.lost_pulls = 0;
-            let Some(status) = status(&message) else {
+            let Some(status) = pull_status(line, &message) else {
                 if brought == 0 {
                     self.report(context);
                 }
                 brought += 1;
-                self.pass_on(message, context.stop())?;
+                self.pass_on(sequence(&message)?, message, context.stop())?;
                 continue;
             };
             // A late status of an earlier pull is ignored.
@@ -178,8 +190,10 @@ impl Puller {
         let consumer = match &mut self.consumer {
             Some(consumer) => consumer,
             none => {
-                self.unreleased = self.unreleased.of_next_consumer();
-                let consumer = none.insert(self.stream.consumer());
+                if self.next_from.is_none() {
+                    self.unreleased = self.unreleased.of_next_consumer();
+                }
+                let consumer = none.insert(self.stream.consumer(self.next_from.take()));
                 consumer.ensure(&line.connection)?;
                 consumer
             }
@@ -194,15 +208,44 @@ impl Puller {
     /// Waits while pulling is paused. Committed messages are still released.
     fn pause(&mut self, line: &Line, context: &ThreadContext) -> Result<()> {
         self.delete_consumer(&line.connection);
-        line.receive_refusals(&self.confirm_sender)?;
-        self.release(line)?;
-        for message in line.answers.try_iter() {
-            // Other messages that were under way are read again by the next consumer.
-            self.is_released(line, &message)?;
-        }
-        line.connection.check()?;
+        // What was read may be dropped meanwhile: all is read again.
+        self.next_from = None;
+        self.one_by_one.begin_again();
+        self.attend_to(line)?;
+        self.take_releases(line)?;
         self.report(context);
         context.stop().wait(PAUSE_CHECK);
+        Ok(())
+    }
+
+    /// Reads one message by itself, where one that is ahead breaks the connection.
+    fn read_one(&mut self, line: &Line, context: &ThreadContext) -> Result<()> {
+        self.attend_to(line)?;
+        self.take_releases(line)?;
+        match self.one_by_one.next(&self.stream, &line.connection) {
+            Next::Message(stored) => {
+                self.report(context);
+                self.pass_on(stored.sequence, stored.message, context.stop())
+            }
+            Next::Through(next) => {
+                self.next_from = Some(next).filter(|next| *next > 0);
+                Ok(())
+            }
+        }
+    }
+
+    /// What is due besides reading.
+    fn attend_to(&mut self, line: &Line) -> Result<()> {
+        line.connection.check()?;
+        line.receive_refusals(&self.confirm_sender)?;
+        self.release(line)
+    }
+
+    /// Takes answers to releases. Messages that were under way are read again by the next consumer.
+    fn take_releases(&mut self, line: &Line) -> Result<()> {
+        for message in line.answers.try_iter() {
+            self.is_released(line, &message)?;
+        }
         Ok(())
     }
 
@@ -277,7 +320,7 @@ impl Puller {
 
     /// The right to have the message in work; none where a stop is requested.
     fn permit(&self, message: &Incoming, stop: &Stop) -> Option<Permit> {
-        let bytes = bytes_in_work(message);
+        let bytes = unpacked_bytes(&message.data);
         loop {
             let permit = self.budget.take(bytes, PAUSE_CHECK);
             if permit.is_some() || stop.requested() {
@@ -287,10 +330,10 @@ impl Puller {
     }
 
     /// Passes a message to the decoders; waits while they are busy, or what was pulled before is too much.
-    fn pass_on(&mut self, message: Incoming, stop: &Stop) -> Result<()> {
-        let sequence = sequence(&message)?;
+    fn pass_on(&mut self, sequence: u64, message: Incoming, stop: &Stop) -> Result<()> {
         let Some(permit) = self.permit(&message, stop) else { return Ok(()) };
         self.unreleased.pulled(self.pulled, sequence);
+        self.last_sequence = sequence;
         let pulled = Pulled { number: self.pulled, message, _permit: permit };
         self.confirm_sender.pulled();
         self.pulled += 1;
@@ -301,10 +344,10 @@ impl Puller {
     }
 }
 
-/// The bytes that a message takes in memory: none of what is refused unread.
-fn bytes_in_work(message: &Incoming) -> usize {
-    let unpacked = unpacked_bytes(&message.data);
-    if unpacked > UNPACKED_MAX { message.data.len() } else { unpacked.max(message.data.len()) }
+/// The status by which the server answers a pull; none where the message is one of the stream, whatever headers whoever
+/// published it gave it.
+fn pull_status(line: &Line, message: &Incoming) -> Option<u16> {
+    line.token_of(message).and_then(|_| status(message))
 }
 
 /// The bytes that a pull asks for: any message that the server stores must fit, or it is never delivered.

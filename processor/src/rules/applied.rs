@@ -2,10 +2,10 @@
 
 use super::position::TargetPosition;
 use anyhow::{Result, ensure};
-use shared::wire::{Batch, TickRef};
+use shared::wire::{Batch, Snapshot, TickRef};
 
 /// A tick that is applied in full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppliedTick {
     /// The tick.
     pub tick: TickRef,
@@ -13,6 +13,9 @@ pub struct AppliedTick {
     pub events: i64,
     /// When the source took it, in microseconds since 1970.
     pub taken_at_us: i64,
+    /// Which transactions of the source it contains, together with all ticks before it; none where the source does not
+    /// say it.
+    pub snapshot: Option<Snapshot>,
 }
 
 impl AppliedTick {
@@ -22,6 +25,7 @@ impl AppliedTick {
             tick: batch.tick,
             events: batch.total,
             taken_at_us: batch.taken_at_us,
+            snapshot: batch.snapshot.clone(),
         })
     }
 }

@@ -110,7 +110,7 @@ pub fn judge(position: Option<&TargetPosition>, batch: &Batch) -> Verdict {
     }
     let received = &position.received;
     if batch.tick.number == received.tick.number {
-        return if batch.tick.id != received.tick.id {
+        return if batch.tick.id != received.tick.id || batch.total != received.total {
             Verdict::OtherHistory
         } else if batch.last() <= received.ordinal {
             Verdict::Known
@@ -176,6 +176,7 @@ pub(super) mod tests {
             shapes: vec![],
             events: (first..=last).map(event).collect(),
             skipped: None,
+            snapshot: None,
         }
     }
 
@@ -217,6 +218,9 @@ pub(super) mod tests {
         let mut same_number = batch(5, 5, 6, 10);
         same_number.tick.id = Uuid::nil();
         assert_eq!(judge(Some(&at(5, 4, 10)), &same_number), Verdict::OtherHistory);
+        // A tick has as many events whenever it is read.
+        assert_eq!(judge(Some(&at(5, 4, 10)), &batch(5, 5, 11, 11)), Verdict::OtherHistory);
+        assert_eq!(judge(Some(&at(5, 10, 10)), &batch(5, 1, 12, 12)), Verdict::OtherHistory);
         let mut elsewhere = batch(6, 1, 2, 2);
         elsewhere.source.id = "2/a".to_owned();
         assert_eq!(judge(Some(&at(5, 10, 10)), &elsewhere), Verdict::OtherSource);

@@ -62,10 +62,10 @@ pub(super) fn look_up(client: &mut impl GenericClient, shape: &Shape, number: us
     client.batch_execute(&parts.create_types()).with_context(|| format!("create the row types of {name}"))?;
     let depth = depth(client, relation)?;
     let has_key_variants = has_key_variants(client, shape, relation)?;
-    let is_key_deferrable = is_key_deferrable(client, shape, relation)?;
+    let immediate = immediate_keys(client, shape, relation)?;
     let upserts = parts.own.is_empty()
         && !parts.has_other_always_identity()
-        && !is_key_deferrable
+        && immediate.named_by_conflict
         && inserts_go_unnoticed(client, relation)?;
     let mut prepare =
         |sql: String| client.prepare(&sql).with_context(|| format!("prepare to write to {name}"));
@@ -80,7 +80,7 @@ pub(super) fn look_up(client: &mut impl GenericClient, shape: &Shape, number: us
         only_inserts: parts.has_other_always_identity(),
         insert: prepare(parts.insert())?,
         insert_missing: parts.insert_missing(),
-        is_key_deferrable,
+        is_key_deferrable: !immediate.any,
         existing: parts.existing(),
         first_equal: has_key_variants.then(|| prepare(parts.first_equal())).transpose()?,
         role,
@@ -111,7 +111,7 @@ fn columns(client: &mut impl GenericClient, relation: u32) -> Result<Vec<Column>
                                                 join pg_catalog.pg_namespace cn on cn.oid = c.collnamespace
                                                 where c.oid = a.attcollation and a.attcollation <> t.typcollation), ''),
                     a.attgenerated <> '', a.attidentity = 'a', pg_catalog.format_type(a.atttypid, a.atttypmod),
-                    replication.equal_texts(a.attcollation)
+                    replication.equal_texts(a.attcollation), a.attgenerated = 'v'
              from pg_catalog.pg_attribute a
              join pg_catalog.pg_type t on t.oid = a.atttypid
              join pg_catalog.pg_namespace n on n.oid = t.typnamespace
@@ -128,6 +128,7 @@ fn columns(client: &mut impl GenericClient, relation: u32) -> Result<Vec<Column>
             always_identity: row.get(3),
             declared_type: row.get(4),
             equal_texts: row.get(5),
+            computed_when_read: row.get(6),
         })
         .collect())
 }
@@ -164,22 +165,28 @@ fn has_key_variants(client: &mut impl GenericClient, shape: &Shape, relation: u3
     Ok(row.get(0))
 }
 
-/// Whether rows with equal keys can exist until a statement or transaction ends: no unique index on the key
-/// is immediate.
-fn is_key_deferrable(client: &mut impl GenericClient, shape: &Shape, relation: u32) -> Result<bool> {
+/// Unique indexes on the key that are immediate. Without one, rows with equal keys can exist until a statement or
+/// transaction ends.
+struct ImmediateKeys {
+    any: bool,
+    /// There is one that ON CONFLICT can name by its columns: not one WITHOUT OVERLAPS.
+    named_by_conflict: bool,
+}
+
+fn immediate_keys(client: &mut impl GenericClient, shape: &Shape, relation: u32) -> Result<ImmediateKeys> {
     let row = client
         .query_one(
-            "select not exists (
-                 select from pg_catalog.pg_index i
-                 where i.indrelid = $1 and i.indisunique and i.indimmediate and i.indpred is null and i.indexprs is null
-                   and i.indnkeyatts = pg_catalog.cardinality($2::text[])
-                   and not exists (select from pg_catalog.unnest(i.indkey::int2[]) with ordinality as k (attnum, n)
-                                   join pg_catalog.pg_attribute a on a.attrelid = $1 and a.attnum = k.attnum
-                                   where k.n <= i.indnkeyatts and a.attname <> all ($2::text[])))",
+            "select pg_catalog.count(*) > 0, pg_catalog.count(*) filter (where not i.indisexclusion) > 0
+             from pg_catalog.pg_index i
+             where i.indrelid = $1 and i.indisunique and i.indimmediate and i.indpred is null and i.indexprs is null
+               and i.indnkeyatts = pg_catalog.cardinality($2::text[])
+               and not exists (select from pg_catalog.unnest(i.indkey::int2[]) with ordinality as k (attnum, n)
+                               join pg_catalog.pg_attribute a on a.attrelid = $1 and a.attnum = k.attnum
+                               where k.n <= i.indnkeyatts and a.attname <> all ($2::text[]))",
             &[&relation, &shape.key],
         )
         .context("look up the key of a table")?;
-    Ok(row.get(0))
+    Ok(ImmediateKeys { any: row.get(0), named_by_conflict: row.get(1) })
 }
 
 /// Whether no trigger sees the INSERT of an upsert, and no rule forbids that, even a disabled one.

@@ -48,7 +48,7 @@ pub(super) fn carried_columns<'a>(shape: &Shape, name: &str, known: &'a [Column]
         match by_name.get(column.as_str()) {
             Some(found) if found.generated && !shape.generated.contains(column) => {
                 lacking.push(format!("takes no value for its generated column {}", quote(column)));
-                remedies.push(format!("ALTER COLUMN {} DROP EXPRESSION", quote(column)));
+                remedies.push(plain_column(found));
             }
             Some(found) => carried.push(*found),
             None => {
@@ -72,6 +72,17 @@ pub(super) fn carried_columns<'a>(shape: &Shape, name: &str, known: &'a [Column]
         remedies.join(", "),
         name.replace('\'', "''")
     )))
+}
+
+/// The part of an ALTER TABLE that makes a generated column an ordinary one.
+fn plain_column(column: &Column) -> String {
+    let name = quote(&column.name);
+    if column.computed_when_read {
+        // PostgreSQL has no other way.
+        format!("DROP COLUMN {name}, ADD COLUMN {name} {}", column.declared_type)
+    } else {
+        format!("ALTER COLUMN {name} DROP EXPRESSION")
+    }
 }
 
 /// What to run where a table has no unique key by which the source finds its rows.

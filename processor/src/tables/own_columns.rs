@@ -47,7 +47,7 @@ impl Parts<'_> {
                 "insert into {kept} select {fields}, {} from {} t, {} k where {}",
                 own("t."),
                 self.name,
-                self.keys(),
+                self.few_keys(),
                 self.same_key
             ),
             keep_moved: format!(

@@ -6,8 +6,8 @@ use postgres::{Client, GenericClient};
 use shared::database::make_commits_durable;
 use shared::fault::Fault;
 
-/// Pins what names and values are read by, and what could end the session, against the defaults of database
-/// and role.
+/// Pins what names and values are read by, and what could end a statement, against the defaults of database and
+/// role.
 ///
 /// As in PostgreSQL's own apply worker, only triggers made for replication fire, and foreign keys are not
 /// checked: a snapshot of the source satisfies them by construction.
@@ -17,7 +17,7 @@ pub(crate) fn prepare_session(client: &mut Client) -> Result<()> {
         .batch_execute(
             "set search_path = pg_catalog; set row_security = off; select set_config(name, value, false) from replication.value_settings();
              set default_transaction_isolation = 'read committed'; set default_transaction_deferrable = off;
-             set lock_timeout = 0; set idle_in_transaction_session_timeout = 0",
+             set lock_timeout = 0",
         )
         .context("prepare the session")?;
     client.batch_execute("set session_replication_role = replica").map_err(|error| {

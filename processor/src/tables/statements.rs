@@ -10,6 +10,8 @@ pub(super) struct Column {
     /// Which different texts its collation takes for equal, as the source says it of a key: empty for none.
     pub(super) equal_texts: String,
     pub(super) generated: bool,
+    /// A generated column that is not stored: VIRTUAL, as PostgreSQL 18 calls it.
+    pub(super) computed_when_read: bool,
     /// GENERATED ALWAYS AS IDENTITY: an INSERT may give it a value, an UPDATE may not.
     pub(super) always_identity: bool,
 }
@@ -54,11 +56,11 @@ impl Parts<'_> {
     }
 
     pub(super) fn delete(&self) -> String {
-        format!("delete from {} t using {} k where {}", self.name, self.keys(), self.same_key)
+        format!("delete from {} t using {} k where {}", self.name, self.few_keys(), self.same_key)
     }
 
     pub(super) fn existing(&self) -> String {
-        format!("select count(*) from {} t, {} k where {}", self.name, self.keys(), self.same_key)
+        format!("select count(*) from {} t, {} k where {}", self.name, self.few_keys(), self.same_key)
     }
 
     pub(super) fn first_equal(&self) -> String {
@@ -94,7 +96,7 @@ impl Parts<'_> {
     pub(super) fn update(&self) -> Option<String> {
         let set = self.set("k");
         (!set.is_empty()).then(|| {
-            format!("update {} t set {set} from {} k where {}", self.name, self.rows(), self.same_key)
+            format!("update {} t set {set} from {} k where {}", self.name, self.few_rows(), self.same_key)
         })
     }
 
@@ -115,7 +117,7 @@ impl Parts<'_> {
             self.name,
             columns(""),
             columns("k."),
-            self.rows(),
+            self.few_rows(),
             self.same_key
         )
     }
@@ -135,9 +137,22 @@ impl Parts<'_> {
         format!("pg_catalog.unnest($1::text[]::{}[])", self.row_type())
     }
 
-    pub(super) fn keys(&self) -> String {
-        format!("pg_catalog.unnest($1::text[]::{}[])", self.key_type())
+    /// Keys to find rows of the table by: for the planner there are always ten, so that each is looked up in the
+    /// index of the key, as PostgreSQL's own apply worker does. It would read the whole table for each key where the
+    /// statistics say that there are more keys than rows: they may date from when the table was small or emptied.
+    pub(super) fn few_keys(&self) -> String {
+        unnest_few(&self.key_type())
     }
+
+    /// Rows that exist in the table, as [`Self::few_keys`].
+    fn few_rows(&self) -> String {
+        unnest_few(&self.row_type())
+    }
+}
+
+/// The planner looks into an array that it knows, and counts ten for the result of a query.
+fn unnest_few(row_type: &str) -> String {
+    format!("pg_catalog.unnest((select $1::text[]::{row_type}[]))")
 }
 
 pub(super) fn list(columns: &[&Column], form: impl Fn(&Column) -> String) -> String {

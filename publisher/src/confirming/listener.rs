@@ -37,12 +37,13 @@ impl<'a> Listener<'a> {
         &mut self.senders
     }
 
-    /// Takes a message as a confirm. One that cannot be read, or does not count, is ignored.
-    pub(super) fn take(&mut self, message: &[u8]) -> Result<()> {
-        let confirm = match Confirm::decode(message) {
+    /// Takes the payload of a message as a confirm. One that is not believed, cannot be read, or does not count, is
+    /// ignored.
+    pub(super) fn take(&mut self, payload: Result<&[u8]>) -> Result<()> {
+        let confirm = match payload.and_then(Confirm::decode) {
             Ok(confirm) => confirm,
             Err(error) => {
-                self.senders.complain(&format!("ignoring a confirm that cannot be read: {error:#}"));
+                self.senders.complain(&format!("ignoring a confirm: {error:#}"));
                 return Ok(());
             }
         };
@@ -62,6 +63,10 @@ impl<'a> Listener<'a> {
 
     fn follow(&mut self, confirm: &Confirm, consequences: &Consequences) -> Result<()> {
         self.note_progress(confirm, consequences.confirmed_tick);
+        self.term.target_reads(&confirm.reads);
+        if let Some(status) = &confirm.status {
+            self.term.report(&confirm.target, status.clone());
+        }
         if consequences.shows_history {
             self.note_match(confirm)?;
         }

@@ -49,7 +49,8 @@ impl Confirming {
                 recv(context.stop().receiver()) -> _ => {}
                 recv(term.ended()) -> _ => {}
                 recv(messages) -> message => {
-                    let taken = listener.take(&message.context("the connection is gone")?.data);
+                    let message = message.context("the connection is gone")?;
+                    let taken = listener.take(connection.signing().payload(&message));
                     taken.inspect_err(|error| self.refuse(error, term, &mut listener, &connection))?;
                 }
                 default(CHECK_INTERVAL) => connection.check()?,
@@ -79,7 +80,7 @@ impl Confirming {
         };
         let delivered = refusal
             .encode()
-            .and_then(|payload| connection.request(&self.refusal_subject, payload, REFUSAL_TIMEOUT));
+            .and_then(|payload| connection.request_signed(&self.refusal_subject, payload, REFUSAL_TIMEOUT));
         if let Err(error) = delivered {
             log::warn!("the refusal may not have reached the target: {error:#}");
         }

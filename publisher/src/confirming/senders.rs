@@ -8,7 +8,7 @@ use outbox_publisher::rules::binding::Binding;
 use outbox_publisher::rules::silence::{NO_CONFIRM_AFTER, UNEXPECTED_GONE_AFTER};
 use postgres::Client;
 use shared::retry::Complaint;
-use shared::strangers::Strangers;
+use shared::unexpected::UnexpectedSenders;
 use shared::wire::Confirm;
 use std::time::Instant;
 
@@ -19,7 +19,7 @@ pub(super) struct Senders {
     confirmed_at: Instant,
     authority: ConfirmAuthority,
     /// Targets that confirm and must not.
-    unexpected: Strangers,
+    unexpected: UnexpectedSenders,
     complaint: Complaint,
 }
 
@@ -30,7 +30,7 @@ impl Senders {
             binding: Binding::of(source),
             confirmed_at: Instant::now(),
             authority: ConfirmAuthority::default(),
-            unexpected: Strangers::new(UNEXPECTED_GONE_AFTER),
+            unexpected: UnexpectedSenders::new(UNEXPECTED_GONE_AFTER),
             complaint: Complaint::default(),
         }
     }
@@ -81,8 +81,8 @@ impl Senders {
 
     /// Logs an error; one that is repeated, only now and then.
     pub(super) fn complain(&mut self, trouble: &str) {
-        if self.complaint.is_due(trouble) {
-            log::error!("{trouble}");
+        if let Some(line) = self.complaint.due(trouble) {
+            log::error!("{line}");
         }
     }
 

@@ -10,9 +10,10 @@ use parking_lot::Mutex;
 use postgres::Client;
 use shared::database::{Database, Pooled};
 use shared::supervisor::Stop;
+use shared::wire::{OLDEST_FORMAT, Status, common_format};
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A term of this process as the publisher.
@@ -39,6 +40,12 @@ struct Inner {
     held: Mutex<Option<CannotTravel>>,
     /// The timeline on which the target's history is known to be this one. Written by the confirm listener.
     matched_timeline: AtomicI64,
+    /// Events that were read to be sent, since the term began.
+    events_read: AtomicU64,
+    /// The format of batches that the target reads, too; 0 where there is none. Written by the confirm listener.
+    format: AtomicU32,
+    /// What the target told of itself last, and is not stored. Written by the confirm listener.
+    report: Mutex<Option<(String, Status)>>,
     progress_changed: Sender<()>,
 }
 
@@ -61,6 +68,9 @@ impl Term {
             confirmed_tick: AtomicI64::new(start.progress.confirmed_tick),
             held: Mutex::default(),
             matched_timeline: AtomicI64::new(start.matched_timeline),
+            events_read: AtomicU64::new(0),
+            format: AtomicU32::new(OLDEST_FORMAT),
+            report: Mutex::default(),
             progress_changed,
         }));
         (term, sender)
@@ -189,6 +199,37 @@ impl Term {
     /// The target's history is the one of this timeline.
     pub(crate) fn match_timeline(&self, timeline: i64) {
         self.0.matched_timeline.store(timeline, Ordering::Release);
+    }
+
+    /// The format in which batches are written: the newest that the target reads, too, and the oldest until it has
+    /// said what it reads. None where there is no common one.
+    pub(crate) fn format(&self) -> Option<u32> {
+        Some(self.0.format.load(Ordering::Acquire)).filter(|format| *format != 0)
+    }
+
+    /// The target reads batches of these formats.
+    pub(crate) fn target_reads(&self, formats: &[u32]) {
+        self.0.format.store(common_format(formats).unwrap_or(0), Ordering::Release);
+    }
+
+    /// So many more events were read to be sent.
+    pub(crate) fn count_read(&self, events: usize) {
+        self.0.events_read.fetch_add(events as u64, Ordering::Relaxed);
+    }
+
+    /// Events that were read to be sent since the term began; those that were sent again count again.
+    pub(crate) fn events_read(&self) -> u64 {
+        self.0.events_read.load(Ordering::Relaxed)
+    }
+
+    /// What a target tells of itself.
+    pub(crate) fn report(&self, target: &str, status: Status) {
+        *self.0.report.lock() = Some((target.to_owned(), status));
+    }
+
+    /// What the target has told of itself since this was asked last.
+    pub(crate) fn take_report(&self) -> Option<(String, Status)> {
+        self.0.report.lock().take()
     }
 
     fn note_progress(&self) {

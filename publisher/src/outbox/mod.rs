@@ -1,6 +1,7 @@
 //! All SQL on the outbox, its ticks and the publisher's progress.
 
 pub(crate) mod events;
+pub(crate) mod lookout;
 pub(crate) mod progress;
 pub(crate) mod reading;
 pub(crate) mod source;

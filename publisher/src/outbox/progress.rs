@@ -3,6 +3,7 @@
 use crate::cannot_travel::CannotTravel;
 use anyhow::{Context, Result};
 use postgres::Client;
+use shared::wire::Status;
 
 /// How far ticks are published and confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +90,22 @@ pub(crate) fn store_progress(
         )
         .context("store the progress")?;
     Ok(stored > 0)
+}
+
+/// Stores what the target has told of itself, for people.
+pub(crate) fn store_report(client: &mut Client, target: &str, status: &Status) -> Result<()> {
+    let Status { version, trouble, events } = status;
+    client
+        .execute(
+            "with fast as (select set_config('synchronous_commit', 'off', true))
+             insert into replication.heard_target as h (target, version, trouble, events)
+             select $1, $2, $3, $4 from fast
+             on conflict (only_row) do update set target = excluded.target, heard_at = clock_timestamp(),
+                 version = excluded.version, trouble = excluded.trouble, events = excluded.events",
+            &[&target, version, trouble, &i64::try_from(*events)?],
+        )
+        .context("store what the target tells of itself")?;
+    Ok(())
 }
 
 /// The one target whose confirms count: the first that ever confirmed, which is `candidate` if there

@@ -21,7 +21,7 @@ pub(crate) struct Tick {
     /// The snapshot of the tick before.
     since: String,
     /// The snapshot of this tick.
-    until: String,
+    pub(crate) until: String,
 }
 
 /// Reads ticks and their events; the same ones however often it is asked.

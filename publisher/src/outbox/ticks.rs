@@ -2,7 +2,7 @@
 
 use super::plan_once;
 use anyhow::{Context, Result};
-use outbox_publisher::rules::history::Ticks;
+use outbox_publisher::rules::history::{Ticks, of_another_server};
 use postgres::{Client, Row, Statement};
 use uuid::Uuid;
 
@@ -20,11 +20,18 @@ pub(crate) struct TickTaker {
 }
 
 impl TickTaker {
-    /// Continues after the last tick that was ever taken.
+    /// Continues after the last tick that was ever taken. Fails, and finally, where that was at another server.
     pub(crate) fn new(client: &mut Client) -> Result<TickTaker> {
         let row = client
-            .query_one("select tick, snapshot::text from replication.tick order by tick desc limit 1", &[])
+            .query_one(
+                "select tick, snapshot::text, pg_snapshot_xmax(snapshot) > pg_snapshot_xmax(pg_current_snapshot())
+                 from replication.tick order by tick desc limit 1",
+                &[],
+            )
             .context("read the last tick")?;
+        if row.get(2) {
+            return Err(of_another_server(row.get(0)));
+        }
         plan_once(client)?;
         let take =
             client.prepare(&take_a_tick("pg_current_snapshot()", "")).context("prepare to take ticks")?;
@@ -93,32 +100,40 @@ impl TickTaker {
 
 /// The statement that takes a tick after tick $1, which has the snapshot $2.
 ///
-/// One statement, and so one snapshot: it checks for events and stores its snapshot as the tick. The snapshot
-/// of the last tick is a parameter, so that the planner uses the index. Events of transactions in progress,
-/// however many, would each be read only to be found invisible: so of the transactions in progress at the
-/// last tick, only those that have ended are looked up, and of the later ones those between two in progress.
-/// Two takers would collide on the primary key.
+/// One statement, and so one snapshot: it checks for events and stores its snapshot as the tick. Two takers would
+/// collide on the primary key.
 fn take_a_tick(snapshot: &str, condition: &str) -> String {
     format!(
         "insert into replication.tick (tick, previous_id, snapshot)
          select last.tick + 1, last.tick_id, {snapshot}
          from replication.tick last
-         where last.tick = $1 {condition}
-           and (exists (select
-                        from (select bound as after, lead(bound) over (order by bound) as before
-                              from (select (pg_snapshot_xmax($2::text::pg_snapshot)::text::bigint - 1)::text::xid8
-                                    union all
-                                    select open from pg_snapshot_xip({snapshot}) open
-                                    where open >= pg_snapshot_xmax($2::text::pg_snapshot)
-                                    union all
-                                    select pg_snapshot_xmax({snapshot})) bounds (bound)) gap
-                        cross join lateral (select from replication.outbox_event e
-                                            where e.txid > gap.after and e.txid < gap.before limit 1) found)
-             or exists (select from replication.outbox_event e
-                        where e.txid = any (array(
-                            select ended from pg_snapshot_xip($2::text::pg_snapshot) ended
-                            where pg_visible_in_snapshot(ended, {snapshot})))))
-         returning tick, snapshot::text"
+         where last.tick = $1 {condition} and {}
+         returning tick, snapshot::text",
+        is_captured_between("$2::text::pg_snapshot", snapshot)
+    )
+}
+
+/// Whether there are events that `snapshot` sees and `last` does not.
+///
+/// `last` is to be a parameter, so that the planner uses the index. Events of transactions in progress, however many,
+/// would each be read only to be found invisible: so of the transactions in progress at the last tick, only those that
+/// have ended are looked up, and of the later ones those between two in progress.
+pub(super) fn is_captured_between(last: &str, snapshot: &str) -> String {
+    format!(
+        "(exists (select
+                from (select bound as after, lead(bound) over (order by bound) as before
+                      from (select (pg_snapshot_xmax({last})::text::bigint - 1)::text::xid8
+                            union all
+                            select open from pg_snapshot_xip({snapshot}) open
+                            where open >= pg_snapshot_xmax({last})
+                            union all
+                            select pg_snapshot_xmax({snapshot})) bounds (bound)) gap
+                cross join lateral (select from replication.outbox_event e
+                                    where e.txid > gap.after and e.txid < gap.before limit 1) found)
+          or exists (select from replication.outbox_event e
+                     where e.txid = any (array(
+                         select ended from pg_snapshot_xip({last}) ended
+                         where pg_visible_in_snapshot(ended, {snapshot})))))"
     )
 }
 

@@ -58,7 +58,11 @@ impl Line {
 
     fn send(&mut self, subject: &str, message: Message) -> Result<()> {
         let number = self.window.sent(&message);
-        self.connection.publish(subject, Some(&format!("{}.{number}", self.inbox)), message.payload)?;
+        self.connection.publish_signed(
+            subject,
+            Some(&format!("{}.{number}", self.inbox)),
+            message.payload,
+        )?;
         shared::kill_point::reached("batch_published");
         Ok(())
     }

@@ -5,7 +5,7 @@ use crate::outbox::events::OutboxEvent;
 use crate::outbox::reading::Tick;
 use outbox_publisher::rules::cursor::Epoch;
 use shared::budget::Permit;
-use shared::wire::{Batch, Event, FORMAT, Shape, Skipped, Source};
+use shared::wire::{Batch, Event, FORMAT, Shape, Skipped, Snapshot, Source};
 use std::collections::HashMap;
 
 /// A batch is cut when its rows have this many bytes, however few they are.
@@ -69,7 +69,7 @@ impl BatchBuilder {
         used.sort_unstable();
         used.dedup();
         let shapes = used.iter().filter_map(|id| shapes.get(id)).cloned().collect();
-        (Batch { first, total, shapes, events, ..without_events(tick, source) }, bytes)
+        (ended(Batch { first, total, shapes, events, ..without_events(tick, source) }, tick), bytes)
     }
 }
 
@@ -83,7 +83,15 @@ pub(super) fn skipped(
     let OutboxEvent { ordinal, total, event, .. } = event;
     let table = shapes.get(&event.shape).map_or_else(|| "?".to_owned(), Shape::name);
     let skipped = Some(Skipped { event_id: event.event_id, table });
-    Batch { first: *ordinal, total: *total, skipped, ..without_events(tick, source) }
+    ended(Batch { first: *ordinal, total: *total, skipped, ..without_events(tick, source) }, tick)
+}
+
+/// The batch with the snapshot of its tick, where it is the last one. A snapshot that is too long to be sent is left out.
+fn ended(mut batch: Batch, tick: &Tick) -> Batch {
+    if batch.end().is_complete() {
+        batch.snapshot = Snapshot::try_from(tick.until.clone()).ok();
+    }
+    batch
 }
 
 fn without_events(tick: &Tick, source: &Source) -> Batch {
@@ -98,5 +106,6 @@ fn without_events(tick: &Tick, source: &Source) -> Batch {
         shapes: Vec::new(),
         events: Vec::new(),
         skipped: None,
+        snapshot: None,
     }
 }

@@ -161,6 +161,9 @@ impl<'a> Cutter<'a> {
 
     fn pass_on(&mut self, batch: Batch, bytes: usize) -> Next {
         let Some(permit) = self.permit(bytes) else { return Next::Stop };
+        // Where there is none any more, the target leaves this one to the outbox.
+        let batch = Batch { format: self.term.format().unwrap_or(batch.format), ..batch };
+        self.term.count_read(batch.events.len());
         let behind = CursorPosition::after(&batch.end());
         let cut = Cut { term: self.term.clone(), epoch: self.epoch, number: self.number, batch, permit };
         if self.send(cut) == Next::Stop {

@@ -78,19 +78,29 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// False, after a short wait, while the target has not shown that its history is the one of this
-    /// timeline.
+    /// False, after a short wait, while there is an [obstacle](Self::obstacle).
     fn may_publish(&self) -> bool {
-        let (matched, timeline) = (self.term.matched_timeline(), self.ticks.source().timeline);
-        if gate::is_open(matched, timeline) {
-            return true;
-        }
-        self.context.unhealthy(&format!(
-            "the source went from timeline {matched} to {timeline}; publishing is paused until the target confirms a \
-             tick of this history"
-        ));
+        let Some(obstacle) = self.obstacle() else { return true };
+        self.context.unhealthy(&format!("publishing is paused: {obstacle}"));
         self.term.wait(self.context.stop(), CURSOR_CHECK);
         false
+    }
+
+    /// Why nothing may be published now: the target has not shown that its history is the one of this timeline, or
+    /// could not read it.
+    fn obstacle(&self) -> Option<String> {
+        let (matched, timeline) = (self.term.matched_timeline(), self.ticks.source().timeline);
+        if !gate::is_open(matched, timeline) {
+            return Some(format!(
+                "the source went from timeline {matched} to {timeline}; waiting until the target confirms a tick of this \
+                 history"
+            ));
+        }
+        self.term.format().is_none().then(|| {
+            "the target's inbox-processor reads no format of messages that this outbox-publisher writes: upgrade the older of \
+             the two"
+                .to_owned()
+        })
     }
 
     fn read_on(&mut self, timeout_factor: &mut TimeoutFactor) -> Result<()> {

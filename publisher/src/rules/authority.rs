@@ -111,22 +111,16 @@ fn is_gone(confirmed_at: Instant, now: Instant) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixtures;
     use super::*;
-    use shared::wire::FORMAT;
     use std::time::Duration;
 
     fn confirm(term: i64, counter: u64) -> Confirm {
         Confirm {
-            format: FORMAT,
-            target: "1/b".to_owned(),
             incarnation: Uuid::from_u128(u128::from(term.unsigned_abs())),
             term,
             counter,
-            source: None,
-            received: None,
-            applied: None,
-            gap: false,
-            idle: false,
+            ..fixtures::confirm()
         }
     }
 

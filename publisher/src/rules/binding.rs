@@ -48,24 +48,12 @@ impl Binding {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixtures;
     use super::*;
     use anyhow::bail;
-    use shared::wire::FORMAT;
-    use uuid::Uuid;
 
     fn confirm(target: &str, source: Option<&str>) -> Confirm {
-        Confirm {
-            format: FORMAT,
-            target: target.to_owned(),
-            incarnation: Uuid::nil(),
-            term: 1,
-            counter: 1,
-            source: source.map(str::to_owned),
-            received: None,
-            applied: None,
-            gap: false,
-            idle: false,
-        }
+        Confirm { target: target.to_owned(), source: source.map(str::to_owned), ..fixtures::confirm() }
     }
 
     /// Whether a confirm counts where the source is bound to `bound`.

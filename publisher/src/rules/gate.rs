@@ -31,24 +31,14 @@ impl Shown {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixtures;
     use super::*;
-    use shared::wire::{FORMAT, TickRef};
+    use shared::wire::TickRef;
     use uuid::Uuid;
 
     fn confirm(received: i64, idle: bool) -> Confirm {
         let tick = TickRef { number: received, id: Uuid::nil() };
-        Confirm {
-            format: FORMAT,
-            target: "1/b".to_owned(),
-            incarnation: Uuid::nil(),
-            term: 1,
-            counter: 1,
-            source: None,
-            received: Some(Position { tick, ordinal: 1, total: 1 }),
-            applied: None,
-            gap: false,
-            idle,
-        }
+        Confirm { received: Some(Position { tick, ordinal: 1, total: 1 }), idle, ..fixtures::confirm() }
     }
 
     #[test]

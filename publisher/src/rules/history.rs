@@ -108,11 +108,23 @@ fn ticks_are_gone(first: i64, last: i64) -> Error {
     .context(Fault::Fatal)
 }
 
+/// The error where the last tick has a snapshot that this server has not come to: the transactions that write here now
+/// would count as sent.
+pub fn of_another_server(last_tick: i64) -> Error {
+    anyhow!(
+        "tick {last_tick} is ahead of the transactions of this server: the database was dumped and restored into another \
+         one. Nothing is published. Start over: in the source select replication.start_over(), in the target select \
+         replication.adopt_source(…) with what that returns (docs/operations.md)"
+    )
+    .context(Fault::Fatal)
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::fixtures;
     use super::*;
     use shared::fault::fault_of;
-    use shared::wire::{FORMAT, Position};
+    use shared::wire::Position;
 
     /// A source that took ticks 0 to 9, of which those from `oldest` on are left.
     struct Pruned {
@@ -137,16 +149,9 @@ mod tests {
     fn confirm(received: i64, applied: i64) -> Confirm {
         let tick = |number| TickRef { number, id: id(number) };
         Confirm {
-            format: FORMAT,
-            target: "1/b".to_owned(),
-            incarnation: Uuid::nil(),
-            term: 1,
-            counter: 1,
-            source: None,
             received: Some(Position { tick: tick(received), ordinal: 4, total: 4 }),
             applied: Some(tick(applied)),
-            gap: false,
-            idle: false,
+            ..fixtures::confirm()
         }
     }
 

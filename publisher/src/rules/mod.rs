@@ -7,6 +7,8 @@ pub mod binding;
 pub mod confirms;
 pub mod cursor;
 pub mod doubt;
+#[cfg(test)]
+mod fixtures;
 pub mod gate;
 pub mod history;
 pub mod resend;

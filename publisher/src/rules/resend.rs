@@ -49,23 +49,18 @@ pub fn next_needed(confirm: &Confirm) -> CursorPosition {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixtures;
     use super::*;
-    use shared::wire::{FORMAT, TickRef};
+    use shared::wire::TickRef;
     use uuid::Uuid;
 
     fn confirm(tick: i64, gap: bool, idle: bool) -> Confirm {
         let tick = TickRef { number: tick, id: Uuid::nil() };
         Confirm {
-            format: FORMAT,
-            target: "1/b".to_owned(),
-            incarnation: Uuid::nil(),
-            term: 1,
-            counter: 1,
-            source: None,
             received: (tick.number > 0).then_some(Position { tick, ordinal: 4, total: 4 }),
-            applied: None,
             gap,
             idle,
+            ..fixtures::confirm()
         }
     }
 

@@ -11,7 +11,7 @@ use crossbeam_channel::Sender;
 use postgres::Client;
 use shared::database::{Database, make_commits_durable};
 use shared::leadership::{Role, wait_for_role};
-use shared::schema::{Side, migrate};
+use shared::schema::{Side, migrate, require_served};
 use shared::supervisor::ThreadContext;
 use sleep::Sleep;
 use std::sync::Arc;
@@ -50,11 +50,13 @@ impl Ticker {
 
     fn session(&self, context: &ThreadContext) -> Result<()> {
         let mut client = self.database.session()?;
-        migrate(&mut client, Side::Source)?;
+        require_served(&mut client, Side::Source)?;
         make_commits_durable(&mut client)?;
         if !wait_for_role(&mut client, Role::Publisher, context)? {
             return Ok(());
         }
+        // Not before: an older publisher may have led until now.
+        migrate(&mut client, Side::Source)?;
         let start = progress::begin_term(&mut client)?;
         let mut taker = TickTaker::new(&mut client)?;
         self.log_term(&start, &taker);

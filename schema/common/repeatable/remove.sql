@@ -88,6 +88,7 @@ set search_path = pg_catalog, pg_temp
 as $remove$
 declare
     running text;
+    role text;
 begin
     select string_agg(distinct coalesce(nullif(a.application_name, ''), 'a service') || ' (pid ' || l.pid || ')', ', ') into running
     from pg_locks l left join pg_stat_activity a on a.pid = l.pid
@@ -99,10 +100,22 @@ begin
     end if;
     set local client_min_messages = warning;
     drop schema replication cascade;
-    -- What it may read here. The role itself belongs to the server; other databases may need it.
-    if (select r.rolsuper from pg_roles r where r.rolname = current_user) and to_regrole('replication_capture') is not null then
-        drop owned by replication_capture;
+    if not (select r.rolsuper from pg_roles r where r.rolname = current_user) then
+        return;
     end if;
+    -- The roles of capture: what they may read here, and those that no other database of the server needs.
+    foreach role in array array(select r.rolname from pg_roles r where r.rolname ~ '^replication_capture(_[1-9][0-9]{0,4})?$') loop
+        begin
+            execute format('drop owned by %I', role);
+            execute format('drop role %I', role);
+        exception
+            when dependent_objects_still_exist then
+                execute format('drop owned by %I', role);
+            when undefined_object then
+                -- Another database was the last to need it.
+                null;
+        end;
+    end loop;
 end
 $remove$;
 comment on function replication.remove() is

@@ -1,6 +1,7 @@
 -- Attaching and detaching tables.
 
--- Writes a table's capture functions, where they are not what they should be. Locks no table.
+-- Writes a table's capture functions, where they are not what they should be. Locks no table. They stay the caller's where
+-- the shape is of the role with the number 0 and the caller is no superuser.
 create or replace function replication.renew_capture_functions(relation regclass, shape_id int) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -15,7 +16,9 @@ begin
         execute generated;
         execute format('comment on function replication.%I() is %L', 'capture_' || replication.capture_id(relation), mark);
     end if;
-    perform replication.give_to_capture_role(relation);
+    if replication.capture_role_number(shape_id) > 0 or replication.is_superuser() then
+        perform replication.give_to_capture_role(relation, replication.capture_role_number(shape_id));
+    end if;
 end
 $renew$;
 
@@ -60,7 +63,7 @@ begin
         select f from unnest(functions) f
         where to_regproc(f) is not null and not exists (select from pg_trigger t where t.tgfoid = to_regproc(f))
     loop
-        execute format('drop function %s()', function);
+        execute format('drop function %s', function);
     end loop;
 end
 $drop$;
@@ -96,15 +99,86 @@ begin
     elsif replication.has_deferred_key(relation) then
         reason := 'its primary key is INITIALLY DEFERRED, so the order of its changes cannot be determined';
         remedy := 'Recreate the key as NOT DEFERRABLE or DEFERRABLE INITIALLY IMMEDIATE.';
-    elsif not replication.is_superuser() and replication.row_security_hides(relation, current_user::regrole) then
-        reason := format('row security hides rows of it from %I, whose rights capture would have, so that changes of it would fail', current_user);
-        remedy := format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY; or, as a superuser: ALTER ROLE %I BYPASSRLS;', relation, current_user);
     end if;
     if reason is not null then
         raise exception 'cannot attach %: %', relation, reason using errcode = 'wrong_object_type', hint = remedy;
     end if;
 end
 $require$;
+
+-- The number of the role whose capture functions the table gets, which is made if it is missing. 0 where the caller has no
+-- right to make it and may be captured with his own rights.
+create or replace function replication.capture_role_of(relation regclass) returns int
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $role$
+declare
+    owner regrole := replication.table_owner(relation);
+    number int;
+begin
+    if owner = current_user::regrole and not replication.is_superuser() then
+        return 0;
+    end if;
+    number := replication.make_capture_role(owner);
+    if number is null and replication.capture_id(relation) is null then
+        raise exception 'cannot attach %: capture would have the rights of %, which its owner, %, could take', relation, current_user, owner
+            using errcode = 'insufficient_privilege',
+                  hint = format('Attach it as a superuser; or as %1$s, where that role may use the schema "replication"; or let %2$s make a role '
+                                'for it: ALTER ROLE %2$s CREATEROLE; GRANT %1$s TO %2$s WITH ADMIN OPTION;', owner, quote_ident(current_user));
+    end if;
+    return coalesce(number, 0);
+end
+$role$;
+
+-- Refuses a table of which row security would hide rows from its capture: changes of it would fail.
+create or replace function replication.require_seen_in_full(relation regclass, captured_by regrole, is_first boolean) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $require$
+begin
+    if replication.row_security_hides(relation, captured_by) then
+        raise exception '% %: row security hides rows of it from %, whose rights capture has, so that changes of it would fail',
+                case when is_first then 'cannot attach' else 'cannot change the replicated table' end, relation, captured_by
+            using errcode = 'wrong_object_type',
+                  hint = format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY; or, as a superuser: ', relation)
+                      || case when captured_by = current_user::regrole then format('ALTER ROLE %s BYPASSRLS;', captured_by)
+                              else format('select replication.capture_past_row_security(%L); (code of its owner''s then sees past the row '
+                                          'security of whatever he may read)', relation::text) end;
+    end if;
+end
+$require$;
+
+-- Lets the capture of this table, and of all tables of its owner, see past row security that applies to the owner himself.
+create or replace function replication.capture_past_row_security(relation regclass) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $past$
+begin
+    execute format('alter role %I bypassrls',
+                   replication.capture_role_name(replication.make_capture_role(replication.table_owner(relation))));
+end
+$past$;
+comment on function replication.capture_past_row_security(regclass) is
+    'Lets the role that captures this table see all of its rows, whatever row security its owner has forced.';
+
+-- The next number of a shape of this role's.
+create or replace function replication.new_shape_id(role_number int) returns int
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $new$
+declare
+    shape_id int;
+begin
+    perform pg_advisory_xact_lock(replication.lock_number('capture role'));
+    shape_id := (select coalesce(max(s.id), role_number << 16) + 1 from replication.shape s
+                 where replication.capture_role_number(s.id) = role_number);
+    if replication.capture_role_number(shape_id) <> role_number then
+        raise exception 'the tables of one owner have had too many shapes' using errcode = 'program_limit_exceeded',
+            hint = 'Start over, which forgets those that are no longer used: select replication.start_over();';
+    end if;
+    return shape_id;
+end
+$new$;
 
 -- Attaches a table, or refreshes what is known of it (after ALTER TABLE).
 --
@@ -122,9 +196,13 @@ as $attach$
 declare
     shape replication.shape;
     known_shape_id int;
+    role_number int;
+    captured_by regrole;
+    is_first boolean := replication.capture_id(relation) is null;
+    refused record;
 begin
     shape := replication.describe(relation);
-    if replication.capture_id(relation) is null then
+    if is_first then
         perform replication.require_attachable(relation, attach.cascade);
     else
         perform replication.follow_rename(relation);
@@ -132,15 +210,26 @@ begin
             perform replication.note_hole(relation, 'off');
         end if;
     end if;
+    role_number := replication.capture_role_of(relation);
+    captured_by := case when role_number = 0 and not replication.is_superuser() then current_user
+                        else replication.capture_role_name(role_number) end;
+    -- An older version captured it past row security, as it is to go on.
+    if not is_first and replication.row_security_hides(relation, captured_by) and replication.is_superuser()
+       and to_regproc('replication.capture_explain_' || replication.capture_id(relation)) is null then
+        perform replication.capture_past_row_security(relation);
+    end if;
+    perform replication.require_seen_in_full(relation, captured_by, is_first);
 
     select s.id into known_shape_id
     from replication.shape s
-    where (s.schema_name, s.table_name, s.columns, s.key_columns, s.types, s.generated, s.key_collations)
+    where replication.capture_role_number(s.id) = role_number
+      and (s.schema_name, s.table_name, s.columns, s.key_columns, s.types, s.generated, s.key_collations)
         = (shape.schema_name, shape.table_name, shape.columns, shape.key_columns, shape.types, shape.generated, shape.key_collations)
     order by s.id limit 1;
     if known_shape_id is null then
-        insert into replication.shape (schema_name, table_name, columns, key_columns, types, generated, key_collations)
-        values (shape.schema_name, shape.table_name, shape.columns, shape.key_columns, shape.types, shape.generated, shape.key_collations)
+        insert into replication.shape (id, schema_name, table_name, columns, key_columns, types, generated, key_collations)
+        overriding system value
+        values (replication.new_shape_id(role_number), shape.schema_name, shape.table_name, shape.columns, shape.key_columns, shape.types, shape.generated, shape.key_collations)
         returning id into known_shape_id;
     end if;
     shape.id := known_shape_id;
@@ -152,6 +241,13 @@ begin
 
     perform replication.renew_capture_functions(relation, shape.id);
     perform replication.renew_capture_triggers(relation);
+    if is_first then
+        select * into refused from replication.planning_problem(relation) limit 1;
+        if refused.problem is not null then
+            raise exception 'cannot attach %: %', relation, refused.problem
+                using errcode = 'wrong_object_type', hint = refused.remedy;
+        end if;
+    end if;
 end
 $attach$;
 comment on function replication.attach(regclass, boolean) is
@@ -182,7 +278,7 @@ begin
         execute format('drop trigger %I on %s', trigger_name, relation);
     end loop;
     perform replication.drop_capture_functions(functions);
-    perform replication.take_from_capture_role(relation);
+    perform replication.take_from_capture_roles(relation);
 end
 $detach$;
 comment on function replication.detach(regclass) is
@@ -206,7 +302,7 @@ begin
     perform replication.drop_capture_functions(array(
         select 'replication.' || p.proname
         from pg_proc p
-        where p.pronamespace = 'replication'::regnamespace and p.proname ~ '^capture_(insert_|rows_)?[0-9]+$'
+        where p.pronamespace = 'replication'::regnamespace and p.proname ~ '^capture_(insert_|rows_|explain_)?[0-9]+$'
           and substring(p.proname from '[0-9]+$') not in (select a.id::text from replication.attached a)));
 end
 $do$;

@@ -78,13 +78,21 @@ join pg_proc p on p.oid = to_regproc('replication.capture_' || a.id)
 join pg_roles o on o.oid = p.proowner
 where replication.row_security_hides(a.relation, o.oid)
 union all
-select distinct a.table_name, 'its capture runs with the rights of ' || quote_ident(o.rolname) || ', a superuser, which the table''s '
-       || 'owner could take; run as a superuser: select replication.attach(' || a.literal || ')'
+select distinct a.table_name, 'its capture runs with the rights of ' || quote_ident(o.rolname) || ', which the table''s owner could take; '
+       || 'run as a superuser: select replication.attach(' || a.literal || ')'
 from attached a
 cross join lateral replication.capture_function_names(a.relation) f
 join pg_proc p on p.oid = to_regproc(f)
 join pg_roles o on o.oid = p.proowner
-where o.rolsuper
+join pg_class c on c.oid = a.relation
+join (select distinct_owner.oid, replication.capture_role_name(replication.capture_role_number(distinct_owner.oid::regrole)) as role
+      from (select distinct c.relowner as oid from attached a join pg_class c on c.oid = a.relation) distinct_owner
+      offset 0) owner on owner.oid = c.relowner
+where o.rolsuper or o.oid <> owner.oid and o.rolname is distinct from owner.role
+union all
+select 'replication.outbox_event', 'whoever owns an attached table could add events of other owners'' tables; run, as with each new version: '
+       || 'outbox-publisher migrate'
+where not replication.is_outbox_guarded()
 union all
 select a.table_name, 'its capture may not read it, so that changes of it fail; run as a superuser: select replication.attach(' || a.literal || ')'
 from attached a
@@ -92,6 +100,10 @@ join pg_proc p on p.oid = to_regproc('replication.capture_' || a.id)
 where a.is_there
   and not (has_table_privilege(p.proowner, a.relation, 'select')
            and (select bool_and(has_schema_privilege(p.proowner, s, 'usage')) from replication.capture_schemas(a.relation) s))
+union all
+select a.table_name, p.problem || '; ' || p.remedy
+from attached a cross join lateral replication.planning_problem(a.relation) p
+where a.is_there
 union all
 select distinct n.nspname || '.' || c.relname, 'its changes are captured although it is not attached; run: select replication.attach('
        || quote_literal(c.oid::regclass::text) || '), or: select replication.detach(' || quote_literal(c.oid::regclass::text) || ')'

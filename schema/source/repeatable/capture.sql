@@ -9,7 +9,8 @@
 --
 -- Inserted rows are captured as they were written, unless a trigger or function inside the inserting statement changed
 -- rows of the table as well. A change from inside another statement (PG_CONTEXT has more than one line) sets a flag for
--- the rest of its transaction; only then are inserted rows read again.
+-- the rest of its transaction; only then are inserted rows read again. So are those of a table with virtual generated
+-- columns (PostgreSQL 18): transition tables have no values for these.
 
 -- The body of the function for INSERT.
 --
@@ -35,7 +36,7 @@ return format(
                     former := array(select pg_catalog.current_setting(pin.name) from %3$s);
                     perform pg_catalog.set_config(pin.name, pin.value, true) from %3$s;
                     %4$s
-                    if current_setting(%5$L, true) is distinct from 'yes' then
+                    if %5$s then
                         %2$s
                     elsif current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
                         %6$s
@@ -52,7 +53,7 @@ return format(
             replication.capture_events(shape_id, 'I', replication.inserted_row_text(relation, 'k'), 'new_rows'),
             replication.capture_pins(),
             replication.capture_refuse_renamed(shape_id),
-            replication.capture_changed_setting(relation),
+            replication.capture_as_inserted(relation),
             replication.capture_events(shape_id, 'I', replication.capture_own_row(relation, shape_id), 'new_rows'),
             replication.capture_events(shape_id, 'I', replication.capture_present_row(relation, shape_id), 'new_rows'),
             replication.capture_afterwards(),
@@ -120,13 +121,15 @@ return format(
                 insert into replication.outbox_event (shape_id, operation) values (%1$s, 'T');
                 %2$s
                 get diagnostics sent = row_count;
+                -- Deferred triggers of what code in expressions did would run with the rights of the session at its end.
+                set constraints all immediate;
                 return sent;
             end
             $rows$,
             shape_id,
             replication.capture_events(shape_id, 'I', replication.row_text(relation, 'k'), replication.capture_source(shape_id)));
 
--- The statements that create a table's three capture functions.
+-- The statements that create a table's four capture functions.
 --
 -- The bodies are quoted as literals (%L): the names in them are the table owner's choice, and whoever creates the functions
 -- has more rights than that owner.
@@ -157,8 +160,15 @@ return format(
         %4$s
         as %6$L;
 
+        create or replace function replication.capture_explain_%1$s(statement text, out state text, out message text)
+        language plpgsql security definer
+        set search_path = pg_catalog, pg_temp
+        set row_security = off
+        as 'begin select e.state, e.message into state, message from replication.planning_error(statement) e; end';
+
         -- Or anybody's trigger could call them, with rows of its own making.
-        revoke execute on function replication.capture_insert_%1$s(), replication.capture_%1$s(), replication.capture_rows_%1$s() from public
+        revoke execute on function replication.capture_insert_%1$s(), replication.capture_%1$s(), replication.capture_rows_%1$s(),
+            replication.capture_explain_%1$s(text) from public
         $format$,
         replication.capture_id(relation),
         -- The style of dates, which almost every table has, is tested instead: it is almost always what it must be.
@@ -175,7 +185,7 @@ set search_path = pg_catalog, pg_temp
 begin atomic
     select 'replication.' || kind || a.id
     from replication.attached a
-    cross join unnest(array['capture_insert_', 'capture_', 'capture_rows_']) as kind
+    cross join unnest(array['capture_insert_', 'capture_', 'capture_rows_', 'capture_explain_']) as kind
     where a.relation = capture_function_names.relation;
 end;
 

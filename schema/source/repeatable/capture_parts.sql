@@ -95,16 +95,30 @@ return (
     from replication.shape s where s.id = shape_id
 );
 
+-- Whether columns are computed as they are read: the rows of a statement have no values for them.
+create or replace function replication.has_virtual_columns(relation regclass) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+return exists (select from pg_attribute a
+               where a.attrelid = relation and a.attnum > 0 and not a.attisdropped and a.attgenerated = 'v');
+
+-- Whether inserted rows are what was inserted: nothing changed them inside the statement.
+create or replace function replication.capture_as_inserted(relation regclass) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+return case when replication.has_virtual_columns(relation) then 'false'
+            else format('current_setting(%L, true) is distinct from ''yes''', replication.capture_changed_setting(relation)) end;
+
 -- Whether inserted rows may be written as they are: nothing changed them inside the statement, dates are written as
 -- they travel, the table has the name that its shape has.
 create or replace function replication.capture_usual(relation regclass, shape_id int) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 return (
-    select format($usual$coalesce(pg_catalog.current_setting(%L, true), '') operator(pg_catalog.<>) 'yes'
+    select case when replication.has_virtual_columns(relation) then 'false' else format($usual$coalesce(pg_catalog.current_setting(%L, true), '') operator(pg_catalog.<>) 'yes'
                         and pg_catalog.current_setting('datestyle') operator(pg_catalog.~~) 'ISO%%'
                         and tg_table_name operator(pg_catalog.=) %L and tg_table_schema operator(pg_catalog.=) %L$usual$,
-                  replication.capture_changed_setting(relation), s.table_name, s.schema_name)
+                  replication.capture_changed_setting(relation), s.table_name, s.schema_name) end
     from replication.shape s where s.id = shape_id
 );
 

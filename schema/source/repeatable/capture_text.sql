@@ -4,9 +4,9 @@
 drop function if exists replication.capture_functions(regclass, replication.shape), replication.capture_function(regclass, replication.shape);
 do $do$
 begin
-    -- An older one returns text.
-    if exists (select from pg_proc p where p.oid = to_regprocedure('replication.text_settings(regclass, text[])') and not p.proretset) then
-        drop function replication.text_settings(regclass, text[]);
+    -- Older ones return text, or rows of other columns.
+    if pg_get_function_result(to_regprocedure('replication.text_settings(regclass, text[])')) <> 'TABLE(name text, clause text)' then
+        drop function replication.text_settings(regclass, text[]) cascade;
     end if;
 end
 $do$;

@@ -19,6 +19,8 @@ begin atomic
                when n.nspname in ('replication', 'pg_catalog', 'information_schema') then 'it belongs to the system'
                when not exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary)
                    then 'it has no primary key, by which its rows could be found'
+               when replication.has_key_without_equality(relation)
+                   then 'its primary key is WITHOUT OVERLAPS, and has a type without an equality of its own'
            end,
            case
                when c.relkind in ('v', 'm') then 'Attach the tables that it reads, and create the view in the target.'
@@ -28,6 +30,7 @@ begin atomic
                when c.relpersistence = 'u' then format('ALTER TABLE %s SET LOGGED;', relation)
                when exists (select from pg_inherits i where c.oid in (i.inhparent, i.inhrelid)) then 'ALTER TABLE ... NO INHERIT ...; for each child, or one table for all of them.'
                when n.nspname in ('replication', 'pg_catalog', 'information_schema') then 'Attach tables of the application only.'
+               when replication.has_key_without_equality(relation) then 'Give it a primary key of types that have an order.'
                else replication.key_remedy(relation)
            end
     from (select relation as oid) wanted

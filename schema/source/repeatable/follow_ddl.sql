@@ -56,18 +56,25 @@ begin
         select p.relation,
                -- What an earlier shape had, and this one has not.
                array(select unnest(e.columns) from replication.shape e
-                     where (e.schema_name, e.table_name) = (s.schema_name, s.table_name) and e.id < s.id
+                     where (e.schema_name, e.table_name) = (s.schema_name, s.table_name) and e.id <> s.id
                      except select unnest(s.columns))
         from present p
         join replication.shape s on s.id = p.shape_id
         cross join lateral replication.describe(p.relation) d
         where (s.schema_name, s.table_name, s.columns, s.key_columns, s.types, s.generated, s.key_collations)
            is distinct from (d.schema_name, d.table_name, d.columns, d.key_columns, d.types, d.generated, d.key_collations)
+           -- ALTER TABLE ... OWNER TO.
+           or replication.capture_role_number(s.id) is distinct from replication.capture_role_number(replication.table_owner(p.relation))
         order by p.relation
     loop
         perform replication.attach(changed);
         perform replication.tell_of_former_columns(changed, former);
     end loop;
+    perform replication.require_seen_in_full(a.relation, p.proowner::regrole, false)
+    from replication.attached a
+    join pg_class c on c.oid = a.relation and c.relrowsecurity
+    join pg_proc p on p.oid = to_regproc('replication.capture_' || a.id)
+    where a.relation = any (touched);
 end
 $refresh$;
 
@@ -206,6 +213,14 @@ begin
         -- Everything in the schema has another name now; the command reports the schema only. A type may be that of the
         -- rows of tables, or in them.
         touched := array(select a.relation from replication.attached a);
+    elsif tg_tag in ('CREATE INDEX', 'CREATE STATISTICS') then
+        perform replication.require_plannable(array(
+            select coalesce(i.indrelid, s.stxrelid)
+            from pg_event_trigger_ddl_commands() c
+            left join pg_index i on c.classid = 'pg_class'::regclass and i.indexrelid = c.objid
+            left join pg_statistic_ext s on c.classid = 'pg_statistic_ext'::regclass and s.oid = c.objid
+            where c.schema_name is distinct from 'pg_temp'));
+        return;
     else
         -- Nobody attaches a temporary table, but one can be the child of an attached one.
         touched := array(select c.objid from pg_event_trigger_ddl_commands() c
@@ -219,6 +234,7 @@ begin
     perform replication.refresh_attached(touched);
     if tg_tag = 'ALTER TABLE' then
         perform replication.follow_triggers(touched);
+        perform replication.require_plannable(touched);
     elsif tg_tag in ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO') then
         perform replication.follow_creation();
     elsif tg_tag in ('ALTER TYPE', 'ALTER DOMAIN', 'ALTER EXTENSION') then
@@ -241,7 +257,7 @@ do $do$
 begin
     create event trigger replication_follow_ddl on ddl_command_end
         -- RENAME of an index, a view, a foreign table or a type accepts tables, too; a foreign table may be a child.
-        when tag in ('ALTER TABLE', 'CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'ALTER INDEX', 'ALTER VIEW', 'ALTER MATERIALIZED VIEW', 'CREATE FOREIGN TABLE',
+        when tag in ('ALTER TABLE', 'CREATE INDEX', 'CREATE STATISTICS', 'CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'ALTER INDEX', 'ALTER VIEW', 'ALTER MATERIALIZED VIEW', 'CREATE FOREIGN TABLE',
                      'ALTER FOREIGN TABLE', 'ALTER TYPE', 'ALTER DOMAIN', 'ALTER SCHEMA', 'ALTER EXTENSION')
         execute function replication.follow_ddl();
     -- Also in sessions with session_replication_role = replica.

@@ -4,7 +4,8 @@
 -- nobody but the writers can tell what these were: so about every 4,096 events one of them records the snapshot that its
 -- statement has. It costs the others a look at the sequence of the outbox.
 
-drop function if exists replication.capture_wake();
+-- Of older versions. What calls it is created again below.
+drop function if exists replication.capture_wake() cascade;
 
 -- Whether a capture has nothing to do after its events: no publisher waits to be woken, and no snapshot is due. A due
 -- snapshot stays due for some events, since a statement may add several, and other sessions add theirs in between.

@@ -15,6 +15,8 @@ begin atomic
                when c.relpersistence = 'u' then 'it is unlogged: a crash would empty it, and its rows would not be sent again'
                when not exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary)
                    then 'it has no primary key, by which rows could be found'
+               when replication.has_key_without_equality(relation)
+                   then 'its primary key is WITHOUT OVERLAPS, and has a type without an equality of its own'
                when replication.row_security_hides(c.oid, role)
                    then format('row security keeps %s from writing to it', role)
            end,
@@ -25,6 +27,7 @@ begin atomic
                when c.relpersistence = 't' then 'Accept a permanent table.'
                when c.relpersistence = 'u' then format('ALTER TABLE %s SET LOGGED;', relation)
                when replication.row_security_hides(c.oid, role) then format('ALTER ROLE %s BYPASSRLS;', role)
+               when replication.has_key_without_equality(relation) then 'Give it a primary key of types that have an order.'
                else replication.key_remedy(relation)
            end
     from pg_class c

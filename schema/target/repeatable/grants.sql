@@ -1,18 +1,42 @@
--- The privileges of a processor's role that is no superuser. For the tables of the application, see accept.sql.
+-- The privileges of a processor's role that is no superuser. For the tables of the application, see accept.sql. What
+-- operators decide (which source is followed, what is skipped, what was acknowledged) is for it to read.
+
+-- What it may do besides reading, by table and sequence.
+create or replace function replication.processor_privileges() returns table (name text, privileges text)
+language sql immutable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    values ('position', 'insert, update'), ('applied_tick', 'insert, delete'), ('inbox_batch', 'insert, delete'),
+           ('processed_events', 'insert, delete'), ('heard_source', 'insert, update, delete'), ('quarantine', 'insert, delete'),
+           ('skipped_transaction', 'update'), ('quarantine_id_seq', null), ('retry_wanted', null), ('adoption', null),
+           ('adoption_id_seq', null), ('quarantine_seen', null), ('written', null), ('schema_version', null), ('repeatable', null);
+end;
 
 create or replace function replication.grant_to_processor(role regrole) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $grant$
 begin
-    execute format('grant usage on schema replication to %s', role);
-    execute format('grant select, insert, update, delete on all tables in schema replication to %s', role);
-    execute format('grant usage, select, update on all sequences in schema replication to %s', role);
-    execute format('grant execute on all functions in schema replication to %s', role);
+    perform replication.grant_reading(role);
+    perform replication.grant_exactly(role, format('replication.%I', p.name)::regclass, p.privileges)
+    from replication.processor_privileges() p;
     execute format('grant temporary on database %I to %s', current_database(), role);
     -- Only a superuser may.
     execute format('grant set on parameter session_replication_role to %s', role);
 end
 $grant$;
 comment on function replication.grant_to_processor(regrole) is
-    'Grants all that the role of inbox-processor needs, except on tables. Call it again after an upgrade.';
+    'Grants all that the role of inbox-processor needs, except on tables, and takes what it does not.';
+
+-- Older versions granted more; and views that are made anew are granted to nobody.
+do $do$
+declare
+    role regrole;
+begin
+    for role in select r from replication.roles_that_update('replication.position') r loop
+        perform replication.grant_reading(role);
+        perform replication.grant_exactly(role, format('replication.%I', p.name)::regclass, p.privileges)
+        from replication.processor_privileges() p;
+    end loop;
+end
+$do$;

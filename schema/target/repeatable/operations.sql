@@ -72,9 +72,26 @@ $skip$;
 comment on function replication.skip_transaction(bigint, text) is
     'Skips a source transaction that waits while apply is blocked; recorded with its events in replication.skipped_transaction.';
 
--- Quarantines a message that inbox-processor cannot read. Ids count the messages, without gaps. The last 1,000 are kept,
--- each with at most its first 64 KiB and 2,000 characters of the reason. No event is lost by that: it leaves the
--- outbox only after it is applied here.
+-- Quarantines messages that inbox-processor cannot use: how many there are, and of the last of them the reasons (UTF8),
+-- the beginnings and the sizes. Ids count all messages. Those of the last 1,000 that were given are kept, with at most
+-- 2,000 characters of the reason. No event is lost by that: it leaves the outbox only after it is applied here.
+create or replace function replication.set_aside(messages bigint, reasons bytea[], beginnings bytea[], sizes bigint[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $set_aside$
+declare
+    kept_max constant int := 1000;
+    last bigint;
+begin
+    select coalesce(max(q.id), 0) + set_aside.messages into last from replication.quarantine q;
+    insert into replication.quarantine (id, reason, payload, bytes) overriding system value
+    select last - cardinality(reasons) + m.number, left(replication.text_for_people(m.reason), 2000), m.beginning, m.size
+    from unnest(reasons, beginnings, sizes) with ordinality as m (reason, beginning, size, number);
+    delete from replication.quarantine q where q.id <= last - kept_max;
+end
+$set_aside$;
+
+-- The same for one message: programs of the version before call it.
 create or replace function replication.set_aside(reason text, payload bytea) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp

@@ -41,10 +41,12 @@ begin
         return total;
     end if;
 
-    -- Last, since the boundary above is found among them.
+    -- Last, since the boundary above is found among them. None whose batches are left: a tick that has become old enough
+    -- just now would seem not to be applied.
     with doomed as (
         select a.tick from replication.applied_tick a, replication.position p
-        where a.tick < p.applied_tick and a.applied_at < clock_timestamp() - greatest(keep, keep_ticks)
+        where a.tick < least(p.applied_tick, (select min(b.tick) from replication.inbox_batch b))
+          and a.applied_at < clock_timestamp() - greatest(keep, keep_ticks)
         order by a.tick limit rows_max)
     delete from replication.applied_tick a using doomed d where a.tick = d.tick;
     get diagnostics pruned = row_count;

@@ -2,7 +2,7 @@
 
 select replication.drop_short_name('inbox');
 select replication.drop_short_name('processed_events');
-drop view if exists replication.hold_status, replication.inbox, replication.inbox_event, replication.target_status, replication.target_drift;
+drop view if exists replication.hold_status, replication.inbox, replication.inbox_event, replication.target_status, replication.target_drift, replication.as_of;
 
 -- The batches of the inbox, event by event. A message is parsed once, however many events it has (hence
 -- OFFSET 0, which keeps the planner from repeating it).
@@ -53,6 +53,24 @@ select p.source, p.received_tick, p.received_ordinal, p.received_total, p.applie
        (select max(b.received_at) from replication.inbox_batch b) as last_received_at,
        p.held_since, p.held_error
 from replication.position p;
+
+-- As of when this target shows its source. While nothing happens there, the source's heartbeats move it on.
+create view replication.as_of as
+select shown.source, shown.tick, shown.snapshot, shown.source_time,
+       -- Each difference is by one clock.
+       greatest(shown.said_at - shown.source_time + (clock_timestamp() - shown.heard_at), interval '0') as behind,
+       shown.heard_at as source_heard_at, shown.version as source_version, shown.trouble as source_trouble
+from (select p.source, p.applied_tick as tick, h.said_at, h.heard_at, h.version, h.trouble,
+             case when h.is_newer then h.snapshot when p.snapshot_id = p.applied_id then p.snapshot end as snapshot,
+             case when h.is_newer then h.looked_at else a.taken_at end as source_time
+      from replication.position p
+      left join replication.applied_tick a on (a.tick, a.tick_id) = (p.applied_tick, p.applied_id)
+      left join lateral (
+          select h.*, h.tick_id = p.applied_id and h.tick = p.applied_tick as is_newer
+          from replication.heard_source h where h.source = p.source) h on true
+      where p.applied_tick is not null) shown;
+comment on view replication.as_of is
+    'Readers here see exactly the transactions of the source that the snapshot contains; source_time is by the clock of the source, behind is how long ago that is. Null where the source is too old to say it.';
 
 create view replication.target_drift as
 select p.deletes_missing, p.inserts_overwritten from replication.position p;

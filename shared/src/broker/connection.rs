@@ -1,8 +1,10 @@
 //! One connection to one server, as callers see it: the other end of its link.
 
-use super::link::{self, Command, Identity, LINK_DEADLINE};
+use super::identity::Identity;
+use super::link::{self, Command, LINK_DEADLINE};
 use super::message::Incoming;
 use super::pulse::Pulse;
+use super::signing::Signing;
 use crate::attempts::Attempts;
 use crate::stopping::receive_until;
 use anyhow::{Context, Result, anyhow, bail};
@@ -24,13 +26,19 @@ pub struct Connection {
     outgoing: Sender<Command>,
     pulse: Arc<Pulse>,
     max_payload: usize,
+    signing: Signing,
     replies: Option<Receiver<Incoming>>,
     reply_prefix: String,
     requests: AtomicU64,
 }
 
 impl Connection {
-    pub(super) fn open(identity: &Identity, server: &str, attempts: &Attempts) -> Result<Connection> {
+    pub(super) fn open(
+        identity: &Identity,
+        server: &str,
+        attempts: &Attempts,
+        signing: Signing,
+    ) -> Result<Connection> {
         let (outgoing, commands) = bounded(OUTGOING_CAPACITY);
         let pulse = Arc::new(Pulse::new());
         let max_payload = link::open(identity, server, attempts.begin()?, commands, &pulse)?;
@@ -39,6 +47,7 @@ impl Connection {
             outgoing,
             pulse,
             max_payload,
+            signing,
             replies: None,
             reply_prefix: Connection::new_inbox(),
             requests: AtomicU64::new(0),
@@ -47,16 +56,27 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Hands over a message. `Ok` means that it will be written soon, not that it arrived anywhere.
+    /// Hands over a message for a server, or an answer. `Ok` means that it will be written soon, not that it arrived
+    /// anywhere.
     pub fn publish(&self, subject: &str, reply: Option<&str>, payload: Vec<u8>) -> Result<()> {
         self.publish_with(subject, reply, None, payload)
+    }
+
+    /// The same with a message for the other service, [signed](Signing) where there is a key.
+    pub fn publish_signed(&self, subject: &str, reply: Option<&str>, payload: Vec<u8>) -> Result<()> {
+        self.publish_with(subject, reply, self.signing.header(subject, &payload), payload)
+    }
+
+    /// How our messages are signed.
+    pub fn signing(&self) -> &Signing {
+        &self.signing
     }
 
     fn publish_with(
         &self,
         subject: &str,
         reply: Option<&str>,
-        header: Option<(&'static str, &'static str)>,
+        header: Option<(&'static str, String)>,
         payload: Vec<u8>,
     ) -> Result<()> {
         self.command(Command::Publish {
@@ -84,11 +104,16 @@ impl Connection {
         self.request_with(subject, None, payload, timeout)
     }
 
+    /// The same with a message for the other service, [signed](Signing) where there is a key.
+    pub fn request_signed(&self, subject: &str, payload: Vec<u8>, timeout: Duration) -> Result<Incoming> {
+        self.request_with(subject, self.signing.header(subject, &payload), payload, timeout)
+    }
+
     /// The same, with a header.
-    pub fn request_with(
+    pub(super) fn request_with(
         &self,
         subject: &str,
-        header: Option<(&'static str, &'static str)>,
+        header: Option<(&'static str, String)>,
         payload: Vec<u8>,
         timeout: Duration,
     ) -> Result<Incoming> {
@@ -129,9 +154,9 @@ impl Connection {
         format!("_INBOX.{}", Uuid::new_v4().simple())
     }
 
-    /// The largest message that the server takes, in bytes.
+    /// The largest message that the server takes, in bytes, with what a signature needs left out.
     pub fn max_payload(&self) -> usize {
-        self.max_payload
+        self.max_payload.saturating_sub(self.signing.envelope_bytes())
     }
 
     fn command(&self, command: Command) -> Result<()> {

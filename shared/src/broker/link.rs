@@ -1,13 +1,15 @@
 //! The thread that owns a connection of the `nats` crate.
 
 use super::greeting::await_greeting;
+use super::identity::Identity;
 use super::message::Incoming;
 use super::pulse::Pulse;
 use crate::attempts::Attempt;
-use crate::config::Secret;
+use crate::retry::Complaint;
 use crate::stopping::receive_until;
 use anyhow::{Context, Error, Result, anyhow};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
 use std::thread::Builder;
@@ -25,19 +27,12 @@ const MESSAGES_PER_FLUSH: usize = 64;
 /// is bounded by what they asked for, far below this; the bound is for a flood from elsewhere.
 const UNREAD_MESSAGES_MAX: usize = 65_536;
 
-/// Who connects.
-#[derive(Clone, Debug)]
-pub(super) struct Identity {
-    pub(super) client_name: String,
-    pub(super) login: Option<(String, Secret)>,
-}
-
 /// What callers ask of a link.
 pub(super) enum Command {
     Publish {
         subject: String,
         reply: Option<String>,
-        header: Option<(&'static str, &'static str)>,
+        header: Option<(&'static str, String)>,
         payload: Vec<u8>,
     },
     Subscribe {
@@ -62,7 +57,7 @@ pub(super) fn open(
     pulse: &Arc<Pulse>,
 ) -> Result<usize> {
     let (opened, answer) = bounded(1);
-    let options = options(identity, pulse);
+    let options = options(identity, pulse)?;
     let server = server.to_owned();
     let pulse = pulse.clone();
     // Not the supervisor's: a link that hangs cannot be joined; it is abandoned.
@@ -87,14 +82,12 @@ pub(super) fn open(
         .map_err(|_| anyhow!("no answer within {} s", LINK_DEADLINE.as_secs()))?
 }
 
-fn options(identity: &Identity, pulse: &Arc<Pulse>) -> nats::Options {
-    let options = match &identity.login {
-        Some((user, password)) => nats::Options::with_user_pass(user, password.reveal()),
-        None => nats::Options::new(),
-    };
+fn options(identity: &Identity, pulse: &Arc<Pulse>) -> Result<nats::Options> {
     let on_disconnect = pulse.clone();
     let on_close = pulse.clone();
-    options
+    let complaint = Mutex::new(Complaint::default());
+    let options = identity
+        .options()?
         .with_name(&identity.client_name)
         // One connection, one life: the crate gives up after one round of dialling again, and
         // keeps nothing that was published in between.
@@ -105,7 +98,14 @@ fn options(identity: &Identity, pulse: &Arc<Pulse>) -> nats::Options {
         .reconnect_buffer_size(0)
         .disconnect_callback(move || on_disconnect.lose())
         .close_callback(move || on_close.lose())
-        .error_callback(|error| log::warn!("the NATS server says: {error}"))
+        .error_callback(move |error| {
+            let text = error.to_string();
+            // A message that is refused may be sent again and again.
+            if complaint.lock().is_due(&text) {
+                log::warn!("the NATS server says: {text}");
+            }
+        });
+    Ok(options)
 }
 
 fn serve(connection: nats::Connection, commands: &Receiver<Command>, pulse: &Pulse) {
@@ -144,7 +144,7 @@ fn execute(
 ) -> io::Result<()> {
     match command {
         Command::Publish { subject, reply, header, payload } => {
-            let headers = header.map(|header| nats::HeaderMap::from_iter([header]));
+            let headers = header.map(|(name, value)| nats::HeaderMap::from_iter([(name, value.as_str())]));
             connection.publish_with_reply_or_headers(&subject, reply.as_deref(), headers.as_ref(), payload)
         }
         Command::Subscribe { subject, answer } => {

@@ -4,7 +4,7 @@
 pub type Incoming = nats::Message;
 
 /// The status that a server puts into a message of its own (404 no messages, 408 expired, 409, 503
-/// no responders); none on a message that somebody published.
+/// no responders). Ask only of an answer to a request of ours: whoever publishes can set the same header.
 pub fn status(message: &Incoming) -> Option<u16> {
     let status = message.headers.as_ref()?.get("Status")?;
     status.split_whitespace().next()?.parse().ok()

@@ -14,12 +14,15 @@
 
 mod connection;
 mod greeting;
+mod identity;
 pub mod jetstream;
 mod link;
 mod message;
 mod pulse;
 mod servers;
+mod signing;
 
 pub use connection::Connection;
 pub use message::{Incoming, status, status_reason};
 pub use servers::Broker;
+pub use signing::Signing;

@@ -1,9 +1,11 @@
 //! The servers of a cluster, dialled in turn.
 
 use super::connection::Connection;
-use super::link::Identity;
+use super::identity::Identity;
+use super::signing::Signing;
 use crate::attempts::Attempts;
 use crate::config::{Environment, Secret};
+use crate::database::is_another_machine;
 use anyhow::{Context, Result, anyhow, bail};
 use percent_encoding::percent_decode_str;
 
@@ -13,6 +15,7 @@ pub struct Broker {
     identity: Identity,
     servers: Vec<Server>,
     next: usize,
+    signing: Signing,
 }
 
 #[derive(Clone, Debug)]
@@ -23,23 +26,33 @@ struct Server {
 }
 
 impl Broker {
-    /// Reads `NATS_URL` (one or more, separated by commas), `NATS_USER` and `NATS_PASSWORD`.
+    /// Reads `NATS_URL` (one or more, separated by commas), and how to log in: `NATS_USER` and `NATS_PASSWORD`, `NATS_TOKEN`,
+    /// `NATS_CREDS_FILE` or `NATS_NKEY_FILE`; for TLS `NATS_CA_FILE`, `NATS_CERT_FILE` and `NATS_KEY_FILE`;
+    /// `NATS_SIGNING_KEY_FILE` for signed messages.
     pub fn from_env(environment: &Environment, client_name: &str) -> Result<Broker> {
         let urls = environment.required("NATS_URL", "nats://127.0.0.1:4222")?;
-        let mut login = match (environment.line("NATS_USER")?, environment.line("NATS_PASSWORD")?) {
-            (Some(user), Some(password)) => Some((user.to_owned(), Secret::new(password))),
-            (None, None) => None,
-            _ => bail!("NATS_USER and NATS_PASSWORD go together: set both or neither"),
-        };
-        let mut servers = Vec::new();
+        let (mut servers, mut logins) = (Vec::new(), Vec::new());
         for url in urls.split(',').map(str::trim) {
-            let (server, own_login) = split_url(url)?;
+            let (server, login) = split_url(url)?;
             servers.push(Server { url: server, attempts: Attempts::default() });
             // Servers learned from another server carry no login: it belongs to the client.
-            login = own_login.or(login);
+            logins.extend(login);
+        }
+        let is_tls = servers.iter().any(|server| server.url.starts_with("tls://"));
+        let identity = Identity::from_env(environment, client_name, logins, is_tls)?;
+        if !identity.tls.is_required && servers.iter().any(|server| is_another_machine(host(&server.url))) {
+            log::warn!(
+                "NATS_URL leads to another machine, and not by tls://: rows and the login can be read on the way, and changed. \
+                 Say tls:// and set NATS_CA_FILE, as docs/security.md says"
+            );
         }
         let next = fastrand::usize(..servers.len());
-        Ok(Broker { identity: Identity { client_name: client_name.to_owned(), login }, servers, next })
+        Ok(Broker { identity, servers, next, signing: Signing::from_env(environment)? })
+    }
+
+    /// How our messages are signed.
+    pub fn signing(&self) -> &Signing {
+        &self.signing
     }
 
     /// Dials the servers in turn, beginning after the one dialled last. Each gets a few seconds to answer.
@@ -49,7 +62,7 @@ impl Broker {
             let server = self.servers[self.next].clone();
             self.next = (self.next + 1) % self.servers.len();
             let Server { url, attempts } = &server;
-            match Connection::open(&self.identity, url, attempts) {
+            match Connection::open(&self.identity, url, attempts, self.signing.clone()) {
                 Ok(connection) => {
                     log::info!("connected to {url}");
                     return Ok(connection);
@@ -80,9 +93,18 @@ fn split_url(url: &str) -> Result<(String, Option<(String, Secret)>)> {
     let server = format!("{scheme}://{host}");
     let Some(login) = login else { return Ok((server, None)) };
     let (user, password) = login.split_once(':').with_context(|| {
-        format!("NATS_URL has a login without a password (tokens are not supported): {ALLOWED}")
+        format!("NATS_URL has a login without a password (a token goes into NATS_TOKEN): {ALLOWED}")
     })?;
     Ok((server, Some((decoded(user)?, Secret::new(decoded(password)?)))))
+}
+
+/// The name or address in a URL without a login.
+fn host(url: &str) -> &str {
+    let server = url.rsplit("://").next().unwrap_or(url);
+    match server.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => host,
+        _ => server,
+    }
 }
 
 /// A host with a port, or without one.

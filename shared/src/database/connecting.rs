@@ -1,19 +1,23 @@
 //! Making connections, within a deadline that covers all of it: name, TCP, login.
 
+use super::channel::{Channel, Failure};
 use super::endpoints::{Endpoint, endpoints};
+use super::security::Mode;
+use super::settings::Settings;
 use super::silence::Watch;
 use crate::attempts::Attempts;
 use crate::fault::Fault;
 use crate::stopping::receive_until;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use crossbeam_channel::bounded;
+use postgres::error::SqlState;
 use postgres::{Client, SimpleQueryMessage};
 use r2d2::ManageConnection;
 use r2d2_postgres::PostgresConnectionManager;
 use std::sync::{Arc, LazyLock};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
-use tokio_postgres::config::{Config, SslMode, SslNegotiation};
+use tokio_postgres::config::Config;
 
 /// A connection must be ready within this time.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -22,12 +26,17 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// With these the server notices within 4 s that a client's machine is gone, and within 1 s, even during a
 /// statement, that a client's process is: its session ends, and with it its lock. Nor does it end a session
-/// that has nothing to do. The services write also where sessions are read-only by default: a guard against
-/// applications, which is not theirs. Notices are for people who type SQL.
+/// that has nothing to do, or a transaction that takes long, by a default of role or database. (PostgreSQL 17 brought
+/// `transaction_timeout`.) The services write also where sessions are read-only by default: a guard against
+/// applications, which is not theirs. Notices are for people who type SQL. Nothing here is worth compiling: the
+/// planner expects hundreds of thousands of rows of the view `capture_problem`; compiling took ten times what it takes.
 const SETTINGS: &str =
     "set tcp_keepalives_idle = 2; set tcp_keepalives_interval = 1; set tcp_keepalives_count = 2;
      set tcp_user_timeout = 4000; set client_connection_check_interval = 1000; set idle_session_timeout = 0;
-     set default_transaction_read_only = off; set client_min_messages = warning";
+     set idle_in_transaction_session_timeout = 0;
+     select pg_catalog.set_config('transaction_timeout', '0', false)
+     where pg_catalog.current_setting('transaction_timeout', true) is not null;
+     set default_transaction_read_only = off; set jit = off; set client_min_messages = warning";
 
 /// Each ends by its own timeouts for TCP and login, and the resolver's.
 static ATTEMPTS: LazyLock<Attempts> = LazyLock::new(Attempts::default);
@@ -58,20 +67,27 @@ impl Connected {
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
     address: Arc<str>,
-    config: Arc<Config>,
+    settings: Arc<Settings>,
     statement_timeout: Duration,
 }
 
 impl Connector {
-    pub(super) fn new(config: Config, statement_timeout: Duration) -> Connector {
-        let endpoints = endpoints(&config);
+    pub(super) fn new(settings: Settings, statement_timeout: Duration) -> Connector {
+        let endpoints = endpoints(&settings.config);
         if endpoints.iter().any(|endpoint| matches!(endpoint, Endpoint::Unix { .. })) {
             log::warn!(
                 "DATABASE_URL uses a Unix socket: a server that hangs is not noticed until it continues"
             );
         }
-        let address = address(&endpoints, &config).into();
-        Connector { address, config: Arc::new(config), statement_timeout }
+        if settings.security.mode < Mode::Require && endpoints.iter().any(Endpoint::is_elsewhere) {
+            log::warn!(
+                "DATABASE_URL leads to another machine, and sslmode={} allows plain text: rows can be read on the way, and \
+                 changed. Set sslmode=verify-full and sslrootcert, as docs/security.md says",
+                settings.security.mode
+            );
+        }
+        let address = address(&endpoints, &settings.config).into();
+        Connector { address, settings: Arc::new(settings), statement_timeout }
     }
 
     /// The same, with `factor` times the statement timeout.
@@ -121,40 +137,50 @@ impl Connector {
     /// Tries the servers in turn.
     fn connect_by(&self, ready_by: Instant) -> Result<Connected> {
         let mut last_error = anyhow!("the host has no address");
-        for endpoint in endpoints(&self.config) {
+        let channel = self.settings.security.load()?;
+        for endpoint in endpoints(&self.settings.config) {
             for endpoint in endpoint.resolve()? {
-                let left = ready_by.saturating_duration_since(Instant::now());
-                if left.is_zero() {
+                if Instant::now() >= ready_by {
                     return Err(last_error);
                 }
-                match self.connect_to(&endpoint, left) {
+                match self.connect_to(&endpoint, &channel, ready_by) {
                     Ok(connected) => return Ok(connected),
-                    Err(error) => last_error = error.into(),
+                    Err(error) => last_error = error,
                 }
             }
         }
         Err(last_error)
     }
 
-    fn connect_to(&self, endpoint: &Endpoint, within: Duration) -> Result<Connected, postgres::Error> {
-        let server = self.server(endpoint, within);
-        let client = server.connect()?;
+    fn connect_to(&self, endpoint: &Endpoint, channel: &Channel, ready_by: Instant) -> Result<Connected> {
+        let mut server = self.server(endpoint, channel.clone(), ready_by)?;
+        let client = match server.connect() {
+            // As libpq does with sslmode=prefer.
+            Err(error) if channel.may_be_plain() && is_refusal_of_tls(&error) => {
+                log::debug!("connecting in plain text, since TLS to {} failed: {error}", self.address);
+                server = self.server(endpoint, Channel::plain(), ready_by)?;
+                server.connect()?
+            }
+            connected => connected?,
+        };
         Ok(Connected { client, made_at: Instant::now(), server })
     }
 
     /// One server only: the watch cannot learn which of several a connection went to, and its probes must go
     /// to the same one.
-    fn server(&self, endpoint: &Endpoint, within: Duration) -> Server {
-        let config = endpoint.config(&self.config, within);
-        let mut probe = config.clone();
-        probe.ssl_mode(SslMode::Disable).ssl_negotiation(SslNegotiation::Postgres);
+    fn server(&self, endpoint: &Endpoint, channel: Channel, ready_by: Instant) -> Result<Server> {
+        // No timeout at all would be none: it is past in a moment.
+        let within = ready_by.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        let mut config = endpoint.config(&self.settings.config, within);
+        self.settings.add_password(endpoint, &mut config)?;
         let watch = Watch {
             address: self.address.clone(),
-            probe: Arc::new(probe),
+            channel,
+            probe: Arc::new(config.clone()),
             statement_timeout: self.statement_timeout,
-            ready_by: Instant::now() + within,
+            ready_by,
         };
-        PostgresConnectionManager::new(config.into(), watch)
+        Ok(PostgresConnectionManager::new(config.into(), watch))
     }
 
     /// A session outside the pool, of which no pooler gives the server to others.
@@ -186,6 +212,13 @@ impl Connector {
         )
         .context(Fault::Fatal))
     }
+}
+
+/// TLS did not come about, or the server lets nobody in by it (`hostnossl` in its `pg_hba.conf`). A wrong password is no reason
+/// to say it once more, in plain text.
+fn is_refusal_of_tls(error: &postgres::Error) -> bool {
+    Failure::within(error).is_some_and(|failure| failure.is_answer)
+        || error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
 }
 
 fn require_primary(client: &mut Client) -> Result<()> {

@@ -49,6 +49,23 @@ impl Endpoint {
             .collect())
     }
 
+    /// Whether another machine is meant, as far as its name says.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        match self {
+            Endpoint::Unix { .. } => false,
+            Endpoint::Tcp { address: Some(address), .. } => !address.is_loopback(),
+            Endpoint::Tcp { host, .. } => is_another_machine(host),
+        }
+    }
+
+    /// The name and the port by which a password file knows it.
+    pub(super) fn in_password_file(&self) -> (String, u16) {
+        match self {
+            Endpoint::Tcp { host, port, .. } => (host.clone(), *port),
+            Endpoint::Unix { directory, port } => (directory.display().to_string(), *port),
+        }
+    }
+
     /// The settings of `config` for this server only, so that its socket is handed to the watch (see
     /// [`super::watched`]). A Unix socket is not handed over.
     pub(super) fn config(&self, config: &Config, connect_timeout: Duration) -> Config {
@@ -67,6 +84,14 @@ impl Endpoint {
             }
         }
         own
+    }
+}
+
+/// Whether a host's name or address stands for another machine than this one.
+pub(crate) fn is_another_machine(host: &str) -> bool {
+    match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+        Ok(address) => !address.is_loopback(),
+        Err(_) => host != "localhost" && !host.ends_with(".localhost"),
     }
 }
 
@@ -134,5 +159,19 @@ mod tests {
         assert_eq!((own.get_user(), own.get_password()), (Some("u"), Some(&b"p"[..])));
         assert_eq!((own.get_dbname(), own.get_options()), (Some("d"), Some("-c work_mem=1MB")));
         assert_eq!(own.get_target_session_attrs(), config.get_target_session_attrs());
+    }
+
+    #[test]
+    fn another_machine_is_told_from_this_one() {
+        for (url, expected) in [
+            ("postgres://u@localhost,127.0.0.2/d", false),
+            ("postgres://u@[::1]/d", false),
+            ("host=/run/postgresql dbname=d", false),
+            ("postgres://u@postgres-a/d", true),
+            ("postgres://u@localhost,192.0.2.1/d", true),
+            ("host=localhost hostaddr=192.0.2.1 dbname=d", true),
+        ] {
+            assert_eq!(of(url).iter().any(Endpoint::is_elsewhere), expected, "{url}");
+        }
     }
 }

@@ -87,8 +87,11 @@ impl FakeServer {
 
 impl State {
     fn serve(&self, mut socket: TcpStream) -> std::io::Result<()> {
-        // The first message has no type.
+        // The first messages have no type: a request for TLS, which it does not offer, and the startup.
         let mut length = [0; 4];
+        socket.read_exact(&mut length)?;
+        skip(&mut socket, length)?;
+        self.answer(&mut socket, b"N")?;
         socket.read_exact(&mut length)?;
         skip(&mut socket, length)?;
         if self.refusing.load(Ordering::Acquire) {

@@ -1,5 +1,6 @@
 //! What it means when nothing comes although an answer is awaited.
 
+use super::channel::{Channel, Failure};
 use super::conversation::Phase;
 use crate::stopping::stopping_for;
 use std::future::Future;
@@ -9,8 +10,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio::time::{Sleep, sleep, timeout};
+use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::config::Config;
-use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 /// A server that has been silent for so long is probed, and again after each probe.
 const SUSPICIOUS_AFTER: Duration = Duration::from_secs(3);
@@ -30,6 +31,8 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 #[derive(Clone)]
 pub(super) struct Watch {
     pub(super) address: Arc<str>,
+    /// How the stream below is made, for a probe as well.
+    pub(super) channel: Channel,
     /// How to connect for a probe.
     pub(super) probe: Arc<Config>,
     pub(super) statement_timeout: Duration,
@@ -106,9 +109,9 @@ impl Silence {
             return Err(format!("{}, though it answers others", self.description()));
         }
         if self.probe.is_none() && self.answered.unwrap_or(since).elapsed() > SUSPICIOUS_AFTER {
-            let config = self.watch.probe.clone();
+            let (config, channel) = (self.watch.probe.clone(), self.watch.channel.clone());
             self.probe = Some(tokio::spawn(async move {
-                timeout(PROBE_DEADLINE, is_answered(&config)).await.unwrap_or(false)
+                timeout(PROBE_DEADLINE, is_answered(&config, channel)).await.unwrap_or(false)
             }));
         }
         Ok(())
@@ -116,15 +119,22 @@ impl Silence {
 
     fn description(&self) -> String {
         let silent = self.since.map(|since| since.elapsed()).unwrap_or_default();
-        format!("PostgreSQL at {} has not answered for {} s", self.watch.address, silent.as_secs())
+        has_not_answered(&self.watch.address, silent)
     }
 }
 
+/// To whole seconds: a deadline may end a moment early.
+pub(super) fn has_not_answered(address: &str, silent: Duration) -> String {
+    format!("PostgreSQL at {address} has not answered for {:.0} s", silent.as_secs_f32())
+}
+
 /// Whether the server answers a fresh connection, be it by refusing it.
-async fn is_answered(config: &Config) -> bool {
-    let (client, connection) = match config.connect(NoTls).await {
+async fn is_answered(config: &Config, channel: Channel) -> bool {
+    let (client, connection) = match config.connect(channel).await {
         Ok(connected) => connected,
-        Err(error) => return error.as_db_error().is_some(),
+        Err(error) => {
+            return error.as_db_error().is_some() || Failure::within(&error).is_some_and(|it| it.is_answer);
+        }
     };
     let connection = tokio::spawn(connection);
     let answer = client.simple_query("select 1").await;

@@ -8,48 +8,62 @@
 //! look at the clock.
 //!
 //! The stream comes here by the client's hook for TLS: `sslnegotiation=direct` hands over the socket before
-//! anything was sent on it. The stream that is handed back speaks plain text.
+//! anything was sent on it. What is handed back speaks plain text on this side; the [channel](super::channel) below it may
+//! encrypt.
 
+use super::channel::{Failure, Stream};
 use super::conversation::Conversation;
-use super::silence::{Silence, Watch};
+use super::silence::{Silence, Watch, has_not_answered};
 use postgres::Socket;
 use postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use std::convert::Infallible;
-use std::future::{Ready, ready};
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::timeout_at;
 
 impl MakeTlsConnect<Socket> for Watch {
     type Stream = Watched;
     type TlsConnect = Watch;
     type Error = Infallible;
 
-    fn make_tls_connect(&mut self, _host: &str) -> Result<Watch, Infallible> {
-        Ok(self.clone())
+    fn make_tls_connect(&mut self, host: &str) -> Result<Watch, Infallible> {
+        Ok(Watch { channel: self.channel.to(host), ..self.clone() })
     }
 }
 
 impl TlsConnect<Socket> for Watch {
     type Stream = Watched;
-    type Error = Infallible;
-    type Future = Ready<Result<Watched, Infallible>>;
+    type Error = Failure;
+    type Future = Pin<Box<dyn Future<Output = Result<Watched, Failure>> + Send>>;
 
     fn connect(self, socket: Socket) -> Self::Future {
-        ready(Ok(Watched {
-            socket,
+        Box::pin(self.open(socket))
+    }
+}
+
+impl Watch {
+    async fn open(self, socket: Socket) -> Result<Watched, Failure> {
+        let begun = Instant::now();
+        let opened = timeout_at(self.ready_by.into(), self.channel.clone().open(socket)).await;
+        let stream =
+            opened.map_err(|_| Failure::silence(has_not_answered(&self.address, begun.elapsed())))??;
+        Ok(Watched {
+            stream,
             conversation: Conversation::new(),
             silence: Silence::new(self),
             write_blocked: false,
             failed: None,
-        }))
+        })
     }
 }
 
 /// The stream between client and server.
 pub(super) struct Watched {
-    socket: Socket,
+    stream: Stream,
     conversation: Conversation,
     silence: Silence,
     write_blocked: bool,
@@ -98,7 +112,7 @@ impl AsyncRead for Watched {
     ) -> Poll<io::Result<()>> {
         self.check_failed()?;
         let before = buffer.filled().len();
-        let read = Pin::new(&mut self.socket).poll_read(context, buffer);
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         match read {
             Poll::Ready(Ok(())) => {
                 self.conversation.note_received(&buffer.filled()[before..]);
@@ -118,7 +132,7 @@ impl AsyncWrite for Watched {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.check_failed()?;
-        let written = Pin::new(&mut self.socket).poll_write(context, bytes);
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         if let Poll::Ready(Ok(written)) = &written {
             self.conversation.note_sent(&bytes[..*written]);
             self.silence.end();
@@ -130,19 +144,19 @@ impl AsyncWrite for Watched {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.check_failed()?;
-        let flushed = Pin::new(&mut self.socket).poll_flush(context);
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
         self.watch_write(flushed, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.check_failed()?;
-        let shut = Pin::new(&mut self.socket).poll_shutdown(context);
+        let shut = Pin::new(&mut self.stream).poll_shutdown(context);
         self.watch_write(shut, context)
     }
 }
 
 impl TlsStream for Watched {
     fn channel_binding(&self) -> ChannelBinding {
-        ChannelBinding::none()
+        self.stream.channel_binding()
     }
 }

@@ -53,6 +53,11 @@ impl ThreadContext {
         self.health.set(&self.name, Some(trouble));
     }
 
+    /// What is wrong with the threads of this service; none while it is healthy.
+    pub fn service_trouble(&self) -> Option<String> {
+        self.health.trouble()
+    }
+
     /// What this thread reported last.
     pub(super) fn is_healthy(&self) -> bool {
         self.health.is_ok(&self.name)

@@ -35,16 +35,21 @@ impl Health {
         !self.0.lock().contains_key(thread)
     }
 
-    fn summary(&self) -> String {
+    /// The troubles of all threads; none if there are none.
+    pub(super) fn trouble(&self) -> Option<String> {
         let troubles = self.0.lock();
-        if troubles.is_empty() {
-            return "ok\n".to_owned();
-        }
         let list: Vec<String> = troubles
             .iter()
             .map(|(thread, trouble)| format!("{thread}: {}", printable(trouble, TROUBLE_MAX)))
             .collect();
-        format!("degraded: {}\n", list.join("; "))
+        (!list.is_empty()).then(|| list.join("; "))
+    }
+
+    fn summary(&self) -> String {
+        match self.trouble() {
+            None => "ok\n".to_owned(),
+            Some(trouble) => format!("degraded: {trouble}\n"),
+        }
     }
 }
 

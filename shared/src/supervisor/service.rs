@@ -25,9 +25,9 @@ pub fn run_service(
     let environment = Environment::read();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => run(&environment, service, start),
+        [] => run(environment, service, start),
         ["health"] => report_health(&environment),
-        ["migrate"] => run_migration(&environment, service, side),
+        ["migrate"] => run_migration(environment, service, side),
         _ => {
             eprintln!(
                 "usage: {service} [health|migrate]\nSettings come from the environment; .env.example lists them all."
@@ -38,16 +38,17 @@ pub fn run_service(
 }
 
 fn run(
-    environment: &Environment,
+    environment: Environment,
     service: &str,
     start: impl FnOnce(&Environment, &mut Supervisor) -> Result<()>,
 ) -> ExitCode {
-    if let Err(error) = crate::logging::start(environment) {
+    if let Err(error) = crate::logging::start(&environment) {
         eprintln!("{service} cannot start: {error:#}");
         return ExitCode::from(2);
     }
-    let started = Supervisor::new(environment).and_then(|mut supervisor| {
-        start(environment, &mut supervisor)?;
+    let started = environment.with_secrets().and_then(|environment| {
+        let mut supervisor = Supervisor::new(&environment)?;
+        start(&environment, &mut supervisor)?;
         Ok(supervisor)
     });
     match started {
@@ -59,9 +60,10 @@ fn run(
     }
 }
 
-fn run_migration(environment: &Environment, service: &str, side: Side) -> ExitCode {
-    let logging = crate::logging::start(environment);
-    let database = logging.and_then(|()| Database::from_env(environment, service, MIGRATION_TIMEOUT, 1));
+fn run_migration(environment: Environment, service: &str, side: Side) -> ExitCode {
+    let environment = crate::logging::start(&environment).and_then(|()| environment.with_secrets());
+    let database =
+        environment.and_then(|environment| Database::from_env(&environment, service, MIGRATION_TIMEOUT, 1));
     let migrated = database.and_then(|database| {
         upgrade(&mut database.session()?, side)?;
         Ok(database)

@@ -1,16 +1,21 @@
 //! A batch: consecutive events of one tick.
 
 use super::bounded::at_most;
-use super::encoding::{Formatted, check_identities, pack, read, unpack};
+use super::encoding::{Formatted, Unreadable, check_identities, pack, read, unpack};
+use super::identifier::hyphenated;
 use super::position::{Position, TickRef};
-use super::shape::{Shape, shapes};
-use anyhow::{Context, Result, bail};
+use super::shape::{Shape, check_shapes, shapes};
+use super::snapshot::Snapshot;
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use uuid::Uuid;
 
 /// Events of a message.
 const EVENTS_MAX: usize = 10_000;
+/// Bytes of the name of a table, for people.
+const TABLE_BYTES_MAX: usize = 600;
 /// The years 1 to 9999.
 const TAKEN_AT_US: RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
 
@@ -41,6 +46,7 @@ pub enum Operation {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// The same on every resend, and increasing with the order of capture.
+    #[serde(deserialize_with = "hyphenated")]
     pub event_id: Uuid,
     /// The source transaction.
     pub txid: i64,
@@ -62,6 +68,7 @@ pub struct Event {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
     /// The event.
+    #[serde(deserialize_with = "hyphenated")]
     pub event_id: Uuid,
     /// `schema.table`, for people.
     pub table: String,
@@ -77,6 +84,7 @@ pub struct Batch {
     /// The tick that the events belong to.
     pub tick: TickRef,
     /// The id of the tick before: the chain by which a reader recognises its history.
+    #[serde(deserialize_with = "hyphenated")]
     pub previous_id: Uuid,
     /// Ordinal of the first event here, counted from 1.
     pub first: i64,
@@ -93,6 +101,10 @@ pub struct Batch {
     /// In place of events: one that is skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<Skipped>,
+    /// In the last batch of a tick, its snapshot: what a target that has applied the tick shows. Sources of older
+    /// versions do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<Snapshot>,
 }
 
 impl Batch {
@@ -107,17 +119,6 @@ impl Batch {
         Position { tick: self.tick, ordinal: self.last(), total: self.total }
     }
 
-    /// Every text in it.
-    fn texts(&self) -> impl Iterator<Item = &String> {
-        let of_events =
-            self.events.iter().flat_map(|event| event.key.iter().chain(&event.row).chain(&event.moved_to));
-        let of_shapes = self.shapes.iter().flat_map(Shape::texts);
-        of_events
-            .chain(of_shapes)
-            .chain([&self.source.id])
-            .chain(self.skipped.iter().map(|skipped| &skipped.table))
-    }
-
     /// The shape that `event` refers to.
     pub fn shape_of(&self, event: &Event) -> Result<&Shape> {
         self.shapes
@@ -126,8 +127,10 @@ impl Batch {
             .with_context(|| format!("event {} refers to the unknown shape {}", event.event_id, event.shape))
     }
 
-    /// The message's bytes.
+    /// The message's bytes. Fails with [`TooLarge`](super::TooLarge) or [`Unreadable`] where no reader would take
+    /// them.
     pub fn encode(&self) -> Result<Vec<u8>> {
+        self.check().map_err(|error| Unreadable(format!("{error:#}")))?;
         let json =
             serde_json::to_vec(self).with_context(|| format!("encode a batch of tick {}", self.tick))?;
         Ok(pack(json)?)
@@ -141,35 +144,75 @@ impl Batch {
     /// Reads a message that is [unpacked](unpack), and checks that it is consistent in itself.
     pub fn from_json(json: &str) -> Result<Batch> {
         let batch: Batch = read(json.as_bytes()).context("read a batch")?;
-        // Nor is there an ordinal behind the greatest number.
-        if batch.events.is_empty() == batch.skipped.is_none()
-            || batch.first < 1
-            || batch.last() > batch.total
-            || batch.last() == i64::MAX
-        {
-            bail!("a batch cannot have events {} to {} of {}", batch.first, batch.last(), batch.total);
-        }
-        check_identities([&batch.source.id])?;
-        if !TAKEN_AT_US.contains(&batch.taken_at_us) {
-            bail!("no tick can be taken {} us after 1970", batch.taken_at_us);
-        }
-        // PostgreSQL has no text with it. Escaped, it may be a part of another escape sequence.
-        if json.contains(r"\u0000") && batch.texts().any(|text| text.contains('\0')) {
-            bail!("a text has a NUL");
-        }
-        batch.shapes.iter().try_for_each(Shape::check)?;
-        for event in &batch.events {
-            batch.shape_of(event)?;
-            if event.key.is_none() != (event.operation == Operation::Truncate) {
-                bail!(
-                    "event {} ({:?}) must carry a key unless it is a TRUNCATE",
-                    event.event_id,
-                    event.operation
-                );
-            }
-        }
+        batch.check()?;
         Ok(batch)
     }
+
+    /// Fails for what no batch is, whoever made it: it is neither sent nor taken.
+    fn check(&self) -> Result<()> {
+        self.check_extent()?;
+        self.tick.check()?;
+        check_identities([&self.source.id])?;
+        check_time(self.taken_at_us)?;
+        check_shapes(&self.shapes)?;
+        let shapes: HashSet<i32> = self.shapes.iter().map(|shape| shape.id).collect();
+        ensure!(shapes.len() == self.shapes.len(), "two shapes have one number");
+        for event in &self.events {
+            ensure!(
+                shapes.contains(&event.shape),
+                "event {} refers to the unknown shape {}",
+                event.event_id,
+                event.shape
+            );
+            event.check()?;
+        }
+        Ok(())
+    }
+
+    fn check_extent(&self) -> Result<()> {
+        ensure!(self.events.len() <= EVENTS_MAX, "a batch has at most {EVENTS_MAX} events");
+        // Nor is there an ordinal behind the greatest number.
+        ensure!(
+            self.events.is_empty() != self.skipped.is_none()
+                && self.tick.number >= 1
+                && self.first >= 1
+                && self.last() <= self.total
+                && self.total < i64::MAX,
+            "a batch cannot have events {} to {} of {} in tick {}",
+            self.first,
+            self.last(),
+            self.total,
+            self.tick.number
+        );
+        let named = self.skipped.as_ref().is_none_or(|skipped| skipped.table.len() <= TABLE_BYTES_MAX);
+        ensure!(named, "the name of a table has at most {TABLE_BYTES_MAX} bytes");
+        Ok(())
+    }
+}
+
+impl Event {
+    fn check(&self) -> Result<()> {
+        ensure!(
+            self.key.is_none() == (self.operation == Operation::Truncate),
+            "event {} ({:?}) must carry a key unless it is a TRUNCATE",
+            self.event_id,
+            self.operation
+        );
+        let mut rows = self.key.iter().chain(&self.row).chain(&self.moved_to);
+        ensure!(rows.all(|row| is_row(row)), "event {} has a text that is no row", self.event_id);
+        Ok(())
+    }
+}
+
+/// Whether it may be what PostgreSQL makes of a row: what is between the brackets is for PostgreSQL to read.
+fn is_row(text: &str) -> bool {
+    text.len() >= 2 && text.starts_with('(') && text.ends_with(')')
+}
+
+/// Fails for a time that PostgreSQL does not have.
+pub(super) fn check_time(us: i64) -> Result<()> {
+    ensure!(TAKEN_AT_US.contains(&us), "nothing can happen {us} us after 1970");
+    Ok(())
 }
 
 impl Formatted for Batch {
@@ -179,134 +222,4 @@ impl Formatted for Batch {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::encoding::{FORMAT, PACKED};
-    use super::super::shape::{COLUMNS_MAX, KEY_MAX};
-    use super::*;
-
-    fn batch() -> Batch {
-        Batch {
-            format: FORMAT,
-            source: Source { id: "7/transactions".to_owned(), timeline: 1 },
-            tick: TickRef { number: 7, id: Uuid::from_u128(7) },
-            previous_id: Uuid::from_u128(6),
-            first: 1,
-            total: 2,
-            taken_at_us: 1_500_000,
-            shapes: vec![Shape {
-                id: 3,
-                schema: "public".to_owned(),
-                table: "users".to_owned(),
-                columns: vec!["id".to_owned(), "name".to_owned()],
-                key: vec!["id".to_owned()],
-                types: vec!["bigint".to_owned(), "text".to_owned()],
-                generated: vec![],
-                key_collations: None,
-            }],
-            events: vec![Event {
-                event_id: Uuid::from_u128(9),
-                txid: 11,
-                shape: 3,
-                operation: Operation::Insert,
-                key: Some("(1)".to_owned()),
-                row: Some("(1,\"O'Neil, \"\"Pat\"\"\")".to_owned()),
-                moved_to: None,
-            }],
-            skipped: None,
-        }
-    }
-
-    #[test]
-    fn a_batch_survives_the_wire() {
-        let sent = batch();
-        assert_eq!(Batch::decode(&sent.encode().unwrap()).unwrap(), sent);
-    }
-
-    #[test]
-    fn an_event_that_is_skipped_keeps_its_place() {
-        let skipped = Some(Skipped { event_id: Uuid::from_u128(9), table: "public.users".to_owned() });
-        let sent = Batch { shapes: vec![], events: vec![], first: 2, skipped: skipped.clone(), ..batch() };
-        let received = Batch::decode(&sent.encode().unwrap()).unwrap();
-        assert_eq!(received, sent);
-        assert!(received.last() == 2 && received.end().is_complete());
-        // Not beside others, and no batch without any.
-        assert!(Batch::decode(&Batch { skipped, ..batch() }.encode().unwrap()).is_err());
-        assert!(!String::from_utf8(batch().encode().unwrap()).unwrap().contains("skipped"));
-    }
-
-    #[test]
-    fn a_large_batch_is_compressed_and_a_broken_one_is_refused() {
-        let mut sent = batch();
-        sent.total = 100;
-        sent.events = vec![sent.events[0].clone(); 100];
-        let packed = sent.encode().unwrap();
-        assert!(packed.starts_with(PACKED) && packed.len() < 2000, "{}", packed.len());
-        assert_eq!(Batch::decode(&packed).unwrap(), sent);
-        assert!(Batch::decode(&packed[..packed.len() - 1]).is_err());
-        assert!(Batch::decode(&[PACKED, &[0xff; 20]].concat()).is_err());
-        assert!(Batch::decode(PACKED).is_err());
-    }
-
-    #[test]
-    fn another_format_is_refused_before_the_rest_is_read() {
-        let error = Batch::decode(br#"{"format": 2, "tick": "who knows"}"#).unwrap_err();
-        assert_eq!(error.root_cause().to_string(), "the message has format 2, this program reads format 1");
-    }
-
-    #[test]
-    fn a_batch_that_cannot_be_is_refused() {
-        let mut beyond_total = batch();
-        beyond_total.first = 3;
-        let mut overflowing = batch();
-        (overflowing.first, overflowing.total) = (i64::MAX, i64::MAX);
-        overflowing.events = vec![overflowing.events[0].clone(); 2];
-        let (mut before_the_first, mut behind_the_last) = (batch(), batch());
-        before_the_first.first = i64::MIN;
-        (behind_the_last.first, behind_the_last.total) = (i64::MAX, i64::MAX);
-        let mut unknown_shape = batch();
-        unknown_shape.events[0].shape = 4;
-        let mut no_key = batch();
-        no_key.events[0].key = None;
-        let mut empty = batch();
-        empty.events.clear();
-        let (mut too_old, mut with_nul, mut twice, mut no_such_column) = (batch(), batch(), batch(), batch());
-        too_old.taken_at_us = i64::MIN;
-        with_nul.shapes[0].types[1] = "te\0xt".to_owned();
-        twice.shapes[0].columns[1] = "id".to_owned();
-        no_such_column.shapes[0].key[0] = "number".to_owned();
-        for wrong in [
-            beyond_total,
-            overflowing,
-            before_the_first,
-            behind_the_last,
-            unknown_shape,
-            no_key,
-            empty,
-            too_old,
-            with_nul,
-            twice,
-            no_such_column,
-        ] {
-            assert!(Batch::decode(&wrong.encode().unwrap()).is_err(), "{wrong:?}");
-        }
-        let mut about_nul = batch();
-        about_nul.events[0].row = Some(r"(1,\u0000)".to_owned());
-        assert_eq!(Batch::decode(&about_nul.encode().unwrap()).unwrap(), about_nul);
-    }
-
-    #[test]
-    fn lists_are_bounded_while_they_are_read() {
-        let (mut columns, mut key, mut events, mut names) = (batch(), batch(), batch(), batch());
-        columns.shapes[0].columns = (0..=COLUMNS_MAX).map(|number| number.to_string()).collect();
-        key.shapes[0].columns = (0..=KEY_MAX).map(|number| number.to_string()).collect();
-        key.shapes[0].key = key.shapes[0].columns.clone();
-        events.events = vec![events.events[0].clone(); EVENTS_MAX + 1];
-        events.total = i64::MAX - 1;
-        names.shapes[0].types = vec![String::new(); COLUMNS_MAX];
-        names.shapes = vec![names.shapes[0].clone(); 320];
-        for wrong in [columns, key, events, names] {
-            let error = format!("{:#}", Batch::decode(&wrong.encode().unwrap()).unwrap_err());
-            assert!(error.contains("a list has more than"), "{error}");
-        }
-    }
-}
+mod tests;

@@ -1,7 +1,11 @@
 //! A confirm: how far the target is.
 
+use super::bounded::at_most;
 use super::encoding::{Formatted, check_identities, read};
+use super::formats::{FORMATS_MAX, formats_of_older_targets};
+use super::identifier::hyphenated;
 use super::position::{Position, TickRef};
+use super::status::Status;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -18,6 +22,7 @@ pub struct Confirm {
     /// The target database: system identifier and name.
     pub target: String,
     /// The sending process; a new one with each start.
+    #[serde(deserialize_with = "hyphenated")]
     pub incarnation: Uuid,
     /// Higher with each processor that takes over in one database.
     #[serde(default)]
@@ -34,6 +39,12 @@ pub struct Confirm {
     pub gap: bool,
     /// The stream had nothing more to give for at least a second, and nothing is in work.
     pub idle: bool,
+    /// The formats of batches that the target reads.
+    #[serde(default = "formats_of_older_targets", deserialize_with = "at_most::<_, _, FORMATS_MAX>")]
+    pub reads: Vec<u32>,
+    /// How the processor is; with the confirms that come every [`CONFIRM_INTERVAL`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
 }
 
 impl Confirm {
@@ -46,6 +57,9 @@ impl Confirm {
     pub fn decode(payload: &[u8]) -> Result<Confirm> {
         let confirm: Confirm = read(payload).context("read a confirm")?;
         check_identities([&confirm.target].into_iter().chain(&confirm.source))?;
+        confirm.received.iter().try_for_each(Position::check)?;
+        confirm.applied.iter().try_for_each(TickRef::check)?;
+        confirm.status.iter().try_for_each(Status::check)?;
         Ok(confirm)
     }
 }

@@ -1,5 +1,5 @@
 //! The wire contract: what travels from the source to the target (a [`Batch`]) and back (a
-//! [`Confirm`] or a [`Refusal`] of the target), and the positions that both sides compare.
+//! [`Confirm`]), what a source says beside them (a [`Heartbeat`], a [`Refusal`]), and the positions that both sides compare.
 //!
 //! Messages are JSON with a format version. Larger ones are compressed (LZ4): the broker keeps three copies.
 //! Values of the application travel in the text form that PostgreSQL gave them and are never interpreted
@@ -9,16 +9,31 @@ mod batch;
 mod bounded;
 mod confirm;
 mod encoding;
+mod formats;
+mod heartbeat;
+mod identifier;
+mod json;
 mod position;
 mod refusal;
 mod shape;
+mod snapshot;
+mod status;
+
+#[cfg(test)]
+mod edges;
+#[cfg(test)]
+mod fuzzing;
 
 pub use batch::{Batch, Event, Operation, Skipped, Source};
 pub use confirm::{CONFIRM_INTERVAL, Confirm};
-pub use encoding::{FORMAT, TooLarge, UNPACKED_MAX, unpack, unpacked_bytes};
+pub use encoding::{FORMAT, OtherFormat, TooLarge, UNPACKED_MAX, Unreadable, unpack, unpacked_bytes};
+pub use formats::{OLDEST_FORMAT, common_format, formats_read};
+pub use heartbeat::{HEARTBEAT_INTERVAL, Heartbeat};
 pub use position::{Position, TickRef};
 pub use refusal::Refusal;
 pub use shape::Shape;
+pub use snapshot::Snapshot;
+pub use status::Status;
 
 /// The subject below `prefix` that carries batches from the source to the target.
 pub fn events_subject(prefix: &str) -> String {
@@ -28,6 +43,11 @@ pub fn events_subject(prefix: &str) -> String {
 /// The subject below `prefix` that carries confirms from the target to the source.
 pub fn confirm_subject(prefix: &str) -> String {
     format!("{prefix}.confirm")
+}
+
+/// The subject below `prefix` that carries heartbeats from the source to the target.
+pub fn heartbeat_subject(prefix: &str) -> String {
+    format!("{prefix}.heartbeat")
 }
 
 /// The subject below `prefix` on which a source tells a target that it cannot serve it.

@@ -1,5 +1,7 @@
 //! Ticks, and positions in the events of a source.
 
+use super::identifier::hyphenated;
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use uuid::Uuid;
@@ -13,7 +15,16 @@ pub struct TickRef {
     /// Consecutive; 0 is the moment at which the source's schema was installed.
     pub number: i64,
     /// Random id of that tick.
+    #[serde(deserialize_with = "hyphenated")]
     pub id: Uuid,
+}
+
+impl TickRef {
+    /// Fails for a number that no tick has. Behind the greatest there is none, so one is always left to count with.
+    pub(super) fn check(&self) -> Result<()> {
+        ensure!((0..i64::MAX).contains(&self.number), "there is no tick {}", self.number);
+        Ok(())
+    }
 }
 
 impl fmt::Display for TickRef {
@@ -37,6 +48,17 @@ impl Position {
     /// Whether every event of the tick is included.
     pub fn is_complete(&self) -> bool {
         self.ordinal == self.total
+    }
+
+    /// Fails where no tick has such an event.
+    pub(super) fn check(&self) -> Result<()> {
+        self.tick.check()?;
+        let Position { ordinal, total, .. } = *self;
+        ensure!(
+            1 <= ordinal && ordinal <= total && total < i64::MAX,
+            "no tick has an event {ordinal} of {total}"
+        );
+        Ok(())
     }
 }
 

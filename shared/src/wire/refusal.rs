@@ -1,11 +1,14 @@
 //! A refusal: why a source cannot serve a target.
 
 use super::encoding::{Formatted, check_identities, read};
+use crate::printable::printable;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-/// Bytes of a reason.
-const REASON_MAX: usize = 4000;
+/// Characters of a reason that are sent…
+const REASON_SENT: usize = 1000;
+/// …which are at most so many bytes, escaped.
+const REASON_MAX: usize = 8 * REASON_SENT;
 
 /// Tells the operators of a target why its source cannot serve it from its position. A request; the target
 /// answers it.
@@ -22,9 +25,10 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// The message's bytes.
+    /// The message's bytes. Of a long reason, the beginning.
     pub fn encode(&self) -> Result<Vec<u8>> {
-        serde_json::to_vec(self).context("encode a refusal")
+        let reason = printable(&self.reason, REASON_SENT);
+        serde_json::to_vec(&Refusal { reason, ..self.clone() }).context("encode a refusal")
     }
 
     /// Reads a message's bytes.
@@ -55,8 +59,10 @@ mod tests {
             target: "t".repeat(target),
             reason: "r".repeat(reason),
         };
-        let decoded = |refusal: Refusal| Refusal::decode(&refusal.encode().unwrap());
+        let decoded = |refusal: Refusal| Refusal::decode(&serde_json::to_vec(&refusal).unwrap());
         assert!(decoded(refusal(100, REASON_MAX)).is_ok());
         assert!(decoded(refusal(1000, 1)).is_err() && decoded(refusal(1, REASON_MAX + 1)).is_err());
+        let sent = Refusal { reason: "\u{9b}".repeat(1_000_000), ..refusal(1, 1) };
+        assert!(Refusal::decode(&sent.encode().unwrap()).unwrap().reason.starts_with("\\u{9b}"));
     }
 }

@@ -6,7 +6,7 @@ use crate::world::batch;
 use inbox_processor::rules::applied::{AppliedTick, position_after};
 use inbox_processor::rules::position::{Reception, TargetPosition, Verdict};
 use inbox_processor::rules::ways::is_idle;
-use shared::wire::{Confirm, FORMAT, Position, TickRef};
+use shared::wire::{Confirm, FORMAT, Position, TickRef, formats_read};
 use uuid::Uuid;
 
 /// Transactions in one schedule, that the tables may contain.
@@ -96,6 +96,8 @@ impl Said {
             applied: self.applied,
             gap: self.gap,
             idle: self.idle,
+            reads: formats_read(),
+            status: None,
         }
     }
 }
@@ -181,7 +183,7 @@ impl Target {
             database.write(message.event);
             if message.end.is_complete() {
                 let Position { tick, total, .. } = message.end;
-                applied.push(AppliedTick { tick, events: total, taken_at_us: 0 });
+                applied.push(AppliedTick { tick, events: total, taken_at_us: 0, snapshot: None });
                 database.contents = message.contents;
             }
         }

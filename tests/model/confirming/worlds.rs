@@ -46,8 +46,7 @@ pub(crate) const RESTORED: World = World {
     faults: &[Fault::RestoreTarget],
     ticks: 3,
     transactions: 0,
-    beat: CONFIRM_INTERVAL,
-    faults_max: 1,
+    ..ANY
 };
 
 /// A failover whose former primary goes on, with the publisher that leads there.
@@ -55,17 +54,15 @@ pub(crate) const SPLIT: World = World {
     name: "confirming, a former primary that goes on",
     faults: &[Fault::SplitBrain],
     ticks: 0,
-    transactions: 1,
-    beat: CONFIRM_INTERVAL,
-    faults_max: 1,
+    ..ANY
 };
 
 /// Two databases of one identity, and a third. Fewer of their confirms arrive: that makes it smaller.
 pub(crate) const COPIED: World = World {
     name: "confirming, two databases of one identity",
     faults: &[Fault::Copy],
-    ticks: 1,
     transactions: 0,
     beat: CONFIRM_INTERVAL.saturating_mul(5).checked_div(2).unwrap(),
     faults_max: 2,
+    ..ANY
 };

@@ -6,7 +6,7 @@ use super::state::{Order, Session, State, TICKS};
 use super::target::{Weather, has_work};
 use outbox_publisher::rules::cursor::CursorPosition;
 use outbox_publisher::rules::resend::Resends;
-use shared::wire::{Confirm, FORMAT};
+use shared::wire::{Confirm, FORMAT, formats_read};
 use std::fmt;
 use std::time::Instant;
 use uuid::Uuid;
@@ -260,6 +260,8 @@ impl Delivery {
                 0,
                 session.blocked.is_some(),
             ),
+            reads: formats_read(),
+            status: None,
         };
         let (mut resends, now) = (Resends::default(), Instant::now());
         let acknowledged = state.place.acknowledged;

@@ -245,8 +245,12 @@ impl Delivery {
         if cut_short {
             // What arrived last is not found yet; the position counts it.
             batches.pop();
-            let ended =
-                |batch: &Arc<Batch>| AppliedTick { tick: batch.tick, events: batch.total, taken_at_us: 0 };
+            let ended = |batch: &Arc<Batch>| AppliedTick {
+                tick: batch.tick,
+                events: batch.total,
+                taken_at_us: 0,
+                snapshot: None,
+            };
             let mut ticks: Vec<AppliedTick> = batches.iter().map(ended).collect();
             ticks.dedup();
             return Ok((batches, ticks));

@@ -89,9 +89,18 @@ pub(crate) fn capture_problems(source: &mut Client) -> Vec<String> {
 
 /// Runs compare-replication.sh for a table: its exit status and its output.
 pub(crate) fn compare_by_script(replication: &Replication, table: &str) -> (Option<i32>, String) {
+    compare_by_script_at(&replication.source_url, replication, table)
+}
+
+/// The same, with this URL of the source.
+pub(crate) fn compare_by_script_at(
+    source: &str,
+    replication: &Replication,
+    table: &str,
+) -> (Option<i32>, String) {
     let output = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../compare-replication.sh"))
         .arg(table)
-        .env("SOURCE_DATABASE_URL", &replication.source_url)
+        .env("SOURCE_DATABASE_URL", source)
         .env("TARGET_DATABASE_URL", &replication.target_url)
         .output()
         .unwrap();

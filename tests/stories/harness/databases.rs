@@ -3,6 +3,12 @@
 use super::servers::Servers;
 use super::wait_for;
 use postgres::{Client, NoTls};
+use shared::schema::{DEMO_ATTACH, DEMO_TABLES, Side, migrate};
+use std::sync::OnceLock;
+
+/// The source that those of most stories are copies of.
+const SOURCE_TEMPLATE: &str = "story_source";
+const TARGET_TEMPLATE: &str = "story_target";
 
 /// The number that a query gives.
 pub(crate) fn count(client: &mut Client, query: &str) -> i64 {
@@ -26,6 +32,43 @@ pub(super) fn create_database(maintenance_url: &str, name: &str) -> String {
     client.batch_execute(&format!("drop database if exists {name} with (force)")).unwrap();
     client.batch_execute(&format!("create database {name}")).unwrap();
     beside(maintenance_url, name)
+}
+
+/// The same, as a copy of a source with the demo's tables, attached: to make one takes most of what a short story
+/// takes. Only at the server that all stories share.
+pub(super) fn create_source(name: &str) -> String {
+    static TEMPLATE: OnceLock<()> = OnceLock::new();
+    copy_of(&TEMPLATE, SOURCE_TEMPLATE, make_source, &Servers::from_env().source, name)
+}
+
+/// The same of a target, whose schema is made.
+pub(super) fn create_target(name: &str) -> String {
+    static TEMPLATE: OnceLock<()> = OnceLock::new();
+    copy_of(&TEMPLATE, TARGET_TEMPLATE, make_target, &Servers::from_env().target, name)
+}
+
+/// A copy of this template, which is made first where that was not done yet.
+fn copy_of(made: &OnceLock<()>, template: &str, make: fn(&str), maintenance_url: &str, name: &str) -> String {
+    let mut client = Client::connect(maintenance_url, NoTls).unwrap();
+    made.get_or_init(|| make(&create_database(maintenance_url, template)));
+    client.batch_execute(&format!("drop database if exists {name} with (force)")).unwrap();
+    client.batch_execute(&format!("create database {name} template {template}")).unwrap();
+    beside(maintenance_url, name)
+}
+
+/// Makes a source with the demo's tables, attached, of an empty database.
+pub(super) fn make_source(url: &str) {
+    let mut source = Client::connect(url, NoTls).unwrap();
+    migrate(&mut source, Side::Source).unwrap();
+    source.batch_execute(DEMO_TABLES).unwrap();
+    source.batch_execute(DEMO_ATTACH).unwrap();
+}
+
+/// The same of a target.
+pub(super) fn make_target(url: &str) {
+    Client::connect(url, NoTls).unwrap().batch_execute(DEMO_TABLES).unwrap();
+    // With the database's setting that asks for short names.
+    migrate(&mut Client::connect(url, NoTls).unwrap(), Side::Target).unwrap();
 }
 
 /// The same, with this encoding.

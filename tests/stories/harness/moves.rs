@@ -30,15 +30,41 @@ impl Replication {
     /// Dumps the source (whose services must be stopped) and restores it under its name: everything has another
     /// oid then.
     pub(crate) fn dump_and_restore_source(&self) {
-        let file = format!("{}.dump", self.servers.logs.join(&self.name).display());
-        run("pg_dump", &["--format=custom", "--file", &file, &self.source_url]);
+        let file = self.dump_source();
         let (_, name) = self.source_url.rsplit_once('/').unwrap();
         Client::connect(&self.servers.source, NoTls)
             .unwrap()
             .batch_execute(&format!("drop database {name} with (force)"))
             .unwrap();
         create_database(&self.servers.source, name);
-        run("pg_restore", &["--exit-on-error", "--dbname", &self.source_url, &file]);
+        self.restore_source(&file);
+    }
+
+    /// Dumps the source (whose services must be stopped) and restores it at another server, where it is from now on;
+    /// at that of the other stories if none is named.
+    pub(crate) fn dump_source_into(&mut self, server: Option<&PrivateServer>) {
+        let file = self.dump_source();
+        let maintenance = server.map_or(&*self.servers.source, PrivateServer::url);
+        // Roles are not in the dump.
+        Client::connect(maintenance, NoTls)
+            .unwrap()
+            .batch_execute(
+                "do $$begin create role replication_capture nologin; exception when duplicate_object then null; end$$",
+            )
+            .unwrap();
+        self.source_url = create_database(maintenance, &format!("{}_source", self.name));
+        self.publisher.set("DATABASE_URL", &self.source_url);
+        self.restore_source(&file);
+    }
+
+    fn dump_source(&self) -> String {
+        let file = format!("{}.dump", self.servers.logs.join(&self.name).display());
+        run("pg_dump", &["--format=custom", "--file", &file, &self.source_url]);
+        file
+    }
+
+    fn restore_source(&self, file: &str) {
+        run("pg_restore", &["--exit-on-error", "--dbname", &self.source_url, file]);
         std::fs::remove_file(file).unwrap();
     }
 
@@ -57,6 +83,12 @@ impl Replication {
     pub(crate) fn source_is_database(&mut self, name: &str) {
         self.source_url = beside(&self.servers.source, name);
         self.publisher.set("DATABASE_URL", &self.source_url);
+    }
+
+    /// The target is another database of its server from now on; the processor finds it from its next start on.
+    pub(crate) fn target_is_database(&mut self, name: &str) {
+        self.target_url = beside(&self.servers.target, name);
+        self.processor.set("DATABASE_URL", &self.target_url);
     }
 
     /// The target is another, empty database of this name; the processor finds it from its next start on.

@@ -40,6 +40,11 @@ impl PrivateNats {
         PrivateNats { server, directory, url: format!("nats://127.0.0.1:{port}") }
     }
 
+    /// Its address, without a login.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Has the service log in as this user, whose password is `password`.
     pub(crate) fn use_user(&self, service: &mut Service, user: &str) {
         for (name, value) in [("NATS_URL", &*self.url), ("NATS_USER", user), ("NATS_PASSWORD", "password")] {

@@ -30,6 +30,10 @@ fn serve(mut client: TcpStream, process: &AtomicU32, step: u32) -> Result<()> {
     let mut length = [0; 4];
     client.read_exact(&mut length)?;
     read_content(&mut client, length)?;
+    // It offers no TLS; the startup is next.
+    client.write_all(b"N")?;
+    client.read_exact(&mut length)?;
+    read_content(&mut client, length)?;
     // Authenticated, without a password; ready for a query.
     client.write_all(b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I")?;
     loop {

@@ -1,10 +1,21 @@
 //! One replication of its own for each test: two databases, a stream, and the services as processes.
 
-use super::databases::{Door, create_database, create_encoded_database};
+use super::databases::{
+    Door, create_database, create_encoded_database, create_source, create_target, make_source, make_target,
+};
 use super::servers::Servers;
 use super::{PrivateServer, Service, count, wait_for};
 use postgres::{Client, NoTls};
 use shared::schema::{DEMO_ATTACH, DEMO_TABLES, Side, migrate};
+
+/// A row where `replication.outbox` has one that is not confirmed. The view reads all of the outbox, which is long where
+/// the source is under load.
+const UNCONFIRMED: &str = "
+    select from replication.progress p
+    join replication.tick t on t.tick = p.confirmed_tick
+    join replication.outbox_event e
+      on e.txid >= pg_snapshot_xmin(t.snapshot) and not pg_visible_in_snapshot(e.txid, t.snapshot)
+    limit 1";
 
 /// A source, a target, and what is between them.
 pub(crate) struct Replication {
@@ -69,9 +80,49 @@ impl Replication {
         target: &str,
         settings: &[(&str, &str)],
     ) -> Replication {
-        let source_url = create_database(source, &format!("{name}_source"));
-        let target_url = create_database(target, &format!("{name}_target"));
-        Replication::with_demo(name, source_url, target_url, settings)
+        let source_name = format!("{name}_source");
+        let source_url = if source == Servers::from_env().source {
+            create_source(&source_name)
+        } else {
+            let url = create_database(source, &source_name);
+            make_source(&url);
+            url
+        };
+        let target_name = format!("{name}_target");
+        let target_url = if target == Servers::from_env().target {
+            create_target(&target_name)
+        } else {
+            let url = create_database(target, &target_name);
+            make_target(&url);
+            url
+        };
+        Replication::between(name, source_url, target_url, settings)
+    }
+
+    /// The same, with services of the last landed version, which have made their schemas themselves; none where
+    /// `test-replication.sh` could not build them.
+    pub(crate) fn prepare_older(name: &str) -> Option<Replication> {
+        let servers = Servers::from_env();
+        let binaries = servers.older_binaries.as_ref()?;
+        let source_url = create_database(&servers.source, &format!("{name}_source"));
+        let target_url = create_database(&servers.target, &format!("{name}_target"));
+        let mut replication = Replication::between(name, source_url, target_url, &[]);
+        for service in [&mut replication.publisher, &mut replication.processor] {
+            service.use_programs_in(binaries);
+        }
+        replication.migrate_source();
+        replication.migrate_target();
+        replication.source().batch_execute(DEMO_TABLES).unwrap();
+        replication.source().batch_execute(DEMO_ATTACH).unwrap();
+        replication.target().batch_execute(DEMO_TABLES).unwrap();
+        Some(replication)
+    }
+
+    /// An instance of this service of the present version, not started yet.
+    pub(crate) fn newer(&self, service: &Service) -> Service {
+        let mut newer = service.twin();
+        newer.use_programs_in(&self.servers.binaries);
+        newer
     }
 
     /// The same, with databases of these encodings.
@@ -79,7 +130,9 @@ impl Replication {
         let servers = Servers::from_env();
         let source_url = create_encoded_database(&servers.source, &format!("{name}_source"), source);
         let target_url = create_encoded_database(&servers.target, &format!("{name}_target"), target);
-        Replication::with_demo(name, source_url, target_url, &[])
+        make_source(&source_url);
+        make_target(&target_url);
+        Replication::between(name, source_url, target_url, &[])
     }
 
     /// From the target of this one to a third database, without tables.
@@ -95,28 +148,14 @@ impl Replication {
         Replication::between(name, self.target_url.clone(), self.source_url.clone(), &[])
     }
 
-    fn with_demo(
-        name: &str,
-        source_url: String,
-        target_url: String,
-        settings: &[(&str, &str)],
-    ) -> Replication {
-        let mut source = Client::connect(&source_url, NoTls).unwrap();
-        migrate(&mut source, Side::Source).unwrap();
-        source.batch_execute(DEMO_TABLES).unwrap();
-        source.batch_execute(DEMO_ATTACH).unwrap();
-        Client::connect(&target_url, NoTls).unwrap().batch_execute(DEMO_TABLES).unwrap();
-        Replication::between(name, source_url, target_url, settings)
-    }
-
     fn between(name: &str, source_url: String, target_url: String, settings: &[(&str, &str)]) -> Replication {
         let servers = Servers::from_env();
         let service = |binary: &str, database: &str, nats: &str| {
             let settings = [
                 ("DATABASE_URL", database),
                 ("NATS_URL", nats),
-                ("NATS_USER", &servers.user),
-                ("NATS_PASSWORD", &servers.password),
+                ("NATS_USER", binary),
+                ("NATS_PASSWORD", &servers.nats_password),
                 ("NATS_SUBJECT_PREFIX", name),
                 ("NATS_STREAM", name),
             ];
@@ -166,6 +205,10 @@ impl Replication {
         &self.source_url
     }
 
+    pub(crate) fn target_url(&self) -> &str {
+        &self.target_url
+    }
+
     pub(crate) fn source(&self) -> Client {
         Client::connect(&self.source_url, NoTls).unwrap()
     }
@@ -198,9 +241,9 @@ impl Replication {
     /// and confirmed in the source.
     pub(crate) fn wait_until_caught_up(&self) {
         let mut source = self.source();
+        let unconfirmed = source.prepare(UNCONFIRMED).unwrap();
         wait_for("nothing unconfirmed in the outbox", || {
-            (count(&mut source, "select count(*) from replication.outbox where not confirmed") == 0)
-                .then_some(())
+            source.query(&unconfirmed, &[]).unwrap().is_empty().then_some(())
         });
         let unprocessed =
             count(&mut self.target(), "select count(*) from replication.inbox where not processed");

@@ -58,6 +58,11 @@ impl PrivateServer {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// Its port on 127.0.0.1.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// A new server that follows this one.
     pub(crate) fn standby(&self, name: &str, number: u16) -> PrivateServer {
         let standby = PrivateServer::named(name, number);
@@ -80,6 +85,27 @@ impl PrivateServer {
         let mut client = Client::connect(&self.url, NoTls).unwrap();
         let promoted: bool = client.query_one("select pg_promote()", &[]).unwrap().get(0);
         assert!(promoted, "{} was not promoted in time", self.name);
+    }
+
+    /// Writes a file of these lines into its data directory, which nobody else can read.
+    pub(crate) fn write_file(&self, name: &str, text: &str) {
+        let mut client = Client::connect(&self.url, NoTls).unwrap();
+        let lines: Vec<_> = text.lines().map(|line| format!("('{line}')")).collect();
+        let program = format!("umask 077 && cat > {name}");
+        client.batch_execute(&format!("copy (values {}) to program '{program}'", lines.join(","))).unwrap();
+    }
+
+    /// Changes settings that take effect without a restart, and has it read all of its files again.
+    pub(crate) fn reload(&self, settings: &[(&str, &str)]) {
+        let mut client = Client::connect(&self.url, NoTls).unwrap();
+        for (name, value) in settings {
+            client.batch_execute(&format!("alter system set {name} = '{value}'")).unwrap();
+        }
+        let loaded = "select (extract(epoch from pg_conf_load_time()) * 1000000)::bigint";
+        let before = count(&mut client, loaded);
+        client.batch_execute("select pg_reload_conf()").unwrap();
+        // The server itself is told first, and then its sessions.
+        wait_for("the settings are read again", || (count(&mut client, loaded) > before).then_some(()));
     }
 
     /// Starts it again, unless it is up.

@@ -9,9 +9,12 @@ pub(super) struct Servers {
     pub(super) target: String,
     pub(super) nats_a: String,
     pub(super) nats_b: String,
-    pub(super) user: String,
-    pub(super) password: String,
+    /// Of each service's user.
+    pub(super) nats_password: String,
+    pub(super) operator_password: String,
     pub(super) binaries: PathBuf,
+    /// Of the last landed version; none where they could not be built.
+    pub(super) older_binaries: Option<PathBuf>,
     pub(super) logs: PathBuf,
 }
 
@@ -31,9 +34,10 @@ impl Servers {
             target: get("TEST_TARGET_URL"),
             nats_a: get("TEST_NATS_A"),
             nats_b: get("TEST_NATS_B"),
-            user: get("TEST_NATS_USER"),
-            password: get("TEST_NATS_PASSWORD"),
+            nats_password: get("TEST_NATS_PASSWORD"),
+            operator_password: get("TEST_NATS_OPERATOR_PASSWORD"),
             binaries: PathBuf::from(get("TEST_BIN_DIR")),
+            older_binaries: environment.optional("TEST_OLDER_SERVICES_DIR").map(PathBuf::from),
             logs,
         }
     }

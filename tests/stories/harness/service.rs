@@ -83,9 +83,24 @@ impl Service {
         std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().count()
     }
 
+    /// The most memory that it has had since this was called last, in KiB.
+    pub(crate) fn memory_peak_kib(&self) -> u64 {
+        let pid = self.child.as_ref().unwrap().id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        // Sets the peak back to what there is now.
+        std::fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
+        peak.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// Runs the program of its name in this directory, from the next start on.
+    pub(crate) fn use_programs_in(&mut self, binaries: &Path) {
+        self.binary = binaries.join(self.binary.file_name().unwrap());
+    }
+
     /// Runs the build that has kill points, from the next start on.
     pub(crate) fn with_kill_points(&mut self, binaries: &Path) {
-        self.binary = binaries.join(self.binary.file_name().unwrap());
+        self.use_programs_in(binaries);
         let token = self.log.with_extension("kill-point").display().to_string();
         self.set("KILL_POINT", &token);
     }
@@ -98,6 +113,19 @@ impl Service {
     /// Changes a setting for the next start.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.settings.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// What a setting is.
+    pub(crate) fn setting(&self, name: &str) -> &str {
+        &self.settings[name]
+    }
+
+    /// Puts a secret into a file for the next start, and takes it out of the environment. Returns the file.
+    pub(crate) fn set_in_file(&mut self, name: &str) -> PathBuf {
+        let path = self.log.with_extension(name);
+        std::fs::write(&path, format!("{}\n", self.settings.remove(name).unwrap())).unwrap();
+        self.set(&format!("{name}_FILE"), &path.display().to_string());
+        path
     }
 
     /// Runs the service's `migrate` with another database.

@@ -6,15 +6,24 @@ use shared::broker::{Broker, Connection};
 use shared::config::Environment;
 use std::time::Duration;
 
+/// The user of nats-config who may do everything with messages and streams.
+pub(super) const OPERATOR: &str = "operator";
+
 impl Replication {
     /// A connection to cluster B of the test's own.
     pub(crate) fn nats_b(&self) -> Connection {
+        self.nats_b_with(&[])
+    }
+
+    /// The same, with these settings as well.
+    pub(crate) fn nats_b_with(&self, settings: &[(&str, &str)]) -> Connection {
         let variables = [
             ("NATS_URL", self.servers.nats_b.as_str()),
-            ("NATS_USER", self.servers.user.as_str()),
-            ("NATS_PASSWORD", self.servers.password.as_str()),
+            ("NATS_USER", OPERATOR),
+            ("NATS_PASSWORD", self.servers.operator_password.as_str()),
         ];
-        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let variables =
+            variables.iter().chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let mut broker = Broker::from_env(&Environment::from_pairs(variables), "test").unwrap();
         wait_for("a server of cluster B takes connections", || broker.connect().ok())
     }

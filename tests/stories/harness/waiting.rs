@@ -1,21 +1,30 @@
 //! Waiting for a condition, with a deadline that says what was awaited.
 
+use super::service::Service;
 use postgres::Client;
 use std::time::{Duration, Instant};
 
 /// No wait of a test is longer. A bound on liveness, not a claim about speed.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
 
-/// Waits until `condition` gives a value; fails with `what` after [`DEADLINE`].
+/// Waits until `condition` gives a value; fails with `what` after [`DEADLINE`]. It is asked less and less often: other
+/// stories need the machine.
 pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + DEADLINE;
+    const PAUSES: std::ops::Range<Duration> = Duration::from_millis(5)..Duration::from_millis(100);
+    let begun = Instant::now();
     loop {
         if let Some(value) = condition() {
             return value;
         }
-        assert!(Instant::now() < deadline, "still waiting after {} s: {what}", DEADLINE.as_secs());
-        std::thread::sleep(Duration::from_millis(10));
+        let waited = begun.elapsed();
+        assert!(waited < DEADLINE, "still waiting after {} s: {what}", DEADLINE.as_secs());
+        std::thread::sleep((waited / 20).clamp(PAUSES.start, PAUSES.end));
     }
+}
+
+/// Waits until a service says `text` of its health.
+pub(crate) fn wait_for_health(service: &Service, text: &str) {
+    wait_for(&format!("it says of its health \"{text}\""), || service.health().contains(text).then_some(()));
 }
 
 /// Waits until apply is blocked at this target; returns the error.

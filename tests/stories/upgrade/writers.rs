@@ -4,7 +4,7 @@ use crate::harness::{Replication, assert_equal, count, wait_for};
 use postgres::Client;
 
 /// Functions and triggers as of an older version: what they capture is the same, their text is not.
-const OLDER: &str = "
+pub(super) const OLDER_TRIGGERS: &str = "
     do $$declare attached regclass; begin
         for attached in select relation from replication.attached loop
             execute format('comment on function replication.capture_%s() is null', replication.capture_id(attached));
@@ -12,11 +12,10 @@ const OLDER: &str = "
         execute format('create or replace trigger replication_insert after insert on users referencing new table as new_rows
                         for each statement when (true) execute function replication.capture_insert_%s()', replication.capture_id('users'));
         alter table users enable always trigger replication_insert;
-    end$$;
-    update replication.repeatable set checksum = 'older' where side = 'source'";
+    end$$";
 
 /// Writes to both tables; fails where that has to wait for long.
-fn write_promptly(client: &mut Client, number: usize) {
+pub(super) fn write_promptly(client: &mut Client, number: usize) {
     client
         .batch_execute(&format!(
             "set statement_timeout = '5s';
@@ -31,7 +30,10 @@ fn no_writer_waits_for_an_upgrade_that_waits_for_another_writer() {
     let mut replication = Replication::start("upgrade_writers");
     assert_eq!(replication.publisher.stop().code(), Some(0));
     let (mut source, mut writer) = (replication.source(), replication.source());
-    source.batch_execute(OLDER).unwrap();
+    source.batch_execute(OLDER_TRIGGERS).unwrap();
+    source
+        .batch_execute("update replication.repeatable set checksum = 'older' where side = 'source'")
+        .unwrap();
     let stale = "select count(*) from replication.attached a, replication.stale_capture_triggers(a.relation)";
     let mut client = replication.source();
     let mut long = client.transaction().unwrap();

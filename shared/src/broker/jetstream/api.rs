@@ -41,6 +41,12 @@ pub(super) fn is_without_room(error: &anyhow::Error) -> bool {
     })
 }
 
+/// Whether JetStream reports that the stream keeps no such message.
+pub(super) fn is_without_message(error: &anyhow::Error) -> bool {
+    const NO_MESSAGE_FOUND: u64 = 10_037;
+    error.downcast_ref::<ApiError>().is_some_and(|error| error.code == NO_MESSAGE_FOUND)
+}
+
 /// Makes a call; waits for an answer at most [`API_TRIES`] times [`API_TIMEOUT`].
 pub(super) fn api(connection: &Connection, call: &str, request: &Value) -> Result<Value> {
     let payload = if request.is_null() { Vec::new() } else { serde_json::to_vec(request)? };

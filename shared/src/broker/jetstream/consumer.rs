@@ -10,23 +10,24 @@ use uuid::Uuid;
 /// A consumer from which nothing was pulled for so long is removed by its server.
 const CONSUMER_ABANDONED: Duration = Duration::from_secs(600);
 
-/// A reader of the stream, from the first message that it keeps: only a cursor, in the memory of one server.
+/// A reader of the stream, from the first message that it keeps, or from a later one: only a cursor, in the memory of one server.
 /// What was read is in the target's position; what the cursor loses, the next consumer reads again.
 #[derive(Debug)]
 pub struct Consumer {
     stream: String,
     name: String,
+    from: Option<u64>,
 }
 
 impl Consumer {
     /// Not yet created, under a new name: so it can be deleted even if the answer to its creation was lost.
-    pub(super) fn new(stream: &str) -> Consumer {
-        Consumer { stream: stream.to_owned(), name: Uuid::new_v4().simple().to_string() }
+    pub(super) fn new(stream: &str, from: Option<u64>) -> Consumer {
+        Consumer { stream: stream.to_owned(), name: Uuid::new_v4().simple().to_string(), from }
     }
 
     /// Creates it where it is missing.
     pub fn ensure(&self, connection: &Connection) -> Result<()> {
-        let request = json!({
+        let mut request = json!({
             "stream_name": self.stream,
             "config": {
                 "name": self.name,
@@ -38,6 +39,10 @@ impl Consumer {
                 "mem_storage": true,
             },
         });
+        if let Some(from) = self.from {
+            request["config"]["deliver_policy"] = json!("by_start_sequence");
+            request["config"]["opt_start_seq"] = json!(from);
+        }
         api(connection, &format!("CONSUMER.CREATE.{}.{}", self.stream, self.name), &request).with_context(
             || format!("create a consumer of the stream {0} ($JS.API.CONSUMER.CREATE.{0}.*)", self.stream),
         )?;

@@ -4,10 +4,12 @@
 
 mod api;
 mod consumer;
+mod stored;
 mod stream;
 
 pub use api::{is_gone, stored_sequence};
 pub use consumer::{Consumer, sequence};
+pub use stored::Stored;
 pub use stream::{Stream, released};
 
 /// The payload that acknowledges a message, to be published to its reply subject.

@@ -41,9 +41,9 @@ impl Stream {
     /// and nobody subscribes to its subject. Its messages are sent again from the outbox.
     fn ensure_it_listens(&self, connection: &Connection) -> Result<()> {
         // The leader refuses it, which is an answer; where nobody listens, the server says so.
-        let refused = Some(("Nats-Expected-Stream", "none of this name"));
+        let refused = Some(("Nats-Expected-Stream", "none of this name".to_owned()));
         for _ in 0..LISTENING_TRIES {
-            let answer = connection.request_with(&self.subject, refused, Vec::new(), API_TIMEOUT)?;
+            let answer = connection.request_with(&self.subject, refused.clone(), Vec::new(), API_TIMEOUT)?;
             if status(&answer) != Some(503) {
                 return Ok(());
             }
@@ -128,9 +128,9 @@ impl Stream {
         Ok(())
     }
 
-    /// A new consumer, not yet created.
-    pub fn consumer(&self) -> Consumer {
-        Consumer::new(&self.name)
+    /// A new consumer, not yet created: from the first message on, or `from` this sequence.
+    pub fn consumer(&self, from: Option<u64>) -> Consumer {
+        Consumer::new(&self.name, from)
     }
 
     /// Asks the stream to purge every message before `sequence`. The answer comes to `inbox`;

@@ -1,0 +1,49 @@
+//! Tells the target once a second that this source is there, and as of when the target shows it while nothing happens.
+//! Stores what the target tells of itself.
+
+use crate::leadership::{Leadership, Term};
+use crate::outbox::lookout::{Lookout, Sight};
+use crate::outbox::{progress, source};
+use anyhow::Result;
+use shared::broker::Broker;
+use shared::supervisor::ThreadContext;
+use shared::wire::{FORMAT, HEARTBEAT_INTERVAL, Heartbeat, Status, heartbeat_subject};
+use std::sync::Arc;
+
+pub(crate) struct Heartbeats {
+    broker: Broker,
+    subject: String,
+    leadership: Arc<Leadership>,
+}
+
+impl Heartbeats {
+    pub(crate) fn new(broker: Broker, subject_prefix: &str, leadership: Arc<Leadership>) -> Heartbeats {
+        Heartbeats { broker, subject: heartbeat_subject(subject_prefix), leadership }
+    }
+
+    pub(crate) fn run(mut self, context: &ThreadContext) -> Result<()> {
+        let leadership = self.leadership.clone();
+        leadership.in_each_term(context, "send heartbeats", |term| self.session(term, context))
+    }
+
+    fn session(&mut self, term: &Term, context: &ThreadContext) -> Result<()> {
+        let mut client = term.session(1)?;
+        let lookout = Lookout::prepare(&mut client)?;
+        let source = source::source_id(&mut client)?;
+        let connection = self.broker.connect()?;
+        while term.continues(context.stop()) {
+            let Sight { tick, as_of, looked_at_us } = lookout.look(&mut client)?;
+            let status = Status::of_this_version(context.service_trouble().as_deref(), term.events_read());
+            let source = source.clone();
+            let heartbeat = Heartbeat { format: FORMAT, source, tick, as_of, looked_at_us, status };
+            connection.publish_signed(&self.subject, None, heartbeat.encode()?)?;
+            connection.check()?;
+            if let Some((target, status)) = term.take_report() {
+                progress::store_report(&mut client, &target, &status)?;
+            }
+            context.healthy();
+            term.wait(context.stop(), HEARTBEAT_INTERVAL);
+        }
+        Ok(())
+    }
+}
