@@ -61,8 +61,11 @@ step_failed() {
 
 # step_last_words OUTPUT: why a step failed, for the end of the run: a log of this length is often kept in part.
 step_last_words() {
-  { grep --after-context=3 ' panicked at ' "$1" | head --lines=20 || tail --lines=5 "$1"; } \
-    | cut --characters=1-300 | sed 's/^/    | /'
+  {
+    grep --max-count=5 --after-context=3 ' panicked at ' "$1" \
+      || grep --max-count=3 --after-context=10 '^Error: ' "$1" \
+      || tail --lines=5 "$1"
+  } | cut --characters=1-300 | sed 's/^/    | /'
 }
 
 # Waits for all steps that run beside others. False if one of them failed.
