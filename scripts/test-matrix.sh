@@ -21,7 +21,6 @@ source "$ROOT/scripts/start.sh"
 source "$ROOT/scripts/test-servers.sh"
 source "$ROOT/scripts/test-steps.sh"
 source "$ROOT/scripts/test-prepare.sh"
-source "$ROOT/scripts/servers.sh"
 source "$ROOT/scripts/unoptimized.sh"
 
 # NAME SOURCE TARGET NATS; nats-2 is the newest. README.md says that these are run.

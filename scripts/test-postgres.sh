@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Usage: scripts/test-postgres.sh create|start|stop|kill|remove NAME PORT [SETTING=VALUE…]
 #        scripts/test-postgres.sh standby NAME PORT PRIMARY_PORT
+#        scripts/test-postgres.sh upgrade NAME PORT DIRECTORY [SETTING=VALUE…]
 #        scripts/test-postgres.sh disk NAME PORT MEGABYTES
 #        scripts/test-postgres.sh fill|free NAME PORT
 #
@@ -10,6 +11,7 @@
 #   create   a new one with these settings, started
 #   standby  a new one that follows another server, started
 #   start    the one that is there, unless it is up;  stop: cleanly;  kill: at whatever it is doing;  remove: with its data
+#   upgrade  by pg_upgrade, to the version whose programs are in this directory (as POSTGRES_A_BIN from then on), started
 #   disk     a disk of its own of this size (in memory; it takes root), before create
 #   fill     takes all the room that its disk has left;  free: gives it back
 set -euo pipefail
@@ -78,6 +80,27 @@ server_follow() {
   server_start
 }
 
+# As PostgreSQL's manual has it: a new cluster beside the old one, with the same checksums, takes its data over.
+server_upgrade() {
+  local bin=$1 former directory major checksums=()
+  shift
+  former=$(postgres_bin "$COMPONENT") directory=$(server_directory)
+  component_stop "$COMPONENT"
+  postgres_owner_load
+  # Before 18 there are none by default, nor the option.
+  major=$(postgres_major "$bin")
+  ((major < 18)) || checksums=(--no-data-checksums)
+  [[ $(postgres_as_owner "$former/pg_controldata" "$directory/pgdata") == *"checksum version: "*0* ]] || checksums=(--data-checksums)
+  mv "$directory/pgdata" "$directory/former"
+  postgres_cluster_make "$bin" "$directory/pgdata" "${checksums[@]}" >/dev/null
+  (cd "$directory" && postgres_as_owner env PGPASSWORD="$POSTGRES_PASSWORD" "$bin/pg_upgrade" --username=postgres \
+    --old-bindir="$former" --new-bindir="$bin" --old-datadir="$directory/former" --new-datadir="$directory/pgdata" --socketdir=/tmp) >&2
+  rm -rf "$directory/former"
+  server_configure "$@"
+  export POSTGRES_A_BIN=$bin
+  server_start
+}
+
 server_start() {
   local begun_ms
   begun_ms=$(now_ms)
@@ -111,6 +134,7 @@ main() {
   case $what in
     create) server_create "$@" ;;
     standby) server_follow "$@" ;;
+    upgrade) server_upgrade "$@" ;;
     start) component_is_up "$COMPONENT" || server_start ;;
     disk) disk_create "$@" ;;
     fill) disk_fill ;;

@@ -2,6 +2,8 @@
 # The PostgreSQL and NATS servers that Rust tests run against: where the tests find them, and their end. Needs
 # settings.sh, components.sh, ports.sh and start.sh.
 
+source "$ROOT/scripts/servers.sh"
+
 readonly SERVERS=("${POSTGRES_COMPONENTS[@]}" "${NATS_COMPONENTS[@]}")
 
 # test_servers_load NAME PORT_OFFSET CONNECTIONS_MAX: the settings of servers in .run/NAME, for here and for the
@@ -19,6 +21,10 @@ test_servers_load() {
   export TEST_NATS_A TEST_NATS_B TEST_NATS_PASSWORD=$NATS_PASSWORD TEST_NATS_OPERATOR_PASSWORD=$NATS_ADMIN_PASSWORD
   TEST_BIN_DIR=$(dirname "$(service_binary any)")
   export TEST_BIN_DIR TEST_RUN_DIR=$RUN_DIR TEST_KILL_POINTS_DIR=${TEST_BIN_DIR%/*}/kill-points
+  # What the stories upgrade their own servers to.
+  UPGRADED_SERVER=${UPGRADED_SERVER:-$(compose_server postgres)}
+  TEST_UPGRADED_POSTGRES_BIN=$(server_bin "$UPGRADED_SERVER")
+  export TEST_UPGRADED_POSTGRES_BIN
   export RUST_TEST_NOCAPTURE=1 # the stories say what they saw
 }
 
@@ -27,6 +33,7 @@ test_servers_start() {
   local component
   # shellcheck disable=SC2034 # start.sh adds to it
   STARTED=()
+  servers_install "$UPGRADED_SERVER"
   ports_check "${SERVERS[@]}"
   PATH=$(postgres_bin postgres-a):$PATH
   components_start_in_order "${SERVERS[@]}"

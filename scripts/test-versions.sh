@@ -20,14 +20,13 @@ source "$ROOT/scripts/components.sh"
 source "$ROOT/scripts/ports.sh"
 source "$ROOT/scripts/start.sh"
 source "$ROOT/scripts/test-servers.sh"
-source "$ROOT/scripts/servers.sh"
 source "$ROOT/scripts/unoptimized.sh"
 
 readonly PORT_OFFSET=$((${TEST_PORT_OFFSET:-400} + 300)) # neither the demo's ports nor those of other tests
 # What rests on SQL, on sessions and on the stream. Not in the core: stories of the same that take long, and say no more
 # about a version.
 readonly CORE=(
-  delivery:: concurrency:: tables:: values:: apply:: recovery:: standby:: encryption:: broker::
+  delivery:: concurrency:: tables:: values:: apply:: recovery:: standby:: encryption:: broker:: newer::
   large::a_large_tick_in_which_ large::a_large_tick_goes_on_
 )
 readonly NOT_IN_CORE=(
@@ -97,6 +96,8 @@ main() {
   parse_arguments "$@"
   layer_load native
   servers_choose
+  # Not older than any that is chosen: the newest of those that README.md names.
+  ! $ALL || UPGRADED_SERVER=postgres-18
   test_servers_load versions "$PORT_OFFSET" 200
   filters_choose
   run_dir_lock

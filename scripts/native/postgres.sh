@@ -145,8 +145,14 @@ postgres_create() {
   mv "$directory/unfinished" "$directory/pgdata"
 }
 
-postgres_initdb() (
+postgres_initdb() {
+  postgres_cluster_make "$1" "$2" && postgres_single "$1" "$2" <<<'create database transactions'
+}
+
+# postgres_cluster_make BIN DIRECTORY [OPTION…]
+postgres_cluster_make() (
   bin=$1 pgdata=$2
+  shift 2
   cd /
   umask 077
   password_file=$(mktemp)
@@ -154,8 +160,7 @@ postgres_initdb() (
   printf '%s\n' "$POSTGRES_PASSWORD" >"$password_file"
   [[ $EUID -ne 0 ]] || chown postgres "$password_file"
   postgres_as_owner "$bin/initdb" --pgdata="$pgdata" --username=postgres --pwfile="$password_file" \
-    --auth=scram-sha-256 --encoding=UTF8 --locale=C.UTF-8 --no-instructions \
-    && postgres_single "$bin" "$pgdata" <<<'create database transactions'
+    --auth=scram-sha-256 --encoding=UTF8 --locale=C.UTF-8 --no-instructions "$@"
 )
 
 # Runs the SQL of stdin, and prints what the server says. Its exit status is 0 even where a statement fails.

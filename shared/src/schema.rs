@@ -7,6 +7,7 @@
 
 mod files;
 mod locks;
+mod rights;
 mod triggers;
 
 pub use files::{DEMO_ATTACH, DEMO_TABLES, Side};
@@ -16,6 +17,7 @@ use anyhow::{Context, Result, anyhow};
 use locks::Attempts;
 use postgres::error::SqlState;
 use postgres::{Client, Transaction};
+use rights::Rights;
 
 /// The number that `replication.lock_number` gives it.
 const MIGRATION_LOCK: i64 = 0x7265_706c_0001;
@@ -159,6 +161,7 @@ fn bring_up_to_date(client: &mut Client, side: Side) -> Result<()> {
         .context("begin the schema migration")?;
     transaction.execute("select pg_advisory_xact_lock($1)", &[&MIGRATION_LOCK]).context("lock the schema")?;
     transaction.batch_execute(locks::SET_TIMEOUT).context("limit the wait for locks")?;
+    let rights = Rights::read(&mut transaction)?;
     transaction
         .batch_execute(
             "create schema if not exists replication;
@@ -185,10 +188,12 @@ fn bring_up_to_date(client: &mut Client, side: Side) -> Result<()> {
         }
         let present = present_version(&mut transaction, side)?;
         apply_missing(&mut transaction, side, present)?;
+        rights.withhold(&mut transaction)?;
         if has_changed_files(&mut transaction, side)? {
             apply_repeatable(&mut transaction, side)?;
         }
     }
+    rights.restore(&mut transaction).context("keep the rights on the schema's views")?;
     transaction.commit().context("commit the schema migration")
 }
 

@@ -4,6 +4,7 @@ use crate::harness::{
     assert_same, capture_problems, compare_by_script, make_in_both, start_with_tables, wait_for,
 };
 use postgres::Client;
+use std::time::Duration;
 
 const TABLE: &str = "create table t (id int primary key, v text)";
 
@@ -165,4 +166,25 @@ fn a_hole_that_no_event_trigger_saw_is_noted_by_the_publisher() {
     assert_one_problem(&mut source, "escaped");
     source.batch_execute("select replication.resend('t')").unwrap();
     assert_no_problem(&mut source);
+}
+
+/// A start that is done when its service is healthy would else end well over a capture that is incomplete.
+#[test]
+fn a_publisher_is_not_healthy_before_it_has_looked_at_the_capture() {
+    let mut replication = start_with_tables("hole_unseen", TABLE, &["t"]);
+    assert_eq!(replication.publisher.stop().code(), Some(0));
+    let mut source = replication.source();
+    let mut holder = source.transaction().unwrap();
+    holder.batch_execute("lock table replication.capture_hole in access exclusive mode").unwrap();
+    replication.publisher.start();
+    wait_for("the publisher writes that only the audit has not reported yet", || {
+        let health = replication.publisher.health();
+        assert_ne!(health, "ok\n");
+        (health == "degraded: audit: starting\n").then_some(())
+    });
+    // The file is written anew every second.
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(replication.publisher.health(), "degraded: audit: starting\n");
+    holder.rollback().unwrap();
+    replication.publisher.wait_until_healthy();
 }

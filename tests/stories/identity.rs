@@ -17,8 +17,7 @@ fn batches(wire: &Receiver<Incoming>) -> usize {
 /// Starts over as docs/operations.md says; both services are stopped.
 fn start_over(replication: &mut Replication) {
     let (mut source, mut target) = (replication.source(), replication.target());
-    let name: String = source.query_one("select replication.start_over()", &[]).unwrap().get(0);
-    target.execute("select replication.adopt_source($1)", &[&name]).unwrap();
+    replication.start_over();
     replication.start_services();
     add_user(&mut source, "over@x");
     wait_for("the target has what came after", || {

@@ -110,9 +110,7 @@ fn values_of_the_target_stay_when_the_source_starts_over() {
     let mut replication = start_with_notes("own_started_over", 3);
     replication.publisher.stop();
     replication.processor.stop();
-    let source: String =
-        replication.source().query_one("select replication.start_over()", &[]).unwrap().get(0);
-    replication.target().execute("select replication.adopt_source($1)", &[&source]).unwrap();
+    replication.start_over();
     replication.start_services();
     replication.wait_until_caught_up();
     assert_kept(&replication, 3);

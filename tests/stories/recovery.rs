@@ -115,9 +115,8 @@ fn a_source_that_lost_ticks_is_refused_and_both_sides_start_over() {
         add_user(&mut replication.source(), email);
     }
 
-    let (mut source, mut target) = (replication.source(), replication.target());
-    let name: String = source.query_one("select replication.start_over()", &[]).unwrap().get(0);
-    target.execute("select replication.adopt_source($1)", &[&name]).unwrap();
+    let mut target = replication.target();
+    let name = replication.start_over();
     replication.processor.kill();
     start_both(&mut replication);
     wait_for("the target has what the source has", || {
@@ -128,7 +127,7 @@ fn a_source_that_lost_ticks_is_refused_and_both_sides_start_over() {
     let adopted =
         count(&mut target, &format!("select count(*) from replication.adoption where to_source = '{name}'"));
     assert_eq!(adopted, 1);
-    add_user(&mut source, "after@x");
+    add_user(&mut replication.source(), "after@x");
     replication.wait_until_caught_up();
     assert_eq!(assert_equal(&replication), (9, 5));
 }
@@ -144,9 +143,8 @@ fn spend_transaction_ids(client: &mut Client) {
 
 /// Starts over as docs/operations.md says; both services are stopped.
 fn start_over_and_acknowledge(replication: &mut Replication) {
-    let (mut source, mut target) = (replication.source(), replication.target());
-    let name: String = source.query_one("select replication.start_over()", &[]).unwrap().get(0);
-    target.execute("select replication.adopt_source($1)", &[&name]).unwrap();
+    let mut target = replication.target();
+    replication.start_over();
     target.execute("select replication.quarantine_acknowledge()", &[]).unwrap();
     replication.start_services();
     wait_for("the target has what the source has", || {

@@ -2,6 +2,8 @@
 
 use crate::capture::{ITEMS, run};
 use crate::harness::{Replication, attach, count, make_in_both, start_with_tables};
+use postgres::Client;
+use shared::schema::{Side, migrate};
 
 #[test]
 fn ordinary_roles_need_no_rights_on_the_outbox_and_no_search_path_deceives() {
@@ -250,4 +252,55 @@ fn assert_refused_to_services(replication: &Replication) {
             "{refused}: {message}"
         );
     }
+}
+
+/// Views are dropped and made again with each version, and default privileges are made for tables of an application.
+#[test]
+fn who_may_read_the_views_stays_as_an_administrator_left_it() {
+    let replication = Replication::prepare("view_rights", &[]);
+    for (mut client, side, view, (status, column), new) in [
+        (replication.source(), Side::Source, "outbox", ("source_status", "last_tick"), "not_attached"),
+        (replication.target(), Side::Target, "inbox", ("target_status", "applied_tick"), "as_of"),
+    ] {
+        client
+            .batch_execute(&format!(
+                "do $$begin create role view_reader; exception when duplicate_object then null; end$$;
+                 do $$begin create role view_lender; exception when duplicate_object then null; end$$;
+                 alter default privileges grant all on tables to view_reader, public;
+                 alter default privileges grant all on sequences to view_reader;
+                 grant usage on schema replication to view_reader;
+                 grant select on replication.{view} to view_reader; grant select on replication.{view} to view_lender with grant option;
+                 grant select ({column}) on replication.{status} to view_reader;
+                 drop view replication.{new};
+                 update replication.repeatable set checksum = 'older'"
+            ))
+            .unwrap();
+        migrate(&mut client, side).unwrap();
+        assert_eq!(readable(&mut client), [view]);
+        client
+            .batch_execute(&format!(
+                "set role view_reader; select * from replication.{view}; select {column} from replication.{status}; reset role"
+            ))
+            .unwrap();
+        let lent = "select count(*) from pg_class c, aclexplode(c.relacl) a
+                    where a.grantee = 'view_lender'::regrole and a.is_grantable";
+        assert_eq!(count(&mut client, lent), 1);
+        // Nor when all is made for the first time.
+        client.batch_execute("select replication.remove()").unwrap();
+        migrate(&mut client, side).unwrap();
+        client.batch_execute("grant usage on schema replication to view_reader").unwrap();
+        assert_eq!(readable(&mut client), Vec::<String>::new());
+        client
+            .batch_execute("drop owned by view_reader, view_lender; drop role view_reader, view_lender")
+            .unwrap();
+    }
+    replication.without_stream();
+}
+
+/// What of ours `view_reader` may read as a whole.
+fn readable(client: &mut Client) -> Vec<String> {
+    let relations = "select c.relname::text from pg_class c
+                     where c.relnamespace = 'replication'::regnamespace and c.relkind in ('r', 'v')
+                       and has_table_privilege('view_reader', c.oid, 'select') order by 1";
+    client.query(relations, &[]).unwrap().iter().map(|row| row.get(0)).collect()
 }

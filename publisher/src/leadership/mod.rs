@@ -27,19 +27,29 @@ pub(crate) struct Leadership {
     database: Database,
     progress_changed: Sender<()>,
     current: Mutex<Option<Term>>,
+    /// The threads that work in terms. Locked after `current`.
+    threads: Mutex<Vec<ThreadContext>>,
 }
 
 impl Leadership {
     /// No term yet. `progress_changed` is notified when the progress of a term has changed.
     pub(crate) fn new(database: Database, progress_changed: Sender<()>) -> Leadership {
-        Leadership { database, progress_changed, current: Mutex::new(None) }
+        Leadership { database, progress_changed, current: Mutex::default(), threads: Mutex::default() }
     }
 
     /// Begins a term where the last publisher stopped. It ends when what is returned is dropped.
+    ///
+    /// The threads that work in terms are starting until each has reported in this one: the reports of before are those
+    /// of a process that did not lead.
     pub(crate) fn begin(&self, start: &TermStart) -> Leading<'_> {
         let database = self.database.with_own_pool();
         let (term, ended) = Term::begin(start, database, self.progress_changed.clone());
-        *self.current.lock() = Some(term.clone());
+        let mut current = self.current.lock();
+        for thread in &*self.threads.lock() {
+            thread.starting();
+        }
+        *current = Some(term.clone());
+        drop(current);
         Leading { leadership: self, term, ended: Some(ended) }
     }
 
@@ -59,6 +69,7 @@ impl Leadership {
         what: &str,
         mut session: impl FnMut(&Term) -> Result<()>,
     ) -> Result<()> {
+        self.threads.lock().push(context.clone());
         context.keep_trying(what, || {
             let Some(term) = self.wait_for_term(context) else { return Ok(()) };
             let ended = session(&term);
@@ -75,11 +86,13 @@ impl Leadership {
     /// None when a stop is requested instead.
     fn wait_for_term(&self, context: &ThreadContext) -> Option<Term> {
         loop {
-            let term = self.current();
-            if term.is_some() {
-                return term;
+            let current = self.current.lock();
+            if let Some(term) = &*current {
+                return Some(term.clone());
             }
+            // While no term can begin: it takes this back.
             context.healthy();
+            drop(current);
             if context.stop().wait(TERM_CHECK) {
                 return None;
             }

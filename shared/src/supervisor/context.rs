@@ -26,7 +26,8 @@ impl Stop {
     }
 }
 
-/// The name of a thread, its request to stop, and where it reports its health.
+/// The name of a thread, its request to stop, and where it reports its health. A clone is the same thread's.
+#[derive(Clone)]
 pub struct ThreadContext {
     name: String,
     stop: Stop,
@@ -46,6 +47,11 @@ impl ThreadContext {
     /// Reports that this thread does its work.
     pub fn healthy(&self) {
         self.health.set(&self.name, None);
+    }
+
+    /// Takes back what this thread has reported, until it reports again: what is not known is not well.
+    pub fn starting(&self) {
+        self.unhealthy("starting");
     }
 
     /// Reports why this thread cannot do its work now.

@@ -14,7 +14,7 @@ impl ThreadContext {
     pub fn keep_trying(&self, what: &str, mut session: impl FnMut() -> Result<()>) -> Result<()> {
         let mut backoff = Backoff::default();
         let mut complaint = Complaint::default();
-        self.unhealthy("starting");
+        self.starting();
         while !self.stop().requested() {
             let Err(error) = session() else { continue };
             if fault_of(&error) == Fault::Fatal {

@@ -67,6 +67,7 @@ impl Supervisor {
         body: impl FnOnce(&ThreadContext) -> Result<()> + Send + 'static,
     ) -> Result<()> {
         let context = ThreadContext::new(name, self.stop.clone(), self.health.clone());
+        context.starting();
         let outcomes = self.outcomes.0.clone();
         let thread = name.to_owned();
         let handle = Builder::new()

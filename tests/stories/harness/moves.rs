@@ -57,6 +57,13 @@ impl Replication {
         self.restore_source(&file);
     }
 
+    /// Begins another history of the source, which the target adopts; both services are stopped. Returns its name.
+    pub(crate) fn start_over(&self) -> String {
+        let name = self.source().query_one("select replication.start_over()", &[]).unwrap().get(0);
+        self.target().execute("select replication.adopt_source($1)", &[&name]).unwrap();
+        name
+    }
+
     fn dump_source(&self) -> String {
         let file = format!("{}.dump", self.servers.logs.join(&self.name).display());
         run("pg_dump", &["--format=custom", "--file", &file, &self.source_url]);

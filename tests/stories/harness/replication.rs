@@ -58,6 +58,12 @@ impl Replication {
         self.publisher.wait_until_healthy();
     }
 
+    /// Stops both services, as an operator does.
+    pub(crate) fn stop_services(&mut self) {
+        assert_eq!(self.publisher.stop().code(), Some(0));
+        assert_eq!(self.processor.stop().code(), Some(0));
+    }
+
     /// Both databases with the demo's tables, attached; no service running yet.
     pub(crate) fn prepare(name: &str, settings: &[(&str, &str)]) -> Replication {
         Replication::prepare_from(name, &Servers::from_env().source, settings)
@@ -235,6 +241,11 @@ impl Replication {
     /// Ends a test in which no processor ran: there is no stream to delete.
     pub(crate) fn without_stream(mut self) {
         self.has_stream = false;
+    }
+
+    /// Programs of a PostgreSQL to which a test upgrades its own servers.
+    pub(crate) fn upgraded_postgres(&self) -> &str {
+        &self.servers.upgraded_postgres
     }
 
     /// Waits until everything that is committed in the source by now is committed in the target,

@@ -48,6 +48,13 @@ impl PrivateServer {
         self.run("free", &[]);
     }
 
+    /// Stops it, and starts it as a server of another version, whose programs are in `bin`, with these settings.
+    pub(crate) fn upgrade(&mut self, bin: &str, settings: &[&str]) {
+        let arguments: Vec<_> = std::iter::once(&bin).chain(settings).copied().collect();
+        self.run("upgrade", &arguments);
+        self.environment.push(("POSTGRES_A_BIN", bin.to_owned()));
+    }
+
     /// The address of its maintenance database.
     pub(crate) fn url(&self) -> &str {
         &self.url

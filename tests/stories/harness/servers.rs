@@ -15,6 +15,8 @@ pub(super) struct Servers {
     pub(super) binaries: PathBuf,
     /// Of the last landed version; none where they could not be built.
     pub(super) older_binaries: Option<PathBuf>,
+    /// Programs of a PostgreSQL that is not older than these.
+    pub(super) upgraded_postgres: String,
     pub(super) logs: PathBuf,
 }
 
@@ -38,6 +40,7 @@ impl Servers {
             operator_password: get("TEST_NATS_OPERATOR_PASSWORD"),
             binaries: PathBuf::from(get("TEST_BIN_DIR")),
             older_binaries: environment.optional("TEST_OLDER_SERVICES_DIR").map(PathBuf::from),
+            upgraded_postgres: get("TEST_UPGRADED_POSTGRES_BIN"),
             logs,
         }
     }

@@ -1,6 +1,7 @@
 //! Databases that an older version has made are taken over as they are.
 
 mod rolling;
+mod servers;
 mod writers;
 
 use crate::harness::{Demo, Replication, assert_equal, count, jetstream, wait_for, wait_until_published};
