@@ -54,6 +54,7 @@ mod short_names;
 mod space;
 mod standby;
 mod tables;
+mod target_owners;
 mod transactions;
 mod triggers;
 mod trust;

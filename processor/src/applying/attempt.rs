@@ -75,6 +75,7 @@ impl Attempt<'_> {
         let mut stored = StoredBatches::up_to(self.before, self.up_to);
         let mut staged = self.stage(transaction, tables, &mut stored)?;
         let applied = stored.complete_ticks()?;
+        tables.guard(transaction, staged.shapes.iter().map(|staged| &staged.shape))?;
         staged.find_last_states(transaction, tables)?;
         let drift = self.write(transaction, tables, &staged)?;
         record_drift(transaction, drift)?;

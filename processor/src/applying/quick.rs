@@ -46,7 +46,7 @@ impl Target {
             .and_then(|()| self.bookkeeping.write(&mut transaction, &entry))
             .and_then(|()| {
                 shared::kill_point::reached("inbox_written");
-                let states = last_states(&mut transaction, &self.tables, complete)?;
+                let states = last_states(&mut transaction, &mut self.tables, complete)?;
                 let drift = self.tables.write(&mut transaction, &states, WriteMode::Insert)?;
                 shared::kill_point::reached("applied");
                 record_drift(&mut transaction, drift)
@@ -128,9 +128,10 @@ fn write_groups(
 
 fn last_states<'a>(
     transaction: &mut Transaction<'_>,
-    tables: &Tables,
+    tables: &mut Tables,
     batches: &'a [Arc<Batch>],
 ) -> Result<Vec<SchemaSegment<'a>>> {
+    tables.guard(transaction, batches.iter().flat_map(|batch| &batch.shapes))?;
     let equal = tables.equal_keys(transaction, batches)?;
     Ok(reduce(batches, &equal))
 }

@@ -9,17 +9,29 @@ use postgres::{GenericClient, Statement};
 use shared::wire::Shape;
 use std::collections::HashMap;
 
-/// What a look-up depends on: names, types and collations of the columns, the name of the table, and whether
-/// triggers fire. Unlike the versions of catalog rows, it does not change where only a constraint or a default
-/// does.
+/// What a look-up depends on: names, types and collations of the columns, the name of the table, whether triggers
+/// fire, and, where its owner is no superuser, what of it may [run code](require_trusted_code) of his. Unlike the versions
+/// of catalog rows, it does not change where only the value of a default does.
 const DEFINITIONS: &str = "
     select a.attrelid,
            pg_catalog.concat_ws(' ', c.relnamespace, c.relname,
                exists (select from pg_catalog.pg_trigger t
-                       where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled in ('R', 'A')), pg_catalog.string_agg(
-               pg_catalog.concat_ws(' ', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attcollation, a.attgenerated, a.attidentity),
-               ',' order by a.attnum))
-    from pg_catalog.pg_attribute a join pg_catalog.pg_class c on c.oid = a.attrelid
+                       where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled in ('R', 'A')),
+               case when not (select r.rolsuper from pg_catalog.pg_roles r where r.oid = c.relowner) then pg_catalog.concat_ws(' ',
+                   (select pg_catalog.string_agg(t.oid::text, ',' order by t.oid) from pg_catalog.pg_trigger t
+                    where (t.tgrelid = c.oid or c.relkind = 'p' and t.tgrelid in (select p.relid from pg_catalog.pg_partition_tree(c.oid) p))
+                      and not t.tgisinternal and t.tgenabled in ('R', 'A')),
+                   (select pg_catalog.string_agg(r.oid::text, ',' order by r.oid) from pg_catalog.pg_rewrite r where r.ev_class = c.oid),
+                   (select pg_catalog.string_agg(k.oid::text, ',' order by k.oid) from pg_catalog.pg_constraint k where k.conrelid = c.oid),
+                   (select pg_catalog.string_agg(i.indexrelid::text, ',' order by i.indexrelid) from pg_catalog.pg_index i
+                    where i.indrelid = c.oid and (i.indexprs is not null or i.indpred is not null)),
+                   (select pg_catalog.string_agg(s.oid::text, ',' order by s.oid) from pg_catalog.pg_statistic_ext s where s.stxrelid = c.oid),
+                   (select pg_catalog.string_agg(d.oid::text, ',' order by d.oid) from pg_catalog.pg_attrdef d where d.adrelid = c.oid)) end,
+               pg_catalog.string_agg(pg_catalog.concat_ws(' ', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attcollation, a.attgenerated,
+                   a.attidentity, (select pg_catalog.string_agg(k.oid::text, ',' order by k.oid) from pg_catalog.pg_constraint k
+                                   where t.typtype = 'd' and k.contypid = t.oid)),
+                   ',' order by a.attnum))
+    from pg_catalog.pg_attribute a join pg_catalog.pg_class c on c.oid = a.attrelid join pg_catalog.pg_type t on t.oid = a.atttypid
     where a.attrelid = any ($1) and a.attnum > 0 and not a.attisdropped
     group by a.attrelid, c.oid";
 
@@ -48,7 +60,9 @@ pub(super) fn definitions(
 pub(super) fn look_up(client: &mut impl GenericClient, shape: &Shape, number: usize) -> Result<Table> {
     let name = format!("{}.{}", quote(&shape.schema), quote(&shape.table));
     let (relation, role) = find(client, &name)?;
+    let is_guarded = is_guarded(client, relation)?;
     require_writable(client, relation)?;
+    require_trusted_code(client, relation, &name)?;
     let definition = definitions(client, &mut None, &[relation])?.remove(&relation).unwrap_or_default();
     let known = columns(client, relation)?;
     let carried = carried_columns(shape, &name, &known)?;
@@ -71,6 +85,7 @@ pub(super) fn look_up(client: &mut impl GenericClient, shape: &Shape, number: us
         |sql: String| client.prepare(&sql).with_context(|| format!("prepare to write to {name}"));
     Ok(Table {
         relation,
+        is_guarded,
         definition,
         depth,
         key_type: parts.key_type(),
@@ -95,6 +110,31 @@ fn require_writable(client: &mut impl GenericClient, relation: u32) -> Result<()
         .query_one("select replication.write_refusal($1::oid::regclass)", &[&relation])
         .context("look up whether a table is replicated from here")?;
     row.get::<_, Option<String>>(0).map_or(Ok(()), |reason| Err(hold(reason)))
+}
+
+/// Whether somebody may put code of his into the table who is no superuser.
+fn is_guarded(client: &mut impl GenericClient, relation: u32) -> Result<bool> {
+    let row = client
+        .query_one(
+            "select not r.rolsuper from pg_catalog.pg_class c join pg_catalog.pg_roles r on r.oid = c.relowner where c.oid = $1",
+            &[&relation],
+        )
+        .context("look up the owner of a table")?;
+    Ok(row.get(0))
+}
+
+/// Fails where writing to the table would run code of somebody who may not do what this role may.
+fn require_trusted_code(client: &mut impl GenericClient, relation: u32, name: &str) -> Result<()> {
+    let row = client
+        .query_one(
+            "select reason, remedy from replication.code_refusal($1::oid::regclass, current_user::regrole)",
+            &[&relation],
+        )
+        .context("look up whose code a table runs")?;
+    let refusal: (Option<String>, Option<String>) = (row.get(0), row.get(1));
+    refusal.0.zip(refusal.1).map_or(Ok(()), |(reason, remedy)| {
+        Err(hold(format!("{name} is not written to: {reason}; run: {remedy}")))
+    })
 }
 
 fn named<'a>(names: &[String], known: &'a [Column]) -> Vec<&'a Column> {

@@ -111,6 +111,31 @@ impl Tables {
         Err(anyhow!("a table of the target was altered while it was written; retrying").context(Fault::Hold))
     }
 
+    /// Call this before any value is read by the types of these tables, or one of them is written. Locks those whose owners
+    /// could put code into them, which would run with the rights of this session, and fails, so that it is retried, where
+    /// one was altered since it was looked up.
+    pub(crate) fn guard<'a>(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        shapes: impl Iterator<Item = &'a Shape>,
+    ) -> Result<()> {
+        let is_guarded = |shape: &&Shape| self.by_shape.get(*shape).is_some_and(|table| table.is_guarded);
+        let guarded: Vec<&Shape> = shapes.filter(is_guarded).collect();
+        if guarded.is_empty() {
+            return Ok(());
+        }
+        let names: HashSet<&str> = guarded
+            .iter()
+            .filter_map(|shape| self.by_shape.get(*shape))
+            .map(|table| table.name.as_str())
+            .collect();
+        let names: Vec<&str> = names.into_iter().collect();
+        transaction
+            .batch_execute(&format!("lock table {} in row exclusive mode", names.join(", ")))
+            .context("lock the tables that are to be written")?;
+        self.require_unaltered(transaction, guarded.into_iter())
+    }
+
     /// Keys that are equal although their text differs (1.0 and 1.00), in the tables that can have such;
     /// usually there are none, and the target is not asked.
     pub(crate) fn equal_keys<'a>(

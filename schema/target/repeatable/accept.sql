@@ -49,6 +49,10 @@ begin
         select replication.write_refusal(relation) as reason,
                format('select replication.attach(%L, cascade => true);', relation::text) as remedy into refused;
     end if;
+    if refused.reason is null then
+        select c.reason, c.remedy into refused
+        from replication.code_refusal(relation, coalesce(role, (select n.nspowner from pg_namespace n where n.nspname = 'replication')::regrole)) c;
+    end if;
     if refused.reason is not null then
         raise exception 'cannot accept %: %', relation, refused.reason using errcode = 'wrong_object_type', hint = refused.remedy;
     end if;

@@ -55,7 +55,7 @@ impl Side {
         match self {
             Side::Common => 10,
             Side::Source => 91,
-            Side::Target => 68,
+            Side::Target => 69,
         }
     }
 
@@ -152,6 +152,7 @@ const TARGET_REPEATABLE: &[Repeatable] = repeatable![
     "target/repeatable/views.sql",
     "target/repeatable/operations.sql",
     "target/repeatable/written.sql",
+    "target/repeatable/owners_code.sql",
     "target/repeatable/accept.sql",
     "target/repeatable/sequences.sql",
     "target/repeatable/retention.sql",
@@ -184,7 +185,7 @@ mod tests {
         let known = [
             (Side::Common, 10, 0xfc43_56f8_1dfc_d05a),
             (Side::Source, 91, 0x5c9f_11da_33f8_6d04),
-            (Side::Target, 68, 0x8e30_83b4_d219_0b2a),
+            (Side::Target, 69, 0x8926_70a4_6aac_cfce),
         ];
         for (side, version, expected) in known {
             let actual = fingerprint(side);
