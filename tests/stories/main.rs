@@ -32,6 +32,7 @@ mod jetstream;
 mod keys;
 mod kill_points;
 mod large;
+mod managed;
 mod names;
 mod newer;
 mod operation;

@@ -21,8 +21,13 @@ begin
     perform replication.grant_exactly(role, format('replication.%I', p.name)::regclass, p.privileges)
     from replication.processor_privileges() p;
     execute format('grant temporary on database %I to %s', current_database(), role);
-    -- Only a superuser may.
-    execute format('grant set on parameter session_replication_role to %s', role);
+    if not has_parameter_privilege(role, 'session_replication_role', 'set') then
+        execute format('grant set on parameter session_replication_role to %s', role);
+    end if;
+exception when insufficient_privilege then
+    raise exception 'cannot grant all that % needs: %', role, sqlerrm using errcode = 'insufficient_privilege',
+        hint = format('A superuser (of a managed server: its provider) can say: GRANT SET ON PARAMETER session_replication_role TO %I WITH GRANT OPTION;',
+                      current_user);
 end
 $grant$;
 comment on function replication.grant_to_processor(regrole) is

@@ -34,6 +34,22 @@ pub(super) fn create_database(maintenance_url: &str, name: &str) -> String {
     beside(maintenance_url, name)
 }
 
+/// The same, that belongs to a role; its address is for that role.
+pub(super) fn create_owned_database(maintenance_url: &str, name: &str, owner: &str) -> String {
+    let url = create_database(maintenance_url, name);
+    Client::connect(maintenance_url, NoTls)
+        .unwrap()
+        .batch_execute(&format!("alter database {name} owner to {owner}"))
+        .unwrap();
+    as_role(&url, owner)
+}
+
+/// The same address, for a role whose password is `password`.
+pub(super) fn as_role(url: &str, role: &str) -> String {
+    let (_, server) = url.rsplit_once('@').unwrap();
+    format!("postgres://{role}:password@{server}")
+}
+
 /// The same, as a copy of a source with the demo's tables, attached: to make one takes most of what a short story
 /// takes. Only at the server that all stories share.
 pub(super) fn create_source(name: &str) -> String {

@@ -1,7 +1,8 @@
 //! One replication of its own for each test: two databases, a stream, and the services as processes.
 
 use super::databases::{
-    Door, create_database, create_encoded_database, create_source, create_target, make_source, make_target,
+    Door, as_role, create_database, create_encoded_database, create_owned_database, create_source,
+    create_target, make_source, make_target,
 };
 use super::servers::Servers;
 use super::{PrivateServer, Service, count, wait_for};
@@ -124,6 +125,27 @@ impl Replication {
         Some(replication)
     }
 
+    /// The same, with empty databases that belong to a role which may create roles, and nothing more. All that a test does
+    /// with them it does as that role.
+    pub(crate) fn prepare_managed(name: &str, administrator: &str) -> Replication {
+        let servers = Servers::from_env();
+        let create = |server: &str, side: &str| {
+            let role = format!(
+                "do $$begin create role {administrator} login createrole password 'password';
+                 exception when duplicate_object then null; end$$"
+            );
+            Client::connect(server, NoTls).unwrap().batch_execute(&role).unwrap();
+            create_owned_database(server, &format!("{name}_{side}"), administrator)
+        };
+        let (source, target) = (create(&servers.source, "source"), create(&servers.target, "target"));
+        Replication::between(name, source, target, &[])
+    }
+
+    /// A superuser at the server of the target.
+    pub(crate) fn target_superuser(&self) -> Client {
+        Client::connect(&self.servers.target, NoTls).unwrap()
+    }
+
     /// An instance of this service of the present version, not started yet.
     pub(crate) fn newer(&self, service: &Service) -> Service {
         let mut newer = service.twin();
@@ -189,10 +211,6 @@ impl Replication {
 
     /// Has the services log in as these roles, whose password is `password`.
     pub(crate) fn use_role(&mut self, publisher: &str, processor: &str) {
-        let as_role = |url: &str, role: &str| {
-            let (_, server) = url.rsplit_once('@').unwrap();
-            format!("postgres://{role}:password@{server}")
-        };
         self.publisher.set("DATABASE_URL", &as_role(&self.source_url, publisher));
         self.processor.set("DATABASE_URL", &as_role(&self.target_url, processor));
     }
