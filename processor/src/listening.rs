@@ -149,8 +149,9 @@ fn store(client: &mut postgres::Client, heartbeat: &Heartbeat) -> Result<bool> {
         .execute(
             "with fast as (select set_config('synchronous_commit', 'off', true))
              insert into replication.heard_source as h
-                 (source, said_at, version, trouble, events, tick, tick_id, snapshot, looked_at)
-             select p.source, said.at, $2, $3, $4, shown.tick, shown.tick_id, shown.snapshot, shown.looked_at
+                 (source, said_at, version, trouble, events, tick, tick_id, snapshot, looked_at, timeline,
+                  timeline_looked_at)
+             select p.source, said.at, $2, $3, $4, shown.tick, shown.tick_id, shown.snapshot, shown.looked_at, $9::bigint, shown.looked_at
              from fast cross join replication.position p
              cross join (select timestamptz 'epoch' + $8::bigint * interval '1 microsecond') said (at)
              left join lateral (
@@ -160,7 +161,9 @@ fn store(client: &mut postgres::Client, heartbeat: &Heartbeat) -> Result<bool> {
              on conflict (only_row) do update set source = excluded.source, said_at = excluded.said_at, heard_at = clock_timestamp(),
                  version = excluded.version, trouble = excluded.trouble, events = excluded.events,
                  tick = coalesce(excluded.tick, h.tick), tick_id = coalesce(excluded.tick_id, h.tick_id),
-                 snapshot = coalesce(excluded.snapshot, h.snapshot), looked_at = coalesce(excluded.looked_at, h.looked_at)",
+                 snapshot = coalesce(excluded.snapshot, h.snapshot), looked_at = coalesce(excluded.looked_at, h.looked_at),
+                 timeline = case when excluded.looked_at is null then h.timeline else excluded.timeline end,
+                 timeline_looked_at = coalesce(excluded.looked_at, h.timeline_looked_at)",
             &[
                 &heartbeat.source,
                 &status.version,
@@ -170,6 +173,7 @@ fn store(client: &mut postgres::Client, heartbeat: &Heartbeat) -> Result<bool> {
                 &heartbeat.tick.id,
                 &heartbeat.as_of.as_ref().map(Snapshot::as_str),
                 &heartbeat.looked_at_us,
+                &heartbeat.timeline,
             ],
         )
         .context("store what the source says")?;

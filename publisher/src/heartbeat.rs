@@ -35,7 +35,8 @@ impl Heartbeats {
             let Sight { tick, as_of, looked_at_us } = lookout.look(&mut client)?;
             let status = Status::of_this_version(context.service_trouble().as_deref(), term.events_read());
             let source = source.clone();
-            let heartbeat = Heartbeat { format: FORMAT, source, tick, as_of, looked_at_us, status };
+            let timeline = Some(term.timeline());
+            let heartbeat = Heartbeat { format: FORMAT, source, tick, as_of, timeline, looked_at_us, status };
             connection.publish_signed(&self.subject, None, heartbeat.encode()?)?;
             connection.check()?;
             if let Some((target, status)) = term.take_report() {

@@ -9,6 +9,7 @@
 mod apply;
 mod as_of;
 mod attached;
+mod barrier;
 mod blocked;
 mod broker;
 mod capture;

@@ -59,10 +59,13 @@ create view replication.as_of as
 select shown.source, shown.tick, shown.snapshot, shown.source_time,
        -- Each difference is by one clock.
        greatest(shown.said_at - shown.source_time + (clock_timestamp() - shown.heard_at), interval '0') as behind,
-       shown.heard_at as source_heard_at, shown.version as source_version, shown.trouble as source_trouble
+       shown.heard_at as source_heard_at, shown.version as source_version, shown.trouble as source_trouble,
+       shown.timeline
 from (select p.source, p.applied_tick as tick, h.said_at, h.heard_at, h.version, h.trouble,
              case when h.is_newer then h.snapshot when p.snapshot_id = p.applied_id then p.snapshot end as snapshot,
-             case when h.is_newer then h.looked_at else a.taken_at end as source_time
+             case when h.is_newer then h.looked_at else a.taken_at end as source_time,
+             -- Of the tick: that of the message that came last. No tick of a timeline that was left behind is applied.
+             case when not h.is_newer or h.is_newer is null then p.timeline when h.timeline_looked_at = h.looked_at then h.timeline end as timeline
       from replication.position p
       left join replication.applied_tick a on (a.tick, a.tick_id) = (p.applied_tick, p.applied_id)
       left join lateral (

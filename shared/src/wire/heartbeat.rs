@@ -24,6 +24,9 @@ pub struct Heartbeat {
     /// Nothing was captured after `tick` that this snapshot sees: a target that has applied `tick` shows the source as
     /// of this snapshot. Absent while something was.
     pub as_of: Option<Snapshot>,
+    /// The WAL timeline that the source writes. Sources of older versions do not say it.
+    #[serde(default)]
+    pub timeline: Option<i64>,
     /// When the source looked, in microseconds since 1970 by its clock.
     pub looked_at_us: i64,
     /// How the publisher is.
@@ -66,6 +69,7 @@ mod tests {
             source: "7/transactions".to_owned(),
             tick: TickRef { number: 4, id: Uuid::from_u128(4) },
             as_of: Some(Snapshot::try_from("10:12:10".to_owned()).unwrap()),
+            timeline: Some(2),
             looked_at_us: 1_500_000,
             status: Status::of_this_version(None, 9),
         };
