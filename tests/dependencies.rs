@@ -1,5 +1,6 @@
 //! What is depended on is what deny.toml allows.
 
+use anyhow::{Context, Result};
 use cargo_metadata::{CargoOpt, Metadata, MetadataCommand, Package};
 use serde::Deserialize;
 use spdx::{Expression, Licensee};
@@ -46,12 +47,12 @@ struct Banned {
     reason: String,
 }
 
-fn policy() -> Policy {
-    toml::from_str(include_str!("../deny.toml")).unwrap()
+fn policy() -> Result<Policy> {
+    toml::from_str(include_str!("../deny.toml")).context("read deny.toml")
 }
 
 /// The tree as it is compiled for the first target that the policy names.
-fn tree(policy: &Policy) -> Metadata {
+fn tree(policy: &Policy) -> Result<Metadata> {
     MetadataCommand::new()
         .features(CargoOpt::AllFeatures)
         .other_options([
@@ -60,7 +61,7 @@ fn tree(policy: &Policy) -> Metadata {
             policy.graph.targets[0].clone(),
         ])
         .exec()
-        .unwrap()
+        .context("read the tree of dependencies")
 }
 
 fn is_ours(package: &Package) -> bool {
@@ -69,10 +70,10 @@ fn is_ours(package: &Package) -> bool {
 
 #[test]
 fn every_licence_is_one_that_is_allowed() {
-    let policy = policy();
+    let policy = policy().unwrap();
     let allowed: Vec<Licensee> =
         policy.licenses.allow.iter().map(|licence| Licensee::parse(licence).unwrap()).collect();
-    let tree = tree(&policy);
+    let tree = tree(&policy).unwrap();
     assert!(tree.packages.len() > 100, "the tree has {} packages", tree.packages.len());
     for package in tree.packages.iter().filter(|package| !is_ours(package)) {
         let licence = package.license.as_deref().unwrap_or("none");
@@ -86,8 +87,8 @@ fn every_licence_is_one_that_is_allowed() {
 
 #[test]
 fn everything_comes_from_the_registry_and_nothing_is_banned() {
-    let policy = policy();
-    for package in tree(&policy).packages {
+    let policy = policy().unwrap();
+    for package in tree(&policy).unwrap().packages {
         if let Some(source) = &package.source {
             assert!(source.is_crates_io(), "{} comes from {source}", package.name);
         }
@@ -99,8 +100,8 @@ fn everything_comes_from_the_registry_and_nothing_is_banned() {
 
 #[test]
 fn every_advisory_that_is_ignored_is_of_a_crate_that_is_there_and_is_judged() {
-    let policy = policy();
-    let tree = tree(&policy);
+    let policy = policy().unwrap();
+    let tree = tree(&policy).unwrap();
     let judged = include_str!("../docs/decisions/nats-client.md");
     for Ignored { id, reason } in &policy.advisories.ignore {
         assert!(judged.contains(id.as_str()), "{id} is not in docs/decisions/nats-client.md");
