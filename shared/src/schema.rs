@@ -13,7 +13,7 @@ mod triggers;
 pub use files::{DEMO_ATTACH, DEMO_TABLES, Side};
 
 use crate::fault::Fault;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Error, Result, anyhow};
 use locks::Attempts;
 use postgres::error::SqlState;
 use postgres::{Client, Transaction};
@@ -34,12 +34,35 @@ pub fn migrate(client: &mut Client, side: Side) -> Result<()> {
 
 /// Fails where the database serves only newer programs. Writes nothing, and does not miss a schema that is not there.
 pub fn require_served(client: &mut Client, side: Side) -> Result<()> {
+    look_for_newer(client, side).map_err(|error| with_grant(client, side, error))
+}
+
+fn look_for_newer(client: &mut Client, side: Side) -> Result<()> {
     if is_created(client)? {
         for side in [Side::Common, side] {
             newer_version(client, side)?;
         }
     }
     Ok(())
+}
+
+/// The error, with what to run where the role has no rights on a schema that is there.
+fn with_grant(client: &mut Client, side: Side, error: Error) -> Error {
+    if !is_of_rights(&error) {
+        return error;
+    }
+    let Ok(row) = client.query_one("select quote_literal(current_user)", &[]) else { return error };
+    let role: String = row.get(0);
+    let grant = if matches!(side, Side::Target) { "grant_to_processor" } else { "grant_to_publisher" };
+    error.context(format!(
+        "this role has not the rights that it needs on the schema \"replication\"; run, as who made it: select \
+         replication.{grant}({role});"
+    ))
+}
+
+fn is_of_rights(error: &Error) -> bool {
+    let database = error.chain().find_map(|cause| cause.downcast_ref::<postgres::Error>());
+    database.and_then(postgres::Error::code) == Some(&SqlState::INSUFFICIENT_PRIVILEGE)
 }
 
 /// The same as [`migrate`], and then what locks tables of the application: one at a time and briefly, so that writers wait
@@ -61,8 +84,7 @@ fn migrate_with(client: &mut Client, side: Side, attempts: Attempts) -> Result<(
         return Ok(());
     }
     attempts.until_unlocked(|| bring_up_to_date(client, side)).map_err(|error| {
-        let database = error.chain().find_map(|cause| cause.downcast_ref::<postgres::Error>());
-        if database.and_then(postgres::Error::code) != Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
+        if !is_of_rights(&error) {
             return error;
         }
         let service = if matches!(side, Side::Target) { "inbox-processor" } else { "outbox-publisher" };

@@ -1,7 +1,7 @@
 //! Whose rights count: of those who write, of owners, and of the services.
 
 use crate::capture::{ITEMS, run};
-use crate::harness::{Replication, attach, count, make_in_both, start_with_tables};
+use crate::harness::{Replication, attach, count, make_in_both, start_with_tables, wait_for_health};
 use postgres::Client;
 use shared::schema::{Side, migrate};
 
@@ -155,16 +155,24 @@ fn services_of_roles_that_are_no_superusers() {
     assert!(log.contains("inbox-processor migrate"), "{log}");
 
     attach(&replication, &["items"]);
-    replication.source().execute("select replication.grant_to_publisher('least_publisher')", &[]).unwrap();
     replication.migrate_target();
-    let mut target = replication.target();
-    target.execute("select replication.grant_to_processor('least_processor')", &[]).unwrap();
+    let (mut source, mut target) = (replication.source(), replication.target());
+    replication.publisher.start();
+    replication.processor.start();
+    // What a service says to run, it waits for.
+    for (service, client) in [(&replication.publisher, &mut source), (&replication.processor, &mut target)] {
+        wait_for_health(service, "run, as who made it: ");
+        let health = service.health();
+        let (_, remedy) = health.split_once("run, as who made it: ").unwrap();
+        client.batch_execute(remedy.split_inclusive(';').next().unwrap()).unwrap();
+    }
     for table in ["items", "users", "payments"] {
         target
             .execute("select replication.accept($1::text::regclass, 'least_processor')", &[&table])
             .unwrap();
     }
-    replication.start_services();
+    replication.publisher.wait_until_healthy();
+    replication.processor.wait_until_healthy();
     run(&replication, &["items"], "insert into items values (1, 1, 'a'), (2, 2, 'b')");
     run(
         &replication,
