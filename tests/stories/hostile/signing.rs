@@ -2,7 +2,10 @@
 
 use super::forging::{next_tick, with};
 use super::{SET_ASIDE, Victim};
-use crate::harness::{Replication, Service, add_user, assert_equal, count, wait_for};
+use crate::harness::{
+    Demo, Replication, Service, add_user, assert_equal, assert_nothing_applied_twice, audit_writes, count,
+    wait_for,
+};
 use serde_json::{Value, json};
 use shared::wire::{confirm_subject, events_subject, heartbeat_subject, refusal_subject};
 use std::path::PathBuf;
@@ -176,4 +179,45 @@ fn a_publisher_that_gets_the_keys_later_loses_nothing() {
     replication.wait_until_caught_up();
     assert_equal(&replication);
     assert_eq!(count(&mut target, "select count(*) from users"), 1);
+}
+
+/// Positions, counters and terms make a message that comes again harmless, or old news that nobody acts on.
+#[test]
+fn what_was_signed_is_of_no_use_when_it_is_sent_again() {
+    let name = "replayed";
+    let keys = KeyFile::of(name, &[KEY]);
+    let replication = started(name, &keys);
+    let (mut source, mut target) = (replication.source(), replication.target());
+    audit_writes(&mut target);
+    let attacker = replication.nats_b_with(&[keys.setting()]);
+    let subjects = [events_subject(name), confirm_subject(name), heartbeat_subject(name)];
+    let heard = subjects.map(|subject| (attacker.subscribe(&subject).unwrap(), subject));
+    let demo = Demo::add_users(&mut source, 4);
+    for _ in 0..6 {
+        demo.move_money(&mut source);
+        replication.wait_until_caught_up();
+    }
+    // The same bytes under the same key have the same signature.
+    let mut recorded: Vec<(&str, Vec<u8>)> = Vec::new();
+    for (messages, subject) in &heard {
+        let first = wait_for(&format!("a message on {subject}"), || messages.try_recv().ok());
+        // A processor that starts tries the stream with an empty one.
+        let all =
+            std::iter::once(first).chain(messages.try_iter()).filter(|message| !message.data.is_empty());
+        recorded.extend(all.map(|message| (subject.as_str(), message.data.clone())));
+    }
+    for _ in 0..6 {
+        fastrand::shuffle(&mut recorded);
+        for (subject, message) in &recorded {
+            attacker.publish_signed(subject, None, message.clone()).unwrap();
+        }
+        demo.move_money(&mut source);
+    }
+    replication.wait_until_caught_up();
+    println!("{} messages were sent again 6 times", recorded.len());
+    assert_eq!(assert_equal(&replication), (4, 4));
+    assert_nothing_applied_twice(&mut target);
+    assert_eq!(count(&mut target, SET_ASIDE), 0);
+    replication.publisher.wait_until_healthy();
+    replication.processor.wait_until_healthy();
 }
