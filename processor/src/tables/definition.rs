@@ -9,50 +9,73 @@ use postgres::{GenericClient, Statement};
 use shared::wire::Shape;
 use std::collections::HashMap;
 
-/// What a look-up depends on: names, types and collations of the columns, the name of the table, whether triggers
-/// fire, and, where its owner is no superuser, what of it may [run code](require_trusted_code) of his. Unlike the versions
-/// of catalog rows, it does not change where only the value of a default does.
+/// What a look-up depends on: names, types and collations of the columns, the name of the table, its owner,
+/// and whether triggers fire. Unlike the versions of catalog rows, it does not change where only a constraint or a default
+/// does.
 const DEFINITIONS: &str = "
     select a.attrelid,
-           pg_catalog.concat_ws(' ', c.relnamespace, c.relname,
+           pg_catalog.concat_ws(' ', c.relnamespace, c.relname, c.relowner,
                exists (select from pg_catalog.pg_trigger t
-                       where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled in ('R', 'A')),
-               case when not (select r.rolsuper from pg_catalog.pg_roles r where r.oid = c.relowner) then pg_catalog.concat_ws(' ',
-                   (select pg_catalog.string_agg(t.oid::text, ',' order by t.oid) from pg_catalog.pg_trigger t
-                    where (t.tgrelid = c.oid or c.relkind = 'p' and t.tgrelid in (select p.relid from pg_catalog.pg_partition_tree(c.oid) p))
-                      and not t.tgisinternal and t.tgenabled in ('R', 'A')),
-                   (select pg_catalog.string_agg(r.oid::text, ',' order by r.oid) from pg_catalog.pg_rewrite r where r.ev_class = c.oid),
-                   (select pg_catalog.string_agg(k.oid::text, ',' order by k.oid) from pg_catalog.pg_constraint k where k.conrelid = c.oid),
-                   (select pg_catalog.string_agg(i.indexrelid::text, ',' order by i.indexrelid) from pg_catalog.pg_index i
-                    where i.indrelid = c.oid and (i.indexprs is not null or i.indpred is not null)),
-                   (select pg_catalog.string_agg(s.oid::text, ',' order by s.oid) from pg_catalog.pg_statistic_ext s where s.stxrelid = c.oid),
-                   (select pg_catalog.string_agg(d.oid::text, ',' order by d.oid) from pg_catalog.pg_attrdef d where d.adrelid = c.oid)) end,
-               pg_catalog.string_agg(pg_catalog.concat_ws(' ', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attcollation, a.attgenerated,
-                   a.attidentity, (select pg_catalog.string_agg(k.oid::text, ',' order by k.oid) from pg_catalog.pg_constraint k
-                                   where t.typtype = 'd' and k.contypid = t.oid)),
-                   ',' order by a.attnum))
-    from pg_catalog.pg_attribute a join pg_catalog.pg_class c on c.oid = a.attrelid join pg_catalog.pg_type t on t.oid = a.atttypid
+                       where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled in ('R', 'A')), pg_catalog.string_agg(
+               pg_catalog.concat_ws(' ', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attcollation, a.attgenerated, a.attidentity),
+               ',' order by a.attnum))
+    from pg_catalog.pg_attribute a join pg_catalog.pg_class c on c.oid = a.attrelid
     where a.attrelid = any ($1) and a.attnum > 0 and not a.attisdropped
     group by a.attrelid, c.oid";
 
-/// The definitions of some tables as they are now, by oid. Prepares the `statement` for it where there is
-/// none.
-pub(super) fn definitions(
-    client: &mut impl GenericClient,
-    statement: &mut Option<Statement>,
-    relations: &[u32],
-) -> Result<HashMap<u32, String>> {
-    if relations.is_empty() {
-        return Ok(HashMap::new());
+/// What of a table its owner can change that may run [code](require_trusted_code) of his.
+const CODE: &str = "
+    select c.oid, pg_catalog.concat_ws(' ', c.relowner,
+        (select pg_catalog.string_agg(t.oid::text, ',' order by t.oid) from pg_catalog.pg_trigger t
+         where (t.tgrelid = c.oid or c.relkind = 'p' and t.tgrelid in (select p.relid from pg_catalog.pg_partition_tree(c.oid) p))
+           and not t.tgisinternal and t.tgenabled in ('R', 'A')),
+        (select pg_catalog.string_agg(r.oid::text, ',' order by r.oid) from pg_catalog.pg_rewrite r where r.ev_class = c.oid),
+        (select pg_catalog.string_agg(k.oid::text, ',' order by k.oid) from pg_catalog.pg_constraint k
+         where k.conrelid = c.oid or k.contypid in (select d.atttypid from pg_catalog.pg_attribute d where d.attrelid = c.oid)),
+        (select pg_catalog.string_agg(i.indexrelid::text, ',' order by i.indexrelid) from pg_catalog.pg_index i
+         where i.indrelid = c.oid and (i.indexprs is not null or i.indpred is not null)),
+        (select pg_catalog.string_agg(s.oid::text, ',' order by s.oid) from pg_catalog.pg_statistic_ext s where s.stxrelid = c.oid),
+        (select pg_catalog.string_agg(d.oid::text, ',' order by d.oid) from pg_catalog.pg_attrdef d where d.adrelid = c.oid))
+    from pg_catalog.pg_class c where c.oid = any ($1)";
+
+/// Something of each of some tables, as it is now.
+pub(super) struct Look {
+    query: &'static str,
+    statement: Option<Statement>,
+}
+
+impl Look {
+    /// At their definitions.
+    pub(super) const fn at_definitions() -> Look {
+        Look { query: DEFINITIONS, statement: None }
     }
-    let statement = match statement {
-        Some(statement) => statement,
-        none => {
-            none.insert(client.prepare(DEFINITIONS).context("prepare to read the definitions of tables")?)
+
+    /// At what may run code.
+    pub(super) const fn at_code() -> Look {
+        Look { query: CODE, statement: None }
+    }
+
+    /// Of each of these tables that is there, by oid. Prepares the statement for it the first time.
+    pub(super) fn take(
+        &mut self,
+        client: &mut impl GenericClient,
+        relations: &[u32],
+    ) -> Result<HashMap<u32, String>> {
+        if relations.is_empty() {
+            return Ok(HashMap::new());
         }
-    };
-    let rows = client.query(statement, &[&relations]).context("read the definitions of tables")?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+        let statement = match &self.statement {
+            Some(statement) => statement,
+            None => self.statement.insert(client.prepare(self.query).context("prepare to look at tables")?),
+        };
+        let rows = client.query(statement, &[&relations]).context("look at tables")?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    }
+
+    /// Of one table, once.
+    fn at(mut self, client: &mut impl GenericClient, relation: u32) -> Result<String> {
+        Ok(self.take(client, &[relation])?.remove(&relation).unwrap_or_default())
+    }
 }
 
 /// Looks up the table of a shape, and creates types and statements for it, under a number of its own. An
@@ -60,10 +83,11 @@ pub(super) fn definitions(
 pub(super) fn look_up(client: &mut impl GenericClient, shape: &Shape, number: usize) -> Result<Table> {
     let name = format!("{}.{}", quote(&shape.schema), quote(&shape.table));
     let (relation, role) = find(client, &name)?;
-    let is_guarded = is_guarded(client, relation)?;
     require_writable(client, relation)?;
+    let code =
+        has_foreign_owner(client, relation)?.then(|| Look::at_code().at(client, relation)).transpose()?;
     require_trusted_code(client, relation, &name)?;
-    let definition = definitions(client, &mut None, &[relation])?.remove(&relation).unwrap_or_default();
+    let definition = Look::at_definitions().at(client, relation)?;
     let known = columns(client, relation)?;
     let carried = carried_columns(shape, &name, &known)?;
     let key = named(&shape.key, &known);
@@ -85,7 +109,7 @@ pub(super) fn look_up(client: &mut impl GenericClient, shape: &Shape, number: us
         |sql: String| client.prepare(&sql).with_context(|| format!("prepare to write to {name}"));
     Ok(Table {
         relation,
-        is_guarded,
+        code,
         definition,
         depth,
         key_type: parts.key_type(),
@@ -113,7 +137,7 @@ fn require_writable(client: &mut impl GenericClient, relation: u32) -> Result<()
 }
 
 /// Whether somebody may put code of his into the table who is no superuser.
-fn is_guarded(client: &mut impl GenericClient, relation: u32) -> Result<bool> {
+fn has_foreign_owner(client: &mut impl GenericClient, relation: u32) -> Result<bool> {
     let row = client
         .query_one(
             "select not r.rolsuper from pg_catalog.pg_class c join pg_catalog.pg_roles r on r.oid = c.relowner where c.oid = $1",

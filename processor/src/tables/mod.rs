@@ -23,8 +23,8 @@ pub(crate) use session::{encoding, prepare_session};
 pub(crate) use write_mode::{Drift, WriteMode};
 
 use anyhow::{Context, Error, Result, anyhow};
-use definition::definitions;
-use postgres::{GenericClient, Statement, Transaction};
+use definition::Look;
+use postgres::{GenericClient, Transaction};
 use shared::fault::{Fault, fault_of};
 use shared::wire::{Batch, Event, Operation, Shape};
 use std::collections::{HashMap, HashSet};
@@ -32,15 +32,26 @@ use std::sync::Arc;
 use table::Table;
 
 /// The tables met so far in this session.
-#[derive(Default)]
 pub(crate) struct Tables {
     by_shape: HashMap<Shape, Table>,
     /// Why rows of some shapes cannot be written. That matters where a key's last state has such a shape.
     misfits: HashMap<Shape, String>,
     /// Look-ups begun, successful or not: each creates row types under names of its own.
     lookups: usize,
-    /// Reads the definitions of some tables.
-    definitions: Option<Statement>,
+    definitions: Look,
+    code: Look,
+}
+
+impl Default for Tables {
+    fn default() -> Tables {
+        Tables {
+            by_shape: HashMap::new(),
+            misfits: HashMap::new(),
+            lookups: 0,
+            definitions: Look::at_definitions(),
+            code: Look::at_code(),
+        }
+    }
 }
 
 impl Tables {
@@ -82,8 +93,12 @@ impl Tables {
     pub(crate) fn forget_altered(&mut self, client: &mut impl GenericClient) -> Result<()> {
         self.misfits.clear();
         let relations: Vec<u32> = self.by_shape.values().map(|table| table.relation).collect();
-        let current = definitions(client, &mut self.definitions, &relations)?;
+        let current = self.definitions.take(client, &relations)?;
         self.by_shape.retain(|_, table| current.get(&table.relation) == Some(&table.definition));
+        let guarded: Vec<u32> = self.guarded().map(|table| table.relation).collect();
+        let code = self.code.take(client, &guarded)?;
+        self.by_shape
+            .retain(|_, table| table.code.is_none() || code.get(&table.relation) == table.code.as_ref());
         Ok(())
     }
 
@@ -103,12 +118,10 @@ impl Tables {
         let expected: HashMap<u32, String> = known.into_iter().collect();
         let relations: Vec<u32> = expected.keys().copied().collect();
         // Two shapes of one table may have been looked up before and after it was altered.
-        if expected.len() == number
-            && definitions(transaction, &mut self.definitions, &relations)? == expected
-        {
+        if expected.len() == number && self.definitions.take(transaction, &relations)? == expected {
             return Ok(());
         }
-        Err(anyhow!("a table of the target was altered while it was written; retrying").context(Fault::Hold))
+        Err(altered())
     }
 
     /// Call this before any value is read by the types of these tables, or one of them is written. Locks those whose owners
@@ -119,21 +132,29 @@ impl Tables {
         transaction: &mut Transaction<'_>,
         shapes: impl Iterator<Item = &'a Shape>,
     ) -> Result<()> {
-        let is_guarded = |shape: &&Shape| self.by_shape.get(*shape).is_some_and(|table| table.is_guarded);
-        let guarded: Vec<&Shape> = shapes.filter(is_guarded).collect();
-        if guarded.is_empty() {
+        let known: HashMap<u32, &Table> = shapes
+            .filter_map(|shape| self.by_shape.get(shape))
+            .filter(|table| table.code.is_some())
+            .map(|table| (table.relation, table))
+            .collect();
+        if known.is_empty() {
             return Ok(());
         }
-        let names: HashSet<&str> = guarded
-            .iter()
-            .filter_map(|shape| self.by_shape.get(*shape))
-            .map(|table| table.name.as_str())
-            .collect();
-        let names: Vec<&str> = names.into_iter().collect();
+        let names: Vec<&str> = known.values().map(|table| table.name.as_str()).collect();
         transaction
             .batch_execute(&format!("lock table {} in row exclusive mode", names.join(", ")))
             .context("lock the tables that are to be written")?;
-        self.require_unaltered(transaction, guarded.into_iter())
+        let relations: Vec<u32> = known.keys().copied().collect();
+        let code = self.code.take(transaction, &relations)?;
+        if known.values().all(|table| code.get(&table.relation) == table.code.as_ref()) {
+            return Ok(());
+        }
+        Err(altered())
+    }
+
+    /// The tables whose owners could put code into them.
+    fn guarded(&self) -> impl Iterator<Item = &Table> {
+        self.by_shape.values().filter(|table| table.code.is_some())
     }
 
     /// Keys that are equal although their text differs (1.0 and 1.00), in the tables that can have such;
@@ -264,6 +285,11 @@ impl Tables {
     pub(crate) fn has_textual_keys(&self, shape: &Shape) -> bool {
         self.with_keys_of(shape).is_some_and(|table| !table.has_key_variants())
     }
+}
+
+/// What makes the ticks be tried again, with what the tables are now.
+fn altered() -> Error {
+    anyhow!("a table of the target was altered while it was written; retrying").context(Fault::Hold)
 }
 
 /// Whether the target lacks something. PostgreSQL has not refused anything, so the transaction can continue.

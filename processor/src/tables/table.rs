@@ -12,8 +12,8 @@ use std::collections::{HashMap, HashSet};
 /// was small, and read all of it for each group. Here it makes a plan each time, for the size that the table has.
 pub(crate) struct Table {
     pub(super) relation: u32,
-    /// Its owner is no superuser, and could put code into it since it was looked up.
-    pub(super) is_guarded: bool,
+    /// What of it may run code, as it was when it was looked up. None where its owner is a superuser.
+    pub(super) code: Option<String>,
     /// Its definition when it was looked up.
     pub(super) definition: String,
     pub(super) name: String,
