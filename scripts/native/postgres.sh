@@ -80,8 +80,9 @@ postgres_start() {
   pgdata=$(readlink --canonicalize "$pgdata")
   postgres_await_predecessor "$pgdata"
   postgres_namesake_load "$pgdata"
+  postgres_libraries_load "$bin"
   # All settings are here, so that a change takes effect at the next start.
-  process_start "$component" "${NAMESAKE[@]}" "${POSTGRES_AS_OWNER[@]}" "$bin/postgres" \
+  process_start "$component" "${NAMESAKE[@]}" "${POSTGRES_AS_OWNER[@]}" "${LIBRARIES[@]}" "$bin/postgres" \
     -D "$pgdata" \
     -p "$(component_port "$component" PORT)" \
     -c "cluster_name=$component" \
@@ -91,6 +92,14 @@ postgres_start() {
     -c timezone=UTC -c log_timezone=UTC \
     -c lc_messages=C \
     -c 'log_line_prefix=%m [%p] %q%u@%d/%a '
+}
+
+# A server that brings a libpq along follows another server with that one, and not with an older one of the machine, which
+# would not understand what its own pg_basebackup writes.
+postgres_libraries_load() {
+  local own=${1%/bin}/lib
+  LIBRARIES=()
+  [[ ! -e $own/libpq.so.5 ]] || LIBRARIES=(env "LD_LIBRARY_PATH=$own")
 }
 
 postgres_bin_missing() {
