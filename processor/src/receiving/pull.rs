@@ -34,6 +34,8 @@ const PULL_RENEWED: Duration = Duration::from_millis(800);
 const PULL_GRACE: Duration = Duration::from_millis(250);
 /// …but this many in a row mean that the stream does not answer.
 const LOST_PULLS: u32 = 3;
+/// A consumer that was just created may not listen yet; longer than this means that it does not.
+const CONSUMER_STARTS: Duration = Duration::from_secs(2);
 /// While pulling is paused, check this often whether to resume.
 const PAUSE_CHECK: Duration = Duration::from_millis(50);
 
@@ -58,6 +60,7 @@ pub(crate) struct Puller {
     output: Sender<Pulled>,
     /// Recreated on every connection and after every pause; with it, what is to be released.
     consumer: Option<Consumer>,
+    consumer_made_at: Option<Instant>,
     unreleased: Unreleased,
     /// Where the next consumer begins, if not at the first message.
     next_from: Option<u64>,
@@ -88,6 +91,7 @@ impl Puller {
             budget: Budget::new(BYTES_IN_WORK),
             output,
             consumer: None,
+            consumer_made_at: None,
             unreleased: Unreleased::of_consumer(0),
             next_from: None,
             last_sequence: 0,
@@ -176,6 +180,11 @@ impl Puller {
             };
             // A late status of an earlier pull is ignored.
             if message.subject == inbox {
+                if status == 503 && self.consumer_made_at.is_some_and(|at| at.elapsed() < CONSUMER_STARTS) {
+                    log::debug!("the consumer does not listen yet");
+                    context.stop().wait(PAUSE_CHECK);
+                    return Ok(());
+                }
                 self.ended(status, &message, brought)?;
                 self.report(context);
                 return Ok(());
@@ -195,6 +204,7 @@ impl Puller {
                 }
                 let consumer = none.insert(self.stream.consumer(self.next_from.take()));
                 consumer.ensure(&line.connection)?;
+                self.consumer_made_at = Some(Instant::now());
                 consumer
             }
         };
