@@ -90,7 +90,7 @@ server_upgrade() {
   # Before 18 there are none by default, nor the option.
   major=$(postgres_major "$bin")
   ((major < 18)) || checksums=(--no-data-checksums)
-  [[ $(postgres_as_owner "$former/pg_controldata" "$directory/pgdata") == *"checksum version: "*0* ]] || checksums=(--data-checksums)
+  [[ $(postgres_as_owner "$former/pg_controldata" "$directory/pgdata") =~ checksum\ version:\ +0 ]] || checksums=(--data-checksums)
   mv "$directory/pgdata" "$directory/former"
   postgres_cluster_make "$bin" "$directory/pgdata" "${checksums[@]}" >/dev/null
   (cd "$directory" && postgres_as_owner env PGPASSWORD="$POSTGRES_PASSWORD" "$bin/pg_upgrade" --username=postgres \
