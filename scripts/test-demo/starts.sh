@@ -6,7 +6,7 @@
 start_says() {
   local status=$1 text=$2 actual=0
   shift 2
-  OUTPUT=$(START_TIMEOUT=10 "$ROOT/start-replication.sh" "$@" 2>&1) || actual=$?
+  OUTPUT=$(START_TIMEOUT=20 "$ROOT/start-replication.sh" "$@" 2>&1) || actual=$?
   [[ $actual == "$status" && $OUTPUT == *"$text"* ]] \
     || die "expected status $status and \"$text\" of start-replication.sh $*, got status $actual and:"$'\n'"$OUTPUT"
   say "start-replication.sh $*: $status, \"$text\""
