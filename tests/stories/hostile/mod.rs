@@ -38,6 +38,8 @@ impl Victim {
         let name = replication.name();
         let nats = replication.nats_b();
         let batches = nats.subscribe(&events_subject(name)).unwrap();
+        // The nodes tell each other of a subscription: what the source says afterwards comes here, too.
+        next(&nats.subscribe(&heartbeat_subject(name)).unwrap(), |_| true);
         Demo::add_users(&mut replication.source(), 1);
         replication.wait_until_caught_up();
         let batch = next(&batches, |message| message.get("tick").is_some());
