@@ -87,8 +87,7 @@ fn a_stop_is_clean_and_a_start_goes_on() {
     for round in 0..2 {
         source.execute("insert into users (name, email) values ('N', $1)", &[&format!("{round}@x")]).unwrap();
         replication.wait_until_caught_up();
-        assert_eq!(replication.publisher.stop().code(), Some(0));
-        assert_eq!(replication.processor.stop().code(), Some(0));
+        replication.stop_services();
         source
             .execute("insert into users (name, email) values ('N', $1)", &[&format!("{round}-down@x")])
             .unwrap();

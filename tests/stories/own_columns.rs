@@ -108,8 +108,7 @@ fn values_of_the_target_stay_through_large_ticks() {
 #[test]
 fn values_of_the_target_stay_when_the_source_starts_over() {
     let mut replication = start_with_notes("own_started_over", 3);
-    replication.publisher.stop();
-    replication.processor.stop();
+    replication.stop_services();
     replication.start_over();
     replication.start_services();
     replication.wait_until_caught_up();

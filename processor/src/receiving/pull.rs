@@ -60,6 +60,7 @@ pub(crate) struct Puller {
     output: Sender<Pulled>,
     /// Recreated on every connection and after every pause; with it, what is to be released.
     consumer: Option<Consumer>,
+    /// When the last one was created; none before the first.
     consumer_made_at: Option<Instant>,
     unreleased: Unreleased,
     /// Where the next consumer begins, if not at the first message.

@@ -89,8 +89,7 @@ fn a_stream_of_an_older_version_is_made_anew_and_loses_nothing() {
 fn an_older_program_does_not_put_older_functions_back() {
     let mut replication = Replication::start("downgrade");
     let (mut source, mut target) = (replication.source(), replication.target());
-    assert_eq!(replication.publisher.stop().code(), Some(0));
-    assert_eq!(replication.processor.stop().code(), Some(0));
+    replication.stop_services();
     for (client, side) in [(&mut source, Side::Source), (&mut target, Side::Target)] {
         // What a newer program leaves behind that has changed a function, and no table.
         let side = format!("{side:?}").to_lowercase();
@@ -122,8 +121,7 @@ fn an_older_program_does_not_put_older_functions_back() {
 fn an_older_program_works_on_a_newer_schema_that_serves_it_and_changes_nothing_there() {
     let mut replication = Replication::start("served");
     replication.wait_until_caught_up();
-    assert_eq!(replication.publisher.stop().code(), Some(0));
-    assert_eq!(replication.processor.stop().code(), Some(0));
+    replication.stop_services();
     for (mut client, side) in [(replication.source(), Side::Source), (replication.target(), Side::Target)] {
         let name = format!("{side:?}").to_lowercase();
         client
