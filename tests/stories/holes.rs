@@ -171,7 +171,7 @@ fn a_hole_that_no_event_trigger_saw_is_noted_by_the_publisher() {
 /// A start that is done when its service is healthy would else end well over a capture that is incomplete.
 #[test]
 fn a_publisher_is_not_healthy_before_it_has_looked_at_the_capture() {
-    let mut replication = start_with_tables("hole_unseen", TABLE, &["t"]);
+    let mut replication = start_with_tables("hole_unlooked", TABLE, &["t"]);
     assert_eq!(replication.publisher.stop().code(), Some(0));
     let mut source = replication.source();
     let mut holder = source.transaction().unwrap();

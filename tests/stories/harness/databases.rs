@@ -4,7 +4,9 @@ use super::servers::Servers;
 use super::wait_for;
 use postgres::{Client, NoTls};
 use shared::schema::{DEMO_ATTACH, DEMO_TABLES, Side, migrate};
-use std::sync::OnceLock;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, OnceLock};
+use std::thread::{self, ThreadId};
 
 /// The source that those of most stories are copies of.
 const SOURCE_TEMPLATE: &str = "story_source";
@@ -28,10 +30,24 @@ pub(crate) fn applied_tick(target: &mut Client) -> i64 {
 
 /// A database of its own at one of the two servers.
 pub(super) fn create_database(maintenance_url: &str, name: &str) -> String {
+    make_database(maintenance_url, name, "")
+}
+
+/// Makes a database in place of one of an earlier run, with these options of `create database`.
+///
+/// # Panics
+///
+/// When another story has made one of this name: each would end what the other does.
+fn make_database(maintenance_url: &str, name: &str, options: &str) -> String {
+    static MADE: Mutex<BTreeMap<String, ThreadId>> = Mutex::new(BTreeMap::new());
+    let url = beside(maintenance_url, name);
+    let this_story = thread::current().id();
+    let maker = *MADE.lock().unwrap().entry(url.clone()).or_insert(this_story);
+    assert_eq!(maker, this_story, "another story has made a database {name}: give this one another name");
     let mut client = Client::connect(maintenance_url, NoTls).unwrap();
     client.batch_execute(&format!("drop database if exists {name} with (force)")).unwrap();
-    client.batch_execute(&format!("create database {name}")).unwrap();
-    beside(maintenance_url, name)
+    client.batch_execute(&format!("create database {name} {options}")).unwrap();
+    url
 }
 
 /// The same, that belongs to a role; its address is for that role.
@@ -65,11 +81,8 @@ pub(super) fn create_target(name: &str) -> String {
 
 /// A copy of this template, which is made first where that was not done yet.
 fn copy_of(made: &OnceLock<()>, template: &str, make: fn(&str), maintenance_url: &str, name: &str) -> String {
-    let mut client = Client::connect(maintenance_url, NoTls).unwrap();
     made.get_or_init(|| make(&create_database(maintenance_url, template)));
-    client.batch_execute(&format!("drop database if exists {name} with (force)")).unwrap();
-    client.batch_execute(&format!("create database {name} template {template}")).unwrap();
-    beside(maintenance_url, name)
+    make_database(maintenance_url, name, &format!("template {template}"))
 }
 
 /// Makes a source with the demo's tables, attached, of an empty database.
@@ -89,12 +102,7 @@ pub(super) fn make_target(url: &str) {
 
 /// The same, with this encoding.
 pub(super) fn create_encoded_database(maintenance_url: &str, name: &str, encoding: &str) -> String {
-    let mut client = Client::connect(maintenance_url, NoTls).unwrap();
-    client.batch_execute(&format!("drop database if exists {name} with (force)")).unwrap();
-    client
-        .batch_execute(&format!("create database {name} template template0 encoding '{encoding}' locale 'C'"))
-        .unwrap();
-    beside(maintenance_url, name)
+    make_database(maintenance_url, name, &format!("template template0 encoding '{encoding}' locale 'C'"))
 }
 
 /// A connection to a database without an encoding.
