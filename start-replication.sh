@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Usage: ./start-replication.sh [--native|--docker] [COMPONENT…]
+# Usage: ./start-replication.sh [--native|--docker] [--tls|--no-tls] [COMPONENT…]
 #
 # Starts the replication demo: two PostgreSQL servers, two NATS clusters of three nodes joined by
 # gateways, and the three services. Waits until each is healthy, then prints where everything is.
@@ -13,6 +13,10 @@
 #   --docker    as containers
 #               Without either: as last time. The first time: as containers if a Docker engine is
 #               available and has the images or can pull them, otherwise as plain processes.
+#   --tls       encrypt all connections, with certificates that this makes: to both databases, from the services to NATS,
+#               and between the NATS nodes
+#   --no-tls    do not
+#               Without either: as last time. The first time: not.
 #
 # Ports, passwords and other settings come from the environment or from .env; see .env.example.
 # Nothing that runs is stopped because something is not healthy: what corrects it may be SQL in a server that runs. Only
@@ -33,13 +37,17 @@ source "$ROOT/scripts/start.sh"
 
 parse_arguments() {
   local names=()
-  LAYER=''
+  LAYER='' TLS_WANTED=''
   while [[ $# -gt 0 ]]; do
     case $1 in
       -h | --help) print_help "$0" && exit ;;
       --native | --docker)
         [[ -z $LAYER || $LAYER == "${1#--}" ]] || die_usage "--native and --docker exclude each other."
         LAYER=${1#--}
+        ;;
+      --tls | --no-tls)
+        [[ -z $TLS_WANTED || $TLS_WANTED == "$1" ]] || die_usage "--tls and --no-tls exclude each other."
+        TLS_WANTED=$1
         ;;
       -*) die_usage "There is no option '$1'." ;;
       *) names+=("$1") ;;
@@ -51,14 +59,15 @@ parse_arguments() {
 
 print_summary() {
   # The demo's password is public; psql asks for any other.
-  local user=postgres
+  local user=postgres nats=nats suffix='' quote=''
   [[ $POSTGRES_PASSWORD != password ]] || user=postgres:password
+  ! tls_is_on || nats=tls quote=\' suffix="?sslmode=verify-full&sslrootcert=$(tls_directory)/ca.crt"
   heading "Running"
   printf '  %s\n' \
-    "PostgreSQL A   psql postgres://$user@localhost:$POSTGRES_A_PORT/transactions" \
-    "PostgreSQL B   psql postgres://$user@localhost:$POSTGRES_B_PORT/transactions" \
-    "NATS A         nats://localhost:$NATS_A_1_PORT   monitoring: http://localhost:$NATS_A_1_MONITOR_PORT" \
-    "NATS B         nats://localhost:$NATS_B_1_PORT   monitoring: http://localhost:$NATS_B_1_MONITOR_PORT   (has the stream EVENTS)" \
+    "PostgreSQL A   psql ${quote}postgres://$user@localhost:$POSTGRES_A_PORT/transactions$suffix$quote" \
+    "PostgreSQL B   psql ${quote}postgres://$user@localhost:$POSTGRES_B_PORT/transactions$suffix$quote" \
+    "NATS A         $nats://localhost:$NATS_A_1_PORT   monitoring: http://localhost:$NATS_A_1_MONITOR_PORT" \
+    "NATS B         $nats://localhost:$NATS_B_1_PORT   monitoring: http://localhost:$NATS_B_1_MONITOR_PORT   (has the stream EVENTS)" \
     "logs           $(layer_log_hint '<component>')"
   heading "Next"
   printf '  %s\n' \
@@ -73,6 +82,7 @@ main() {
   settings_load
   run_dir_lock
   layer_choose "$LAYER"
+  tls_choose "$TLS_WANTED"
   ports_check "${COMPONENTS[@]}"
   layer_prepare "${COMPONENTS[@]}"
   layer_note

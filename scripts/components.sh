@@ -20,12 +20,15 @@
 #                                 soon after a start
 #   component_has_log COMPONENT   whether it has ever logged
 #   component_logs COMPONENT LINES [follow]
+#   database_prepare COMPONENT    makes a database ready for the services: tables, schema, roles, rights; otherwise prints
+#                                 why not. As its administrator, which no service is
 #   component_psql COMPONENT ARG… psql in its database `transactions`, for PSQL_DEADLINE_S seconds at most (60)
 #   component_disk_free COMPONENT prints how many bytes the disk under its data has free; nothing where
 #                                 that cannot be known
 #   component_purge COMPONENT     removes its data and everything noted about it
 
 source "$ROOT/scripts/docker/engine.sh"
+source "$ROOT/scripts/tls.sh"
 
 # In the order in which they start; they stop in the opposite order.
 readonly POSTGRES_COMPONENTS=(postgres-a postgres-b)
@@ -40,6 +43,19 @@ component_kind() {
     *) printf service ;;
   esac
 }
+
+# The zone of a service, and the role that it logs in as (generator/src/prepare.rs makes them).
+service_zone() { if [[ $1 == inbox-processor ]]; then printf b; else printf a; fi; }
+service_role() {
+  case $1 in
+    inbox-processor) printf replication_processor ;;
+    outbox-publisher) printf replication_publisher ;;
+    *) printf data_generator ;;
+  esac
+}
+
+# To change a schema may take as long as the transactions of others do.
+readonly PREPARE_DEADLINE_S=300
 
 component_is_known() {
   local known

@@ -48,11 +48,13 @@ image_of_services_build() {
 
 # settings.sh has read and exported .env. Compose is given the file of defaults instead, so that
 # ENV_FILE works here too.
+declare -a WITHIN=() # a command that bounds the time that Compose may take
 compose() {
-  local inside=''
+  local inside='' files=(--file "$ROOT/docker-compose.yml")
+  ! tls_is_on || files+=(--file "$ROOT/docker-compose.tls.yml")
   [[ -z ${NATS_SIGNING_KEY_FILE:-} ]] || inside=/run/secrets/signing.keys
-  SIGNING_KEY_OUTSIDE=${NATS_SIGNING_KEY_FILE:-} SIGNING_KEY_INSIDE=$inside \
-    "${COMPOSE[@]}" --file "$ROOT/docker-compose.yml" --env-file "$ROOT/.env.example" \
+  TLS_DIR=$(tls_directory) SIGNING_KEY_OUTSIDE=${NATS_SIGNING_KEY_FILE:-} SIGNING_KEY_INSIDE=$inside \
+    "${WITHIN[@]}" "${COMPOSE[@]}" "${files[@]}" --env-file "$ROOT/.env.example" \
     --project-directory "$ROOT" --project-name "$(compose_project)" "$@"
 }
 
@@ -174,6 +176,12 @@ component_psql() {
     --host=127.0.0.1 --username=postgres --dbname=transactions "$@"
 }
 
+# In a container that ends with it.
+database_prepare() {
+  local WITHIN=(timeout --foreground "$PREPARE_DEADLINE_S")
+  compose run --rm --no-deps -T "prepare-${1#postgres-}" 2>&1 </dev/null
+}
+
 component_disk_free() {
   timeout 5 docker exec "$1" df -P -B 1 /var/lib/postgresql/data 2>/dev/null </dev/null | awk 'NR == 2 { print $4 }' || true
 }
@@ -183,6 +191,9 @@ component_purge() {
   local project network
   project=$(compose_project)
   ! container_exists "$1" || docker rm --force --volumes "$1" >/dev/null
+  # Where Compose was used by hand, what prepared the database is still there, and has ended.
+  docker container ls --all --quiet --filter "label=com.docker.compose.project=$project" \
+    --filter "label=com.docker.compose.service=prepare-${1#postgres-}" | xargs --no-run-if-empty docker container rm >/dev/null
   docker volume rm --force "${project}_$1" >/dev/null
   rm -f "$RUN_DIR/$1".{started,stopped,failed}
   [[ -z $(docker ps --all --quiet --filter "label=com.docker.compose.project=$project") ]] || return 0

@@ -38,6 +38,7 @@ components_start_in_order() {
   kind_start postgres "Starting PostgreSQL" "$@"
   [[ ${#FAILED[@]} -gt 0 ]] || kind_start nats "Starting NATS" "$@"
   [[ ${#FAILED[@]} -gt 0 ]] || wait_until_zones_ready "$@" || true
+  [[ ${#FAILED[@]} -gt 0 ]] || databases_prepare "$@"
   [[ ${#FAILED[@]} -gt 0 ]] || kind_start service "Starting the services" "$@"
   [[ ${#FAILED[@]} -eq 0 ]] || return 1
   [[ ${#UNHEALTHY[@]} -eq 0 ]] || return "$RUNS_UNHEALTHY"
@@ -61,7 +62,7 @@ kind_start() {
     status=0
     wait_until_healthy "$component" "$begun_ms" || status=$?
     case $status in
-      0) "${kind}_finish" "$component" ;;
+      0) ;;
       "$RUNS_UNHEALTHY") UNHEALTHY[$component]=$REASON ;;
       *) component_give_up "$component" ;;
     esac
@@ -81,16 +82,26 @@ component_give_up() {
   start_failure_mark "$1"
 }
 
-# The demo's tables are not part of the replication: its services bring their own schema.
-postgres_finish() {
-  local answer
-  answer=$(component_psql "$1" --quiet --set=ON_ERROR_STOP=1 --output=/dev/null \
-    --command='set client_min_messages = warning' --file=- <"$ROOT/schema/demo/tables.sql" 2>&1) \
-    || UNHEALTHY[$1]="it rejects schema/demo/tables.sql: ${answer%%$'\n'*}"
+# Makes the databases ready of those services that this start begins. One that runs has all it needs.
+databases_prepare() {
+  local component database begun_ms answer prepared=''
+  for component in "$@"; do
+    [[ $(component_kind "$component") == service ]] || continue
+    ! component_is_up "$component" || continue
+    database=postgres-$(service_zone "$component")
+    [[ $prepared != *" $database "* ]] || continue
+    [[ -n $prepared ]] || heading "Preparing the databases"
+    prepared+=" $database "
+    begun_ms=$(now_ms)
+    if answer=$(database_prepare "$database"); then
+      progress "$database" "${GREEN}ready${PLAIN} after $(seconds_since "$begun_ms") s: tables, schema, the services' roles"
+    else
+      answer=$(grep ERROR <<<"$answer" | tail -n 1 | sed 's/.*ERROR *[a-z_:]*: //')
+      UNHEALTHY[$database]="it is not ready for the services: ${answer:-"not within $PREPARE_DEADLINE_S s"}"
+      progress "$database" "$YELLOW${UNHEALTHY[$database]}$PLAIN"
+    fi
+  done
 }
-
-nats_finish() { :; }
-service_finish() { :; }
 
 # What a start that did not go well prints last.
 start_problems_print() {

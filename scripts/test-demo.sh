@@ -60,6 +60,24 @@ story_of_a_good_start() {
   done
 }
 
+# No service logs in as a superuser, or has the password of one.
+story_of_roles_with_few_rights() {
+  local service owned
+  for owned in in_a in_b; do
+    [[ $("$owned" "select string_agg(distinct a.usename, ' ' order by a.usename) from pg_stat_activity a join pg_roles r on r.rolname = a.usename
+                   where r.rolsuper and a.application_name in ('data-generator', 'outbox-publisher', 'inbox-processor')") == '' ]] \
+      || die "a service is a superuser"
+  done
+  # A password of its own for everybody, so that each can be looked for.
+  quietly "$ROOT/stop-replication.sh"
+  quietly env POSTGRES_SERVICES_PASSWORD=of-the-services "$ROOT/start-replication.sh"
+  for service in "${SERVICE_COMPONENTS[@]}"; do
+    ! tr '\0' '\n' <"/proc/$(process_id "$service")/environ" | grep --quiet --extended-regexp '^(POSTGRES|NATS_ADMIN|NATS_CLUSTER)_.*PASSWORD=' \
+      || die "$service has the password of somebody else"
+  done
+  check_says 0 "B is what A was a moment ago"
+}
+
 # Kills a component when it runs, and waits until it runs again by itself.
 kill_and_wait() {
   local component=$1 pid begun_s=$SECONDS
@@ -249,6 +267,43 @@ story_of_a_stray_target() {
   wait "$pid" || die "the stray processor did not end cleanly"
 }
 
+# A demo of its own.
+story_of_tls() {
+  local question component kind service
+  heading "TLS"
+  quietly "$ROOT/start-replication.sh" --native --tls
+  check_says 0 "B is what A was a moment ago"
+  question="select bool_and(ssl) and count(*) > 1 from pg_stat_ssl join pg_stat_activity using (pid) where application_name <> 'psql' and backend_type = 'client backend'"
+  [[ $(in_a "$question") == t && $(in_b "$question") == t ]] || die "a service speaks to a database without TLS"
+  for component in "${NATS_COMPONENTS[@]}"; do
+    ! grep "TLS.* handshake error" "$RUN_DIR/log/$component.log" || die "$component was spoken to as if it had no TLS"
+    [[ $(greeting_of "$(component_port "$component" PORT)") == *'"tls_required":true'* ]] || die "$component takes clients without TLS"
+    for kind in CLUSTER_PORT GATEWAY_PORT; do
+      # Nodes begin with TLS.
+      [[ $(timeout 10 openssl s_client -connect "127.0.0.1:$(component_port "$component" "$kind")" -CAfile "$(tls_directory)/ca.crt" </dev/null 2>&1) == *"Verify return code: 0 (ok)"* ]] \
+        || die "$component has no TLS at its $kind"
+    done
+  done
+  for service in "${SERVICE_COMPONENTS[@]}"; do
+    ! grep --ignore-case "plain text" "$RUN_DIR/log/$service.log" || die "$service warns of plain text"
+  done
+  start_says 1 "already runs with TLS on" --no-tls
+  quietly "$ROOT/stop-replication.sh"
+  errors_forget
+  quietly "$ROOT/start-replication.sh" --no-tls
+  check_says 0 "B is what A was a moment ago"
+  [[ $(greeting_of "$NATS_A_1_PORT") != *tls_required* ]] || die "--no-tls did not switch TLS off"
+}
+
+# What a NATS server says first at one of its ports.
+greeting_of() {
+  local line
+  exec {GREETED}<>"/dev/tcp/127.0.0.1/$1"
+  IFS= read -r -t 5 -u "$GREETED" line
+  exec {GREETED}>&-
+  printf '%s' "$line"
+}
+
 story_of_a_purge() {
   quietly "$ROOT/stop-replication.sh" --purge
   [[ ! -e $RUN_DIR ]] || die "--purge left something in $RUN_DIR: $(ls "$RUN_DIR")"
@@ -256,6 +311,7 @@ story_of_a_purge() {
 
 # In this order.
 readonly STORIES=(
+  roles_with_few_rights
   components_that_died
   a_service_that_keeps_dying
   a_watcher_that_died
@@ -296,6 +352,8 @@ main() {
     heading "${story//_/ }"
     "story_of_$story"
   done
+  story_of_a_purge
+  story_of_tls
   story_of_a_purge
 }
 

@@ -32,6 +32,7 @@ test_usage() {
   expect 2 "There is no component 'nats-c-1'" "$ROOT/stop-replication.sh" nats-c-1
   expect 2 "There is no component 'nats-c-1'" "$ROOT/logs.sh" nats-c-1
   expect 2 "exclude each other" "$ROOT/start-replication.sh" --native --docker
+  expect 2 "exclude each other" "$ROOT/start-replication.sh" --tls --no-tls
   expect 2 "--timeout takes seconds from 1" "$ROOT/compare-replication.sh" --timeout=0
   expect 2 "go together" env SOURCE_DATABASE_URL=postgres:///none "$ROOT/compare-replication.sh"
   expect 2 "--only takes one of" "$ROOT/bench-replication.sh" --only speed
@@ -73,6 +74,24 @@ test_bad_servers() {
   expect 1 "initdb of postgres-a failed" env POSTGRES_A_BIN="$programs" RUN_DIR="$RUN_DIR/of_a_server" "${start[@]}"
   printf '#!/bin/sh\nexit 1\n' >"$programs/postgres"
   expect 1 "POSTGRES_B_BIN is '$programs', and $programs/postgres does not run" env POSTGRES_B_BIN="$programs" "${start[@]}"
+}
+
+# Certificates are kept until they have almost expired, and are good for every name of the server.
+test_certificates() {
+  local directory=$RUN_DIR/tls serial
+  expect 2 "Name the directory" "$ROOT/scripts/certificates.sh"
+  expect 0 "" "$ROOT/scripts/certificates.sh" "$directory"
+  serial=$(openssl x509 -in "$directory/nats-b.crt" -noout -serial)
+  expect 0 "" "$ROOT/scripts/certificates.sh" "$directory"
+  [[ $(openssl x509 -in "$directory/nats-b.crt" -noout -serial) == "$serial" ]] || die "a certificate that is good was issued anew"
+  openssl x509 -x509toreq -in "$directory/nats-b.crt" -signkey "$directory/nats-b.key" \
+    | openssl x509 -req -CA "$directory/ca.crt" -CAkey "$directory/ca.key" -days 1 -out "$directory/nats-b.crt" 2>/dev/null
+  expect 0 "" "$ROOT/scripts/certificates.sh" "$directory"
+  openssl x509 -in "$directory/nats-b.crt" -noout -checkend 2592000 >/dev/null || die "a certificate that has almost expired was not renewed"
+  expect 0 "" openssl verify -CAfile "$directory/ca.crt" -verify_hostname nats-b-2.zone-b "$directory/nats-b.crt"
+  expect 0 "" openssl verify -CAfile "$directory/ca.crt" -verify_ip 127.0.0.1 "$directory/postgres-a.crt"
+  [[ $(stat --format=%a "$directory" "$directory/ca.key") == $'700\n600' ]] || die "others can read the key of the authority"
+  [[ $(grep --count '^ *tls {' "$directory/cluster-a.conf") == 3 ]] || die "nats-config has not three blocks for TLS"
 }
 
 # What docker-compose.yml names is what the stories and the stand-ins run on: who raises an image raises that.
@@ -197,8 +216,10 @@ test_compose_file() {
   fi
   names=$("${COMPOSE[@]}" --project-directory "$ROOT" --file "$ROOT/docker-compose.yml" config --services) \
     || die "docker-compose.yml is not valid: the reason is above"
-  [[ $(sort <<<"$names") == "$(printf '%s\n' "${ALL_COMPONENTS[@]}" | sort)" ]] \
-    || die "docker-compose.yml does not have the eleven components, but: $names"
+  [[ $(sort <<<"$names") == "$(printf '%s\n' "${ALL_COMPONENTS[@]}" prepare-a prepare-b | sort)" ]] \
+    || die "docker-compose.yml does not have the eleven components and what prepares the databases, but: $names"
+  [[ $(sort <<<"$names") == "$("${COMPOSE[@]}" --project-directory "$ROOT" --file "$ROOT/docker-compose.yml" --file "$ROOT/docker-compose.tls.yml" config --services | sort)" ]] \
+    || die "docker-compose.tls.yml is not valid, or has other services than docker-compose.yml"
 }
 
 # judges FUNCTION EXPECTED NAME=VALUE…: what the check finds where these values were read, twice those named
@@ -381,6 +402,7 @@ main() {
   test_logs
   test_bad_settings
   test_bad_servers
+  test_certificates
   test_versions_of_compose
   test_versions_of_the_readme
   test_addresses

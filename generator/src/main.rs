@@ -2,12 +2,14 @@
 //! `GENERATION_INTERVAL`.
 //!
 //! A planner thread decides what happens in a round; two writers execute the plans, one transaction each.
-//! The tables are the only state: after a restart it simply continues.
+//! The tables are the only state: after a restart it simply continues. Before that, `data-generator prepare-source` and
+//! `prepare-target` make the demo's databases ready, as an administrator.
 
 mod chance;
 mod people;
 mod plan;
 mod planner;
+mod prepare;
 mod purchases;
 mod writer;
 
@@ -15,8 +17,7 @@ use anyhow::Result;
 use crossbeam_channel::bounded;
 use shared::config::Environment;
 use shared::database::Database;
-use shared::schema::Side;
-use shared::supervisor::{Supervisor, run_service};
+use shared::supervisor::{Command, Supervisor, run_service};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,9 +27,10 @@ const WRITERS: u32 = 2;
 /// Planned transactions that may wait for a writer; a slow database slows the planner down.
 const PLANS_WAITING: usize = 8;
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
+const COMMANDS: [Command; 2] = [("prepare-source", prepare::source), ("prepare-target", prepare::target)];
 
 fn main() -> ExitCode {
-    run_service("data-generator", Side::Source, start)
+    run_service("data-generator", &COMMANDS, start)
 }
 
 fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {

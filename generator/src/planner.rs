@@ -1,4 +1,4 @@
-//! Prepares the demo's tables, then plans a round every interval.
+//! Plans a round every interval.
 
 use crate::plan::{self, Plan};
 use crate::writer::Written;
@@ -6,7 +6,6 @@ use anyhow::{Context, Result};
 use crossbeam_channel::Sender;
 use fastrand::Rng;
 use shared::database::Database;
-use shared::schema::{DEMO_ATTACH, DEMO_TABLES, Side, migrate};
 use shared::supervisor::ThreadContext;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,19 +31,19 @@ impl Planner {
 
     pub(crate) fn run(&self, context: &ThreadContext) -> Result<()> {
         context.keep_trying("generate", || {
-            self.prepare().context("prepare the demo's tables")?;
+            self.require_tables()?;
             context.healthy();
             self.plan_rounds(context);
             Ok(())
         })
     }
 
-    /// Capture begins here, so the tables are replicated from their first row on.
-    fn prepare(&self) -> Result<()> {
+    fn require_tables(&self) -> Result<()> {
         let mut client = self.database.connection()?;
-        migrate(&mut client, Side::Source)?;
-        client.batch_execute(DEMO_TABLES).context("create users and payments")?;
-        client.batch_execute(DEMO_ATTACH).context("attach users and payments")
+        client.batch_execute("select from users, payments limit 0").context(
+            "users and payments cannot be used; run once, with a DATABASE_URL of an administrator: data-generator \
+             prepare-source",
+        )
     }
 
     fn plan_rounds(&self, context: &ThreadContext) {

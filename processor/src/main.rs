@@ -28,7 +28,7 @@ use receiving::{Puller, decode};
 use settings::Settings;
 use shared::config::Environment;
 use shared::schema::Side;
-use shared::supervisor::{Supervisor, run_service};
+use shared::supervisor::{Command, Supervisor, run_migration, run_service};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -39,7 +39,9 @@ const DECODERS: usize = 2;
 const MESSAGES_DECODED: usize = 500;
 
 fn main() -> ExitCode {
-    run_service("inbox-processor", Side::Target, start)
+    let migrate: Command =
+        ("migrate", |environment| run_migration(environment, "inbox-processor", Side::Target));
+    run_service("inbox-processor", &[migrate], start)
 }
 
 fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {

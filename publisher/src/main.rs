@@ -33,7 +33,7 @@ use settings::Settings;
 use shared::budget::Budget;
 use shared::config::Environment;
 use shared::schema::Side;
-use shared::supervisor::{Supervisor, run_service};
+use shared::supervisor::{Command, Supervisor, run_migration, run_service};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -46,7 +46,9 @@ const BATCHES_IN_FLIGHT: usize = 8;
 const BYTES_IN_WORK: usize = 64 * 1024 * 1024;
 
 fn main() -> ExitCode {
-    run_service("outbox-publisher", Side::Source, start)
+    let migrate: Command =
+        ("migrate", |environment| run_migration(environment, "outbox-publisher", Side::Source));
+    run_service("outbox-publisher", &[migrate], start)
 }
 
 fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {

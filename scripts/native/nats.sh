@@ -23,6 +23,7 @@ nats_start() (
   export NATS_NAME NATS_HOST NATS_STORE NATS_CLIENT_PORT NATS_MONITOR_PORT
   export NATS_CLUSTER_PORT NATS_CLUSTER_ADVERTISE NATS_ROUTE_1 NATS_ROUTE_2
   export NATS_GATEWAY_PORT NATS_GATEWAY_ADVERTISE NATS_GATEWAY_URL
+  export NATS_TLS_CERT NATS_TLS_KEY NATS_TLS_CA
   export GOMAXPROCS=$NATS_GOMAXPROCS
   export TZ=UTC # nats-server logs in local time; all other logs are in UTC
   NATS_NAME=$component
@@ -42,8 +43,16 @@ nats_start() (
   NATS_ADMIN_PASSWORD=$(nats_text "$NATS_ADMIN_PASSWORD")
   NATS_CLUSTER_PASSWORD=$(nats_text "$NATS_CLUSTER_PASSWORD")
 
+  configuration=$ROOT/nats-config
+  if tls_is_on; then
+    configuration=$(tls_directory)
+    NATS_TLS_CERT=$(nats_text "$configuration/nats-$zone.crt")
+    NATS_TLS_KEY=$(nats_text "$configuration/nats-$zone.key")
+    NATS_TLS_CA=$(nats_text "$configuration/ca.crt")
+  fi
+
   install --directory --mode=700 "$RUN_DIR/data/$component"
-  process_start "$component" "$(nats_server)" --config "$ROOT/nats-config/cluster-$zone.conf"
+  process_start "$component" "$(nats_server)" --config "$configuration/cluster-$zone.conf"
 )
 
 # NATS parses a variable's value as configuration: quotes make it a string, even if it looks like a number.

@@ -81,6 +81,7 @@ postgres_start() {
   postgres_await_predecessor "$pgdata"
   postgres_namesake_load "$pgdata"
   postgres_libraries_load "$bin"
+  postgres_tls_load "$component" "$pgdata"
   # All settings are here, so that a change takes effect at the next start.
   process_start "$component" "${NAMESAKE[@]}" "${POSTGRES_AS_OWNER[@]}" "${LIBRARIES[@]}" "$bin/postgres" \
     -D "$pgdata" \
@@ -91,7 +92,18 @@ postgres_start() {
     -c "max_connections=$POSTGRES_MAX_CONNECTIONS" \
     -c timezone=UTC -c log_timezone=UTC \
     -c lc_messages=C \
-    -c 'log_line_prefix=%m [%p] %q%u@%d/%a '
+    -c 'log_line_prefix=%m [%p] %q%u@%d/%a ' "${TLS[@]}"
+}
+
+# With TLS: the server takes a key only that is its own user's.
+postgres_tls_load() {
+  local component=$1 pgdata=$2 owner=()
+  TLS=()
+  tls_is_on || return 0
+  [[ $EUID -ne 0 ]] || owner=(--owner=postgres --group=postgres)
+  install "${owner[@]}" --mode=600 "$(tls_directory)/$component.key" "$pgdata/server.key"
+  install "${owner[@]}" --mode=644 "$(tls_directory)/$component.crt" "$pgdata/server.crt"
+  TLS=(-c ssl=on)
 }
 
 # A server that brings a libpq along follows another server with that one, and not with an older one of the machine, which
@@ -222,9 +234,10 @@ postgres_healthy() {
 
 # Bounded, in case a server accepts the connection and then hangs.
 postgres_psql() {
-  local component=$1
+  local component=$1 tls=()
   shift
-  PGPASSWORD=$POSTGRES_PASSWORD PGCONNECT_TIMEOUT=3 timeout --foreground "${PSQL_DEADLINE_S:-60}" "$(postgres_bin "$component")/psql" --no-psqlrc \
+  ! tls_is_on || tls=(PGSSLMODE=verify-full "PGSSLROOTCERT=$(tls_directory)/ca.crt")
+  env "${tls[@]}" PGPASSWORD="$POSTGRES_PASSWORD" PGCONNECT_TIMEOUT=3 timeout --foreground "${PSQL_DEADLINE_S:-60}" "$(postgres_bin "$component")/psql" --no-psqlrc \
     --host=127.0.0.1 --port="$(component_port "$component" PORT)" \
     --username=postgres --dbname=transactions "$@"
 }

@@ -1,6 +1,8 @@
 # shellcheck shell=bash
 # What plain processes need before their first start: packages of the distribution, and the services' binaries.
 
+source "$ROOT/scripts/packages.sh"
+
 prepare_packages() {
   local kinds=$1 packages=()
   [[ $kinds != *postgres* ]] || postgres_is_here || packages+=(postgresql)
@@ -24,17 +26,6 @@ servers_chosen_require() {
 
 # Whether there are programs for both servers: chosen ones, or the machine's.
 postgres_is_here() { [[ -n $POSTGRES_A_BIN && -n $POSTGRES_B_BIN ]] || postgres_bin any >/dev/null; }
-
-# Installs packages as root; otherwise prints the command that does, and ends the script.
-packages_install() {
-  [[ $# -gt 0 ]] || return 0
-  if [[ $EUID -ne 0 ]]; then
-    error "Missing on this machine: $*. Install it, then run this again:"
-    printf '  sudo %q %s\n' "$ROOT/scripts/install-packages.sh" "$*" >&2
-    exit 1
-  fi
-  "$ROOT/scripts/install-packages.sh" "$@"
-}
 
 prepare_binaries() {
   heading "Building the services (cargo build --release)"

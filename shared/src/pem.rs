@@ -2,12 +2,32 @@
 
 use crate::config::Given;
 use anyhow::{Context, Result, anyhow, ensure};
+use rustls::RootCertStore;
 use rustls::pki_types::pem::{Error, PemObject};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 /// The certificates of a file, of which there is at least one.
 pub(crate) fn certificates(file: &Given) -> Result<Vec<CertificateDer<'static>>> {
     all(file, "certificate")
+}
+
+/// The authorities of a file.
+pub(crate) fn authorities(file: &Given) -> Result<RootCertStore> {
+    let mut store = RootCertStore::empty();
+    for certificate in certificates(file)? {
+        store.add(certificate).with_context(|| cannot_be_used(file))?;
+    }
+    Ok(store)
+}
+
+/// Those that this machine trusts.
+pub(crate) fn authorities_of_this_machine() -> Result<RootCertStore> {
+    let mut store = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    // Of many, a few may be in a form that nobody reads any longer.
+    store.add_parsable_certificates(found.certs);
+    ensure!(!store.is_empty(), "this machine knows no certificate authority: {:?}", found.errors);
+    Ok(store)
 }
 
 /// The lists of revoked certificates of a file, of which there is at least one.

@@ -10,7 +10,7 @@ mod locks;
 mod rights;
 mod triggers;
 
-pub use files::{DEMO_ATTACH, DEMO_TABLES, Side};
+pub use files::{DEMO_ATTACH, DEMO_SOURCE_RIGHTS, DEMO_TABLES, DEMO_TARGET_RIGHTS, Side};
 
 use crate::fault::Fault;
 use anyhow::{Context, Error, Result, anyhow};

@@ -3,7 +3,7 @@
 //! `BARRIER_READS` (1000) is how many are waited for under load and faults.
 
 use crate::harness::{
-    PrivateServer, Replication, assert_same, attach, count, make_in_both, start_with_tables,
+    PrivateServer, Replication, assert_same, attach, count, make_in_both, start_with_tables, wait_for,
 };
 use postgres::{Client, GenericClient};
 use shared::config::Environment;
@@ -79,8 +79,12 @@ fn who_waits_for_a_token_reads_what_was_written_whatever_fails_meanwhile() {
                 scope.spawn(move || write_and_read(ends, writer, reads / WRITERS, done, late))
             })
             .collect();
-        while !threads.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+        let finished = || threads.iter().all(std::thread::ScopedJoinHandle::is_finished);
+        while !finished() {
+            // Something was brought over since the last kill: services that start slowly come to work in between.
+            let before = done.load(Ordering::Relaxed);
             std::thread::sleep(Duration::from_millis(400));
+            wait_for("another read", || (finished() || done.load(Ordering::Relaxed) > before).then_some(()));
             let service =
                 if kills % 2 == 0 { &mut replication.publisher } else { &mut replication.processor };
             service.kill();

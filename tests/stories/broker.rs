@@ -66,7 +66,7 @@ fn nats_is_reached_through_tls_and_by_every_way_of_logging_in() {
     expect(&[("NATS_URL", &at.replace("nats:", "tls:")), ca], None);
     expect(&[("NATS_URL", &at)], Some("UnknownIssuer"));
     expect(&[("NATS_URL", &at), ("NATS_CA_FILE", &other_ca)], Some("invalid peer certificate"));
-    expect(&[("NATS_URL", &url(&by_name, login, "127.0.0.1")), ca], Some("NotValidForName"));
+    expect(&[("NATS_URL", &url(&by_name, login, "127.0.0.1")), ca], Some("not valid for name"));
     expect(&[("NATS_URL", &at.replace("S3cret", "S3cret1")), ca], Some("Authorization Violation"));
     let at = url(&by_name, "", "localhost");
     expect(&[("NATS_URL", &at), ca, ("NATS_USER", "u@"), ("NATS_PASSWORD", "S3cret,%")], None);

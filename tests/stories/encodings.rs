@@ -41,7 +41,7 @@ fn a_win1252_source_is_replicated_into_latin1() {
 /// In a row, in a key, and in the name of a table; in a small tick and in a large one.
 #[test]
 fn a_character_that_the_target_lacks_blocks_and_names_its_row_and_can_be_skipped() {
-    let mut replication = Replication::prepare_encoded("lacking", "UTF8", "LATIN1");
+    let mut replication = Replication::prepare_encoded("lacking_character", "UTF8", "LATIN1");
     make_in_both(&replication, TABLE);
     make_in_both(&replication, "create table named (name text primary key)");
     attach(&replication, &["\"größe\"", "named"]);

@@ -179,6 +179,33 @@ fn consumers_whose_creation_is_not_answered_do_not_pile_up() {
     wait_for("no consumer is left behind", || (consumers(&nats, replication.name()) == 0).then_some(()));
 }
 
+/// As a node whose copy of the stream fell behind for good: it says that there is nothing, while the stream stores.
+#[test]
+fn a_stream_that_gives_nothing_is_read_by_other_consumers_and_then_made_anew() {
+    let mut replication = Replication::prepare("gives_nothing", &[]);
+    let nodes = replication.processor.proxy("NATS_URL");
+    replication.start_services();
+    let mut source = replication.source();
+    let mut insert = |email: &str| {
+        source.execute("insert into users (name, email) values ('N', $1)", &[&email]).unwrap();
+    };
+    insert("1@x");
+    replication.wait_until_caught_up();
+    for (email, said) in [("2@x", "another consumer is made"), ("3@x", "Recreating it")] {
+        for node in &nodes {
+            node.withhold("$JS.ACK.gives_nothing.");
+        }
+        insert(email);
+        wait_for(said, || replication.processor.log().contains(said).then_some(()));
+        nodes.iter().for_each(Proxy::heal);
+        replication.wait_until_caught_up();
+    }
+    let log = replication.processor.log();
+    assert!(log.contains("its consumers give none behind"), "{log}");
+    replication.processor.wait_until_healthy();
+    assert_eq!(assert_equal(&replication), (3, 0));
+}
+
 #[test]
 fn a_stream_that_refuses_to_release_is_said_aloud_and_refused_at_the_next_start() {
     let mut replication = Replication::start("refuses_release");

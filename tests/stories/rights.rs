@@ -5,6 +5,9 @@ use crate::harness::{Replication, attach, count, make_in_both, start_with_tables
 use postgres::Client;
 use shared::schema::{Side, migrate};
 
+/// What a processor says at its start that logs in as a superuser.
+const AS_SUPERUSER: &str = "is written to as a superuser, who may write to every table";
+
 #[test]
 fn ordinary_roles_need_no_rights_on_the_outbox_and_no_search_path_deceives() {
     let replication = start_with_tables("capture_roles", ITEMS, &["items"]);
@@ -182,9 +185,17 @@ fn services_of_roles_that_are_no_superusers() {
     assert_eq!(run(&replication, &["items"], "truncate items"), [0]);
     assert_no_more_than_listed(&replication);
     assert_refused_to_services(&replication);
+    assert!(!replication.processor.log().contains(AS_SUPERUSER), "{}", replication.processor.log());
     let super_users = "select count(*) from pg_stat_activity a join pg_roles r on r.rolname = a.usename
                        where a.datname = current_database() and a.application_name in ('outbox-publisher', 'inbox-processor') and r.rolsuper";
     assert_eq!(count(&mut replication.source(), super_users) + count(&mut target, super_users), 0);
+
+    assert_eq!(replication.processor.stop().code(), Some(0));
+    let as_superuser = replication.target_url().to_owned();
+    replication.processor.set("DATABASE_URL", &as_superuser);
+    replication.processor.start();
+    replication.processor.wait_until_healthy();
+    assert!(replication.processor.log().contains(AS_SUPERUSER), "{}", replication.processor.log());
 }
 
 /// Beyond what its side lists, the role of a service may only read.

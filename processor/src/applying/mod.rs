@@ -24,9 +24,10 @@ mod target;
 use crate::confirm_sender::ConfirmSender;
 use crate::receiving::Decoded;
 use crate::tables::prepare_session;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use attempt::OutOfTime;
 use crossbeam_channel::Receiver;
+use postgres::Client;
 use session::Session;
 use set_aside::Uninvited;
 use shared::database::{Database, TimeoutFactor, identity};
@@ -55,6 +56,8 @@ pub(crate) struct Applying {
     /// Messages taken and not committed yet: they survive a lost database connection.
     group: Vec<Decoded>,
     uninvited: Uninvited,
+    /// Whether the log says that this role may do everything.
+    is_superuser_told: bool,
 }
 
 impl Applying {
@@ -73,6 +76,7 @@ impl Applying {
             next: 0,
             group: Vec::new(),
             uninvited: Uninvited::default(),
+            is_superuser_told: false,
         }
     }
 
@@ -103,6 +107,7 @@ impl Applying {
         prepare_session(&mut client)?;
         self.confirm_sender.begin_term(begin_term(&mut client)?);
         let target = identity(&mut client)?;
+        self.tell_of_superuser(&mut client)?;
         let out_of_time =
             if timeout_factor >= LAST_TIMEOUT_FACTOR { OutOfTime::Blocks } else { OutOfTime::EndsSession };
         let mut session = Session::new(client, out_of_time)?;
@@ -116,6 +121,21 @@ impl Applying {
             *has_applied = session.last_applied() > begun_at;
             worked?;
             self.report_health(&session, context);
+        }
+        Ok(())
+    }
+
+    /// Nobody has accepted the tables that such a role may write to.
+    fn tell_of_superuser(&mut self, client: &mut Client) -> Result<()> {
+        let is_superuser = "select rolsuper from pg_roles where rolname = current_user";
+        let is_superuser: bool = client.query_one(is_superuser, &[]).context("look at this role")?.get(0);
+        if is_superuser && !self.is_superuser_told {
+            self.is_superuser_told = true;
+            log::warn!(
+                "{} is written to as a superuser, who may write to every table: log in as a role of its own, and accept the \
+                 tables that it shall write to (docs/adopting.md)",
+                self.database.address()
+            );
         }
         Ok(())
     }

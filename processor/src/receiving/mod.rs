@@ -5,6 +5,7 @@ mod line;
 mod one_by_one;
 mod pull;
 mod release;
+mod withheld;
 
 pub(crate) use decode::{Decoded, Readable, decode};
 pub(crate) use pull::Puller;

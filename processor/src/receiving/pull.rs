@@ -4,6 +4,7 @@
 use super::line::Line;
 use super::one_by_one::{Next, OneByOne};
 use super::release::Unreleased;
+use super::withheld::{Due, Withheld};
 use crate::confirm_sender::ConfirmSender;
 use anyhow::{Context, Result, anyhow, bail};
 use crossbeam_channel::{RecvTimeoutError, Sender};
@@ -68,6 +69,7 @@ pub(crate) struct Puller {
     /// The sequence of the last message that came in this session.
     last_sequence: u64,
     one_by_one: OneByOne,
+    withheld: Withheld,
     pulled: u64,
     pulls: u64,
     /// How many of the last pulls in a row were lost.
@@ -97,6 +99,7 @@ impl Puller {
             next_from: None,
             last_sequence: 0,
             one_by_one: OneByOne::new(PULL_MESSAGES),
+            withheld: Withheld::new(Instant::now()),
             pulled: 0,
             pulls: 0,
             lost_pulls: 0,
@@ -187,6 +190,9 @@ impl Puller {
                     return Ok(());
                 }
                 self.ended(status, &message, brought)?;
+                if brought == 0 {
+                    self.look_for_withheld(line)?;
+                }
                 self.report(context);
                 return Ok(());
             }
@@ -313,6 +319,34 @@ impl Puller {
         .context("the consumer may be gone or moving to another node")
     }
 
+    /// A pull brought nothing: now and then, sees to it that the stream has nothing.
+    fn look_for_withheld(&mut self, line: &Line) -> Result<()> {
+        match self.withheld.drained(self.last_sequence, Instant::now()) {
+            Due::Nothing => {}
+            Due::Look => {
+                let stored = self.stream.last_stored(&line.connection)?;
+                self.withheld.stored(stored, self.last_sequence, Instant::now());
+            }
+            Due::AnotherConsumer(stored) => {
+                log::warn!(
+                    "the stream {} has messages up to {stored}, and its consumer gives none behind {}: another consumer is made",
+                    self.stream.name,
+                    self.last_sequence
+                );
+                self.delete_consumer(&line.connection);
+            }
+            Due::AnotherStream(stored) => {
+                let reason = format!(
+                    "it has messages up to {stored}, and its consumers give none behind {}",
+                    self.last_sequence
+                );
+                self.stream.delete_because(&reason, &line.connection)?;
+                bail!("the stream {} gave no messages and was deleted", self.stream.name);
+            }
+        }
+        Ok(())
+    }
+
     /// Requests the release of committed messages; [`Puller::is_released`] takes the answer.
     fn release(&mut self, line: &Line) -> Result<()> {
         if let Some(before) = self.unreleased.due(self.pulled - self.confirm_sender.in_work()) {
@@ -344,6 +378,7 @@ impl Puller {
     fn pass_on(&mut self, sequence: u64, message: Incoming, stop: &Stop) -> Result<()> {
         let Some(permit) = self.permit(&message, stop) else { return Ok(()) };
         self.unreleased.pulled(self.pulled, sequence);
+        self.withheld.brought();
         self.last_sequence = sequence;
         let pulled = Pulled { number: self.pulled, message, _permit: permit };
         self.confirm_sender.pulled();

@@ -1,10 +1,13 @@
 //! Who connects to NATS, and how the connection is protected.
 
 use crate::config::{Environment, Given, Secret};
-use crate::pem::{cannot_be_used, certificates, private_key};
+use crate::pem::{self, cannot_be_used, certificates, private_key};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use nkeys::KeyPair;
+use rustls::ClientConfig;
+use rustls::crypto::ring;
 use std::fs::read_to_string;
+use std::sync::Arc;
 
 /// What each connection needs. The files are read again for each.
 #[derive(Clone, Debug)]
@@ -74,6 +77,21 @@ impl Tls {
         };
         let is_required = requires_tls || authorities.is_some() || client.is_some();
         Ok(Tls { is_required, authorities, client })
+    }
+
+    /// What the files say, for a connection that is not the crate's. Reads them.
+    pub(super) fn client_config(&self) -> Result<ClientConfig> {
+        let authorities = match &self.authorities {
+            Some(file) => pem::authorities(file)?,
+            None => pem::authorities_of_this_machine()?,
+        };
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(authorities);
+        let Some((certificate, key)) = &self.client else { return Ok(builder.with_no_client_auth()) };
+        builder
+            .with_client_auth_cert(certificates(certificate)?, private_key(key)?)
+            .with_context(|| format!("{certificate} and {key} do not go together"))
     }
 
     /// The crate reads the files itself, and says neither which one it cannot use nor whether one is empty.

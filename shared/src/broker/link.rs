@@ -59,13 +59,14 @@ pub(super) fn open(
     let (opened, answer) = bounded(1);
     let options = options(identity, pulse)?;
     let server = server.to_owned();
+    let tls = identity.tls.clone();
     let pulse = pulse.clone();
     // Not the supervisor's: a link that hangs cannot be joined; it is abandoned.
     Builder::new()
         .name("nats-link".to_owned())
         .spawn(move || {
             let _attempt = attempt;
-            let dialled = await_greeting(&server, GREETING_DEADLINE)
+            let dialled = await_greeting(&server, GREETING_DEADLINE, || tls.client_config())
                 .and_then(|()| options.connect(server.as_str()).map_err(Error::from));
             match dialled {
                 Ok(connection) => {

@@ -55,22 +55,10 @@ fn require_private(path: &str) -> Result<()> {
 }
 
 fn authorities(given: &Given) -> Result<RootCertStore> {
-    let mut store = RootCertStore::empty();
     if is_system(given) {
-        let found = rustls_native_certs::load_native_certs();
-        // Of many, a few may be in a form that nobody reads any longer.
-        store.add_parsable_certificates(found.certs);
-        ensure!(
-            !store.is_empty(),
-            "{given}: this machine knows no certificate authority: {:?}",
-            found.errors
-        );
-        return Ok(store);
+        return pem::authorities_of_this_machine().with_context(|| pem::cannot_be_used(given));
     }
-    for certificate in pem::certificates(given)? {
-        store.add(certificate).with_context(|| pem::cannot_be_used(given))?;
-    }
-    Ok(store)
+    pem::authorities(given)
 }
 
 /// Judges the server's certificate by what is asked.

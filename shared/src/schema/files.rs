@@ -166,6 +166,10 @@ const TARGET_REPEATABLE: &[Repeatable] = repeatable![
 pub const DEMO_TABLES: &str = include_str!("../../../schema/demo/tables.sql");
 /// Attaches the demo's tables at the source.
 pub const DEMO_ATTACH: &str = include_str!("../../../schema/demo/attach.sql");
+/// What the roles of outbox-publisher and data-generator may do in the source of the demo.
+pub const DEMO_SOURCE_RIGHTS: &str = include_str!("../../../schema/demo/rights_source.sql");
+/// What the role of inbox-processor may do in the target of the demo.
+pub const DEMO_TARGET_RIGHTS: &str = include_str!("../../../schema/demo/rights_target.sql");
 
 #[cfg(test)]
 mod tests {

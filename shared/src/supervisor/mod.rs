@@ -10,5 +10,5 @@ mod service;
 mod threads;
 
 pub use context::{Stop, ThreadContext};
-pub use service::run_service;
+pub use service::{Command, run_migration, run_service};
 pub use threads::Supervisor;

@@ -12,14 +12,17 @@ use std::time::Duration;
 /// The longest statement of a migration.
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Runs a service. Its only argument may be `health`, which asks about the running one, or `migrate`, which
-/// brings its side of the schema up to date and exits; without an argument it runs.
+/// Something else that a service does than run: the word that asks for it, and what does it.
+pub type Command = (&'static str, fn(&Environment) -> Result<()>);
+
+/// Runs a service. Its only argument may be `health`, which asks about the running one, or one of `commands`; without an
+/// argument it runs.
 ///
 /// `start` reads the configuration and spawns the threads. The process exits with 0 after a signal, 1 when a
 /// thread failed, 2 when it could not start, 101 when a thread panicked.
 pub fn run_service(
     service: &'static str,
-    side: Side,
+    commands: &[Command],
     start: impl FnOnce(&Environment, &mut Supervisor) -> Result<()>,
 ) -> ExitCode {
     let environment = Environment::read();
@@ -27,14 +30,20 @@ pub fn run_service(
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => run(environment, service, start),
         ["health"] => report_health(&environment),
-        ["migrate"] => run_migration(environment, service, side),
-        _ => {
-            eprintln!(
-                "usage: {service} [health|migrate]\nSettings come from the environment; .env.example lists them all."
-            );
-            ExitCode::from(2)
-        }
+        [word] => match commands.iter().find(|command| command.0 == word) {
+            Some((_, command)) => run_command(environment, *command),
+            None => refuse_arguments(service, commands),
+        },
+        _ => refuse_arguments(service, commands),
     }
+}
+
+fn refuse_arguments(service: &str, commands: &[Command]) -> ExitCode {
+    let words: Vec<&str> =
+        std::iter::once("health").chain(commands.iter().map(|command| command.0)).collect();
+    let words = words.join("|");
+    eprintln!("usage: {service} [{words}]\nSettings come from the environment; .env.example lists them all.");
+    ExitCode::from(2)
 }
 
 fn run(
@@ -60,22 +69,21 @@ fn run(
     }
 }
 
-fn run_migration(environment: Environment, service: &str, side: Side) -> ExitCode {
+fn run_command(environment: Environment, command: fn(&Environment) -> Result<()>) -> ExitCode {
     let environment = crate::logging::start(&environment).and_then(|()| environment.with_secrets());
-    let database =
-        environment.and_then(|environment| Database::from_env(&environment, service, MIGRATION_TIMEOUT, 1));
-    let migrated = database.and_then(|database| {
-        upgrade(&mut database.session()?, side)?;
-        Ok(database)
-    });
-    match migrated {
-        Ok(database) => {
-            log::info!("the schema \"replication\" in {} is up to date", database.address());
-            ExitCode::SUCCESS
-        }
+    match environment.and_then(|environment| command(&environment)) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!("{error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// The command `migrate` of a service: brings its side of the schema up to date.
+pub fn run_migration(environment: &Environment, service: &str, side: Side) -> Result<()> {
+    let database = Database::from_env(environment, service, MIGRATION_TIMEOUT, 1)?;
+    upgrade(&mut database.session()?, side)?;
+    log::info!("the schema \"replication\" in {} is up to date", database.address());
+    Ok(())
 }

@@ -164,7 +164,7 @@ impl Link {
     }
 }
 
-/// Where a message with this content is, with its frame: `MSG <subject> <sid> <bytes>\r\n…\r\n`, or
+/// Where a message is that has this in its frame or its content, with its frame: `MSG <subject> <sid> <bytes>\r\n…\r\n`, or
 /// `HMSG <subject> <sid> <header bytes> <all bytes>\r\n…\r\n`.
 fn find_message(bytes: &[u8], content: &str) -> Option<Range<usize>> {
     let content = bytes.windows(content.len()).position(|window| window == content.as_bytes())?;
@@ -172,7 +172,7 @@ fn find_message(bytes: &[u8], content: &str) -> Option<Range<usize>> {
     if start > 0 && bytes[start - 1] == b'H' {
         start -= 1;
     }
-    let line = start + bytes[start..content].windows(2).position(|window| window == b"\r\n")?;
+    let line = start + bytes[start..].windows(2).position(|window| window == b"\r\n")?;
     let head = std::str::from_utf8(&bytes[start..line]).ok()?;
     let length: usize = head.split_whitespace().last()?.parse().ok()?;
     Some(start..(line + 2 + length + 2).min(bytes.len()))

@@ -81,7 +81,16 @@ impl Stream {
         api(connection, &format!("STREAM.INFO.{}", self.name), &Value::Null)
     }
 
-    fn delete_because(&self, reason: &str, connection: &Connection) -> Result<()> {
+    /// The sequence of the last message that the stream has; none where it has none, or where single ones were deleted from
+    /// it, so that the last one may be among them.
+    pub fn last_stored(&self, connection: &Connection) -> Result<Option<u64>> {
+        let info = self.info(connection)?;
+        let count = |name: &str| info["state"][name].as_u64().unwrap_or(0);
+        Ok(Some(count("last_seq")).filter(|_| count("messages") > 0 && count("num_deleted") == 0))
+    }
+
+    /// Deletes it where that is allowed, with a word in the log; else fails, with what to do. [`Stream::ensure`] makes it anew.
+    pub fn delete_because(&self, reason: &str, connection: &Connection) -> Result<()> {
         if !self.may_be_recreated {
             bail!(
                 "the stream {} cannot be used: {reason}. NATS_STREAM_RECREATE=false keeps this program from deleting it: delete \
