@@ -374,6 +374,20 @@ story_of_compose_by_hand() {
   story_of_a_purge
 }
 
+story_of_tls() {
+  local side service
+  quietly "$ROOT/start-replication.sh" --docker --tls
+  for side in a b; do
+    [[ $(in_database "postgres-$side" "select bool_and(ssl) and count(*) > 1 from pg_stat_ssl join pg_stat_activity using (pid) where application_name <> 'psql' and backend_type = 'client backend'") == t ]] \
+      || die "a service speaks to postgres-$side without TLS"
+  done
+  for service in "${SERVICE_COMPONENTS[@]}"; do
+    ! docker logs "$service" 2>&1 | grep --ignore-case "plain text" || die "$service warns of plain text"
+  done
+  green "started with TLS"
+  story_of_a_purge
+}
+
 # What is removed in a moment, and says why the test failed.
 tell_why() {
   local component
@@ -428,6 +442,7 @@ main() {
   story_of_a_stop_an_upgrade_and_a_start
   story_of_a_purge
   story_of_compose_by_hand
+  story_of_tls
 }
 
 main "$@"
