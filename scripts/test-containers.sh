@@ -201,8 +201,6 @@ older_services_image_make() {
   mkdir -p "$context/certs"
   cp /etc/ssl/certs/ca-certificates.crt "$context/certs/"
   for service in "${SERVICE_COMPONENTS[@]}"; do cp "$OLDER_SERVICES/$service" "$context/"; done
-  # That of the last release does not prepare databases yet.
-  grep --quiet prepare-source "$context/data-generator" || cp "${CARGO_TARGET_DIR:-$ROOT/target}/release/data-generator" "$context/"
   strip --strip-debug "$context"/*-*
   cat >"$context/Dockerfile" <<END
 FROM $STANDIN:debian
