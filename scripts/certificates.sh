@@ -27,7 +27,6 @@ certificate_make() {
   openssl req -new "${KEY_OPTIONS[@]}" -subj "/CN=$1" -keyout "$1.key.new" -out "$1.csr"
   printf 'subjectAltName=%s\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth,clientAuth\n' "$2" >"$1.ext"
   openssl x509 -req -in "$1.csr" -CA ca.crt -CAkey ca.key -CAcreateserial -days "$CERTIFICATE_DAYS" -extfile "$1.ext" -out "$1.crt.new"
-  # In a container the server is another user, whom the directory does not keep out there.
   chmod 644 "$1.key.new"
   mv "$1.key.new" "$1.key"
   mv "$1.crt.new" "$1.crt"
@@ -52,7 +51,8 @@ main() {
   esac
   install --directory --mode=700 "$1"
   cd "$1"
-  umask 077
+  # In a container a server is another user, whom the directory does not keep out there. The authority's key is for nobody.
+  umask 022
   authority_make
   for zone in a b; do
     certificate_make "postgres-$zone" "DNS:postgres-$zone,DNS:localhost,IP:127.0.0.1"
