@@ -76,6 +76,10 @@ story_of_roles_with_few_rights() {
       || die "$service has the password of somebody else"
   done
   check_says 0 "B is what A was a moment ago"
+  # The next start, which replaces the watcher, has the usual password again.
+  quietly "$ROOT/stop-replication.sh" "${SERVICE_COMPONENTS[@]}"
+  quietly "$ROOT/start-replication.sh" "${SERVICE_COMPONENTS[@]}"
+  check_says 0 "B is what A was a moment ago"
 }
 
 # Kills a component when it runs, and waits until it runs again by itself.
