@@ -192,7 +192,7 @@ component_purge() {
   project=$(compose_project)
   ! container_exists "$1" || docker rm --force --volumes "$1" >/dev/null
   # Where Compose was used by hand, what prepared the database is still there, and has ended.
-  docker container ls --all --quiet --filter "label=com.docker.compose.project=$project" \
+  [[ $(component_kind "$1") != postgres ]] || docker container ls --all --quiet --filter "label=com.docker.compose.project=$project" \
     --filter "label=com.docker.compose.service=prepare-${1#postgres-}" | xargs --no-run-if-empty docker container rm >/dev/null
   docker volume rm --force "${project}_$1" >/dev/null
   rm -f "$RUN_DIR/$1".{started,stopped,failed}

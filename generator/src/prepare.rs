@@ -18,13 +18,17 @@ pub(crate) fn source(environment: &Environment) -> Result<()> {
     let roles = ["replication_publisher", "data_generator"];
     let mut client = prepare(environment, Side::Source, &roles)?;
     client.batch_execute(DEMO_ATTACH).context("attach users and payments")?;
-    client.batch_execute(DEMO_SOURCE_RIGHTS).context("grant the roles what they need")
+    client.batch_execute(DEMO_SOURCE_RIGHTS).context("grant the roles what they need")?;
+    log::info!("the source is ready for the services of the demo");
+    Ok(())
 }
 
 /// The tables, accepted, and the role of inbox-processor.
 pub(crate) fn target(environment: &Environment) -> Result<()> {
     let mut client = prepare(environment, Side::Target, &["replication_processor"])?;
-    client.batch_execute(DEMO_TARGET_RIGHTS).context("accept users and payments")
+    client.batch_execute(DEMO_TARGET_RIGHTS).context("accept users and payments")?;
+    log::info!("the target is ready for the services of the demo");
+    Ok(())
 }
 
 fn prepare(environment: &Environment, side: Side, roles: &[&str]) -> Result<Client> {
@@ -37,7 +41,6 @@ fn prepare(environment: &Environment, side: Side, roles: &[&str]) -> Result<Clie
     for role in roles {
         make_role(&mut client, role, password).with_context(|| format!("make the role {role}"))?;
     }
-    log::info!("{} is ready for the services of the demo", database.address());
     Ok(client)
 }
 

@@ -6,6 +6,7 @@
 //! Where the server asks for TLS, its handshake is made here as well: the server would note a connection that ends before as
 //! an error.
 
+use super::servers::host;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
@@ -46,14 +47,6 @@ pub(super) fn await_greeting(
         }
     }
     Err(last_error)
-}
-
-fn host(server: &str) -> &str {
-    let host = server.rsplit("://").next().unwrap_or(server);
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.parse::<u16>().is_ok() => name,
-        _ => host,
-    }
 }
 
 fn addresses(server: &str) -> Result<Vec<SocketAddr>> {

@@ -99,7 +99,7 @@ fn split_url(url: &str) -> Result<(String, Option<(String, Secret)>)> {
 }
 
 /// The name or address in a URL without a login.
-fn host(url: &str) -> &str {
+pub(super) fn host(url: &str) -> &str {
     let server = url.rsplit("://").next().unwrap_or(url);
     match server.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => host,
