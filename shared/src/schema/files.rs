@@ -63,9 +63,9 @@ impl Side {
     /// lead while the other ones are upgraded, and what is not needed any more goes with the next release.
     pub(super) fn oldest_program(self) -> i32 {
         match self {
-            Side::Common => 5,
-            Side::Source => 84,
-            Side::Target => 62,
+            Side::Common => 10,
+            Side::Source => 92,
+            Side::Target => 71,
         }
     }
 
