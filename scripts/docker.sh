@@ -67,6 +67,7 @@ component_ports() {
   case $(component_kind "$1") in
     postgres) printf '%s\n' "${name}_PORT" ;;
     nats) printf '%s\n' "$name"_{,MONITOR_}PORT ;;
+    service) printf '%s\n' "${name}_HTTP_PORT" ;;
   esac
 }
 

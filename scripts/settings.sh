@@ -49,6 +49,10 @@ readonly SETTINGS=(
   NATS_B_1_GATEWAY_PORT=7232
   NATS_B_2_GATEWAY_PORT=7233
   NATS_B_3_GATEWAY_PORT=7234
+
+  OUTBOX_PUBLISHER_HTTP_PORT=9101
+  INBOX_PROCESSOR_HTTP_PORT=9102
+  DATA_GENERATOR_HTTP_PORT=9103
 )
 
 # settings_move_ports OFFSET: moves every port to its default plus OFFSET, for servers beside a demo.

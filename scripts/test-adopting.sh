@@ -31,6 +31,8 @@ reader_has() {
   export TARGET=postgres://postgres:$POSTGRES_PASSWORD@127.0.0.1:$POSTGRES_B_PORT/own
   export SOURCE_HOST=127.0.0.1:$POSTGRES_A_PORT/own TARGET_HOST=127.0.0.1:$POSTGRES_B_PORT/own
   # shellcheck disable=SC2031 # the one changed in a subshell is not meant
+  export HTTP_ADDRESS=off # a demo beside this may have the ports
+  # shellcheck disable=SC2031
   export NATS_USER=operator NATS_PASSWORD=$NATS_ADMIN_PASSWORD REPLICATION_PASSWORD=secret
   NATS_SOURCE=$(service_nats_urls a)
   NATS_TARGET=$(service_nats_urls b)

@@ -177,9 +177,9 @@ test_settings_are_documented() {
 service_variables() {
   find "$ROOT"/{shared,generator,publisher,processor}/src -name '*.rs' -exec cat {} + | tr --squeeze-repeats ' \n' ' ' \
     | grep --only-matching --perl-regexp \
-      'environment ?\. ?(optional|required|count|seconds|nats_name)\( ?"[A-Z_]+"(, ?[^,)]+)?' \
+      'environment ?\. ?(optional|required|flag|count_if_set|count|seconds|nats_name)\( ?"[A-Z_]+"(, ?[^,)]+)?' \
     | sed --regexp-extended \
-      -e 's/^.*(optional|required)\( ?"([A-Z_]+)".*/\2/' \
+      -e 's/^.*(optional|required|count_if_set)\( ?"([A-Z_]+)".*/\2/' \
       -e 's/^[^"]*"([A-Z_]+)"(, ?"?([A-Za-z0-9._]+)"?)?$/\1 \3/' \
       -e 's/^[^"]*"([A-Z_]+)".*/\1/' -e 's/\.0$//' \
     | sort --unique

@@ -65,6 +65,7 @@ fn service(place: &Place, binary: &str, database: &str, zone: Zone) -> Service {
         ("NATS_SUBJECT_PREFIX", SUBJECT_PREFIX),
         ("NATS_STREAM", STREAM),
         ("HEALTH_FILE", &health),
+        ("HTTP_ADDRESS", "off"),
         ("RUST_LOG", "info"),
     ];
     let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));

@@ -17,11 +17,14 @@ use anyhow::Result;
 use crossbeam_channel::bounded;
 use shared::config::Environment;
 use shared::database::Database;
-use shared::supervisor::{Command, Supervisor, run_service};
+use shared::supervisor::{Command, Supervisor, Surface, run_service};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+const SERVICE: &str = "data-generator";
+/// Where its probes and metrics are, unless `HTTP_ADDRESS` says otherwise.
+const HTTP_ADDRESS: &str = "127.0.0.1:9103";
 /// Writers, which work in parallel.
 const WRITERS: u32 = 2;
 /// Planned transactions that may wait for a writer; a slow database slows the planner down.
@@ -30,13 +33,15 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 const COMMANDS: [Command; 2] = [("prepare-source", prepare::source), ("prepare-target", prepare::target)];
 
 fn main() -> ExitCode {
-    run_service("data-generator", &COMMANDS, start)
+    run_service(SERVICE, &COMMANDS, start)
 }
 
 fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
     let interval = environment.seconds("GENERATION_INTERVAL", 2.0, 0.01..=3600.0)?;
     let database = Database::from_env(environment, "data-generator", STATEMENT_TIMEOUT, WRITERS + 1)?;
     log::info!("database {}, GENERATION_INTERVAL {} s", database.address(), interval.as_secs_f64());
+
+    supervisor.show(environment, HTTP_ADDRESS, Surface::new(environment, SERVICE, false)?)?;
 
     let (planned, to_write) = bounded(PLANS_WAITING);
     let written = Arc::new(writer::Written::default());

@@ -48,6 +48,8 @@ pub(crate) struct ConfirmSender {
     in_work: AtomicU64,
     /// Events that were committed since the process started.
     events: AtomicU64,
+    /// Since when a tick is applied that no confirm was sent of.
+    unconfirmed_since: Mutex<Option<Instant>>,
 }
 
 impl ConfirmSender {
@@ -65,6 +67,7 @@ impl ConfirmSender {
             drained: AtomicBool::new(false),
             in_work: AtomicU64::new(0),
             events: AtomicU64::new(0),
+            unconfirmed_since: Mutex::default(),
         }
     }
 
@@ -81,6 +84,9 @@ impl ConfirmSender {
     pub(crate) fn set_status(&self, status: Option<TargetStatus>) {
         let mut current = self.status.lock();
         if let (Some(before), Some(after)) = (&*current, &status) {
+            if before.applied != after.applied {
+                self.unconfirmed_since.lock().get_or_insert_with(Instant::now);
+            }
             // Whatever the source has refused, it continues.
             if before.received != after.received {
                 *self.refused.lock() = None;
@@ -117,6 +123,22 @@ impl ConfirmSender {
             .as_ref()
             .filter(|(_, said_at)| said_at.elapsed() < REFUSED_FOR)
             .map(|(reason, _)| reason.clone())
+    }
+
+    /// The last tick that is received in full, and the last that is applied; none while this process does not lead.
+    pub(crate) fn ticks(&self) -> Option<(i64, i64)> {
+        let status = self.status.lock();
+        let TargetStatus { received, applied, .. } = status.as_ref()?;
+        Some((
+            received.as_ref().map_or(0, Position::last_complete_tick),
+            applied.map_or(0, |applied| applied.number),
+        ))
+    }
+
+    /// How long a tick is applied that no confirm was sent of; none while this process does not lead.
+    pub(crate) fn unconfirmed_seconds(&self) -> Option<f64> {
+        let since = *self.unconfirmed_since.lock();
+        self.is_leading().then(|| since.map_or(0.0, |since| since.elapsed().as_secs_f64()))
     }
 
     pub(crate) fn is_leading(&self) -> bool {
@@ -188,8 +210,9 @@ impl ConfirmSender {
         };
         let sent =
             confirm.encode().and_then(|payload| connection.publish_signed(&self.subject, None, payload));
-        if let Err(error) = sent {
-            log::debug!("confirm not sent: {error:#}");
+        match sent {
+            Ok(()) => *self.unconfirmed_since.lock() = None,
+            Err(error) => log::debug!("confirm not sent: {error:#}"),
         }
     }
 }

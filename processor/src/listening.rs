@@ -2,6 +2,7 @@
 //! target shows it while nothing happens.
 
 use crate::confirm_sender::ConfirmSender;
+use crate::metrics::METRICS;
 use anyhow::{Context, Result};
 use crossbeam_channel::Receiver;
 use shared::broker::{Broker, Incoming};
@@ -124,6 +125,7 @@ impl Listening {
             Ok(heartbeat) if self.confirm_sender.is_leading() => {
                 let is_of_the_source = store(&mut *self.database.connection()?, &heartbeat)?;
                 if is_of_the_source {
+                    METRICS.heard(&heartbeat);
                     self.heard_at = Some(Instant::now());
                 }
                 Ok(is_of_the_source)

@@ -14,8 +14,10 @@ mod applying;
 mod confirm_sender;
 mod inbox;
 mod listening;
+mod metrics;
 mod pruner;
 mod receiving;
+mod sampling;
 mod settings;
 mod tables;
 
@@ -25,13 +27,18 @@ use confirm_sender::ConfirmSender;
 use crossbeam_channel::bounded;
 use listening::Listening;
 use receiving::{Puller, decode};
+use sampling::Sampled;
 use settings::Settings;
 use shared::config::Environment;
+use shared::metrics::Queue;
 use shared::schema::Side;
-use shared::supervisor::{Command, Supervisor, run_migration, run_service};
+use shared::supervisor::{Command, Supervisor, Surface, run_migration, run_service};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+const SERVICE: &str = "inbox-processor";
+/// Where its probes and metrics are, unless `HTTP_ADDRESS` says otherwise.
+const HTTP_ADDRESS: &str = "127.0.0.1:9102";
 /// Workers that decode messages side by side.
 const DECODERS: usize = 2;
 /// Decoded messages that wait to be applied: enough to form large groups, also of small messages. The budget of the
@@ -39,9 +46,8 @@ const DECODERS: usize = 2;
 const MESSAGES_DECODED: usize = 500;
 
 fn main() -> ExitCode {
-    let migrate: Command =
-        ("migrate", |environment| run_migration(environment, "inbox-processor", Side::Target));
-    run_service("inbox-processor", &[migrate], start)
+    let migrate: Command = ("migrate", |environment| run_migration(environment, SERVICE, Side::Target));
+    run_service(SERVICE, &[migrate], start)
 }
 
 fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
@@ -62,6 +68,21 @@ fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
     let (to_decode, pulled) = bounded(DECODERS);
     let (to_apply, decoded) = bounded(MESSAGES_DECODED);
     let confirm_sender = Arc::new(ConfirmSender::new(confirm_subject));
+    let sampled = Arc::new(Sampled::default());
+
+    let mut surface = Surface::new(environment, SERVICE, true)?;
+    metrics::register(
+        &mut surface.registry,
+        &confirm_sender,
+        &sampled,
+        [Queue::of("decode", &pulled), Queue::of("apply", &decoded)],
+    );
+    let leads = confirm_sender.clone();
+    surface.leads = Some(Arc::new(move || leads.is_leading()));
+    supervisor.show(environment, HTTP_ADDRESS, surface)?;
+
+    let (looked_at, leading) = (database.clone(), confirm_sender.clone());
+    supervisor.spawn("sampler", move |context| sampling::run(context, &looked_at, &leading, &sampled))?;
 
     let listening =
         Listening::new(broker.clone(), heartbeat_subject, database.clone(), confirm_sender.clone());

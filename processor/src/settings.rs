@@ -9,8 +9,8 @@ use shared::database::Database;
 use shared::wire::{confirm_subject, events_subject, heartbeat_subject, refusal_subject};
 use std::time::Duration;
 
-/// The applying session is not from the pool, which is for the pruner and for what the source says.
-const POOLED_CONNECTIONS: u32 = 2;
+/// The applying session is not from the pool, which is for the pruner, the sampler and for what the source says.
+const POOLED_CONNECTIONS: u32 = 3;
 
 /// The settings of inbox-processor.
 pub(crate) struct Settings {

@@ -2,10 +2,12 @@
 //! silently is worse than an error.
 
 use crate::leadership::Leadership;
+use crate::metrics::METRICS;
 use anyhow::{Context, Result};
 use postgres::Client;
 use shared::retry::Complaint;
 use shared::supervisor::ThreadContext;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 const AUDIT_INTERVAL: Duration = Duration::from_secs(60);
@@ -16,6 +18,7 @@ pub(crate) fn run(context: &ThreadContext, leadership: &Leadership) -> Result<()
     leadership.in_each_term(context, "audit the capture", |term| {
         while term.continues(context.stop()) {
             let problems = capture_problems(&mut *term.connection()?)?;
+            METRICS.capture_problems.store(i64::try_from(problems.len())?, Ordering::Release);
             if problems.is_empty() {
                 context.healthy();
             } else {

@@ -29,6 +29,20 @@ pub(crate) struct Encoded {
 pub(crate) struct Message {
     pub(crate) behind: CursorPosition,
     pub(crate) payload: Vec<u8>,
+    pub(crate) events: u64,
+    pub(crate) transactions: u64,
+}
+
+impl Message {
+    fn new(batch: &Batch, payload: Vec<u8>) -> Message {
+        let transactions: HashSet<i64> = batch.events.iter().map(|event| event.txid).collect();
+        Message {
+            behind: CursorPosition::after(&batch.end()),
+            payload,
+            events: batch.events.len() as u64,
+            transactions: transactions.len() as u64,
+        }
+    }
 }
 
 /// JetStream with file storage loses a larger message: it acknowledges it and never delivers it. A record there, with
@@ -83,7 +97,7 @@ pub(crate) fn run(
 fn encode(mut batch: Batch, max_payload: usize, messages: &mut Vec<Message>) -> Result<()> {
     let why = match batch.encode() {
         Ok(payload) if payload.len() <= max_payload => {
-            messages.push(Message { behind: CursorPosition::after(&batch.end()), payload });
+            messages.push(Message::new(&batch, payload));
             return Ok(());
         }
         Ok(payload) if max_payload < STORED_MAX => format!(

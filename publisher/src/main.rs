@@ -16,12 +16,14 @@ mod confirming;
 mod encoder;
 mod heartbeat;
 mod leadership;
+mod metrics;
 mod outbox;
 mod pacing;
 mod progress;
 mod pruner;
 mod publishing;
 mod reader;
+mod sampling;
 mod settings;
 mod ticker;
 
@@ -29,14 +31,19 @@ use anyhow::Result;
 use crossbeam_channel::bounded;
 use encoder::MaxPayload;
 use leadership::Leadership;
+use sampling::Sampled;
 use settings::Settings;
 use shared::budget::Budget;
 use shared::config::Environment;
+use shared::metrics::Queue;
 use shared::schema::Side;
-use shared::supervisor::{Command, Supervisor, run_migration, run_service};
+use shared::supervisor::{Command, Supervisor, Surface, run_migration, run_service};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+const SERVICE: &str = "outbox-publisher";
+/// Where its probes and metrics are, unless `HTTP_ADDRESS` says otherwise.
+const HTTP_ADDRESS: &str = "127.0.0.1:9101";
 /// Workers that encode batches in parallel.
 const ENCODERS: usize = 2;
 /// Batches between two stages: enough to keep both busy.
@@ -46,16 +53,23 @@ const BATCHES_IN_FLIGHT: usize = 8;
 const BYTES_IN_WORK: usize = 64 * 1024 * 1024;
 
 fn main() -> ExitCode {
-    let migrate: Command =
-        ("migrate", |environment| run_migration(environment, "outbox-publisher", Side::Source));
-    run_service("outbox-publisher", &[migrate], start)
+    let migrate: Command = ("migrate", |environment| run_migration(environment, SERVICE, Side::Source));
+    run_service(SERVICE, &[migrate], start)
 }
 
 fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
     let settings = Settings::from_env(environment)?;
     settings.log();
-    let Settings { database, broker, subject_prefix, poll_interval, batch_sizes, outbox_retention, .. } =
-        settings;
+    let Settings {
+        database,
+        broker,
+        subject_prefix,
+        poll_interval,
+        batch_sizes,
+        outbox_retention,
+        outbox_disk_bytes,
+        ..
+    } = settings;
 
     let (new_tick, new_ticks) = bounded(1);
     let (cut, to_encode) = bounded(BATCHES_IN_FLIGHT);
@@ -63,6 +77,22 @@ fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
     let (progress_changed, progress_changes) = bounded(1);
     let leadership = Arc::new(Leadership::new(database.clone(), progress_changed));
     let max_payload = Arc::new(MaxPayload::unknown());
+    let sampled = Arc::new(Sampled::new(outbox_disk_bytes));
+
+    let mut surface = Surface::new(environment, SERVICE, true)?;
+    metrics::register(
+        &mut surface.registry,
+        &leadership,
+        &sampled,
+        [Queue::of("encode", &to_encode), Queue::of("publish", &to_publish)],
+    );
+    let (leads, behind) = (leadership.clone(), sampled.clone());
+    surface.leads = Some(Arc::new(move || leads.current().is_some()));
+    surface.hindrance = Box::new(move || behind.hindrance());
+    supervisor.show(environment, HTTP_ADDRESS, surface)?;
+
+    let looking = leadership.clone();
+    supervisor.spawn("sampler", move |context| sampling::run(context, &looking, &sampled))?;
 
     let ticker = ticker::Ticker::new(database, poll_interval, leadership.clone(), new_tick);
     supervisor.spawn("ticker", move |context| ticker.run(context))?;

@@ -23,6 +23,8 @@ pub(crate) struct Settings {
     pub(crate) statement_timeout: Duration,
     /// How long confirmed events are kept.
     pub(crate) outbox_retention: Duration,
+    /// Bytes of disk that the outbox may fill, to say when it will have; none where nobody has said it.
+    pub(crate) outbox_disk_bytes: Option<u64>,
 }
 
 /// How many events go into a message.
@@ -62,6 +64,7 @@ impl Settings {
             batch_sizes,
             statement_timeout,
             outbox_retention: environment.seconds("OUTBOX_RETENTION", 86400.0, 1.0..=31_536_000.0)?,
+            outbox_disk_bytes: environment.count_if_set("OUTBOX_DISK_BYTES", 1..=u64::MAX)?,
         })
     }
 

@@ -13,7 +13,8 @@ service_start() (
   DATABASE_URL=$(service_database_url "postgres-$zone" "$(service_role "$component")" "$POSTGRES_SERVICES_PASSWORD")
   NATS_URL=$(service_nats_urls "$zone")
   HEALTH_FILE=$RUN_DIR/$component.health
-  export DATABASE_URL NATS_URL NATS_USER=$component RUST_LOG=${RUST_LOG:-info} HEALTH_FILE
+  HTTP_ADDRESS=127.0.0.1:$(component_port "$component" HTTP_PORT)
+  export DATABASE_URL NATS_URL NATS_USER=$component RUST_LOG=${RUST_LOG:-info} HEALTH_FILE HTTP_ADDRESS
   signing_key_export
   service_tls_export
   # No service has the password of somebody else.

@@ -86,9 +86,17 @@ impl Environment {
     where
         T: FromStr + PartialOrd + fmt::Display + Copy,
     {
-        let Some(value) = self.optional(name) else { return Ok(default) };
+        Ok(self.count_if_set(name, allowed)?.unwrap_or(default))
+    }
+
+    /// The same; none where it is not set.
+    pub fn count_if_set<T>(&self, name: &str, allowed: RangeInclusive<T>) -> Result<Option<T>>
+    where
+        T: FromStr + PartialOrd + fmt::Display + Copy,
+    {
+        let Some(value) = self.optional(name) else { return Ok(None) };
         match value.trim().parse::<T>() {
-            Ok(number) if allowed.contains(&number) => Ok(number),
+            Ok(number) if allowed.contains(&number) => Ok(Some(number)),
             _ => bail!(
                 "{name}={value} is not allowed: it takes a whole number from {} to {}",
                 allowed.start(),

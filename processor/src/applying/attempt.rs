@@ -34,6 +34,14 @@ pub(super) struct Attempt<'a> {
     pub(super) stop: &'a Stop,
 }
 
+/// What an attempt has applied.
+#[derive(Default)]
+pub(super) struct Applied {
+    pub(super) ticks: Vec<AppliedTick>,
+    /// Source transactions.
+    pub(super) transactions: u64,
+}
+
 impl Attempt<'_> {
     pub(super) fn is_of_one_tick(&self) -> bool {
         self.up_to == self.before.last_applied() + 1
@@ -44,7 +52,7 @@ impl Attempt<'_> {
         &self,
         transaction: &mut Transaction<'_>,
         tables: &mut Tables,
-    ) -> Result<Result<Vec<AppliedTick>, String>> {
+    ) -> Result<Result<Applied, String>> {
         let mut attempt = transaction.savepoint("apply").context("set a savepoint")?;
         let result = self.apply(&mut attempt, tables).and_then(|applied| {
             // What would fail at the commit fails here.
@@ -71,10 +79,10 @@ impl Attempt<'_> {
         }
     }
 
-    fn apply(&self, transaction: &mut Transaction<'_>, tables: &mut Tables) -> Result<Vec<AppliedTick>> {
+    fn apply(&self, transaction: &mut Transaction<'_>, tables: &mut Tables) -> Result<Applied> {
         let mut stored = StoredBatches::up_to(self.before, self.up_to);
         let mut staged = self.stage(transaction, tables, &mut stored)?;
-        let applied = stored.complete_ticks()?;
+        let applied = Applied { transactions: stored.transactions(), ticks: stored.complete_ticks()? };
         tables.guard(transaction, staged.shapes.iter().map(|staged| &staged.shape))?;
         staged.find_last_states(transaction, tables)?;
         let drift = self.write(transaction, tables, &staged)?;

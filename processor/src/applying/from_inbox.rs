@@ -5,15 +5,17 @@
 //! before have no effect, transactions that are to be skipped are left out. Where PostgreSQL refuses, the
 //! ticks before the first one that it refuses are applied, and the refused transaction and row are named.
 
-use super::attempt::{Attempt, OutOfTime};
+use super::attempt::{Applied, Attempt, OutOfTime};
 use super::refused::refused_transaction;
 use super::target::Target;
 use crate::inbox::{Entry, Refusal, lock_position};
+use crate::metrics::METRICS;
 use anyhow::{Context, Result};
 use inbox_processor::rules::applied::position_after;
 use inbox_processor::rules::narrowing::Narrowing;
 use inbox_processor::rules::position::TargetPosition;
 use shared::supervisor::Stop;
+use std::time::Instant;
 
 /// How the careful way is to go about it.
 #[derive(Clone, Copy)]
@@ -54,6 +56,7 @@ impl Target {
     /// Applies the ticks, or returns why PostgreSQL refuses. Records that where it is a single tick.
     fn try_ticks(&mut self, attempt: &Attempt<'_>, blocked: Option<&Refusal>) -> Result<Option<Refusal>> {
         let before = attempt.before;
+        let begun = Instant::now();
         let mut transaction = self.client.transaction().context("begin a transaction")?;
         lock_position(&mut transaction, before)?;
         // Where tables were altered, that may be why the quick way was refused.
@@ -70,14 +73,15 @@ impl Target {
                     Some(known) => known.txid,
                     None => refused_transaction(&mut transaction, &mut self.tables, attempt, &error)?,
                 };
-                (Vec::new(), Some(Refusal { tick: attempt.up_to, txid, error }))
+                (Applied::default(), Some(Refusal { tick: attempt.up_to, txid, error }))
             }
         };
-        let after = position_after(before, &applied);
+        let after = position_after(before, &applied.ticks);
         let entry =
-            Entry { held: refusal.as_ref(), applied: &applied, ..Entry::between(Some(before), &after) };
+            Entry { held: refusal.as_ref(), applied: &applied.ticks, ..Entry::between(Some(before), &after) };
         self.bookkeeping.write(&mut transaction, &entry)?;
         transaction.commit().context("commit")?;
+        METRICS.applied(&applied.ticks, applied.transactions, begun.elapsed());
         self.position = Some(after);
         Ok(refusal)
     }

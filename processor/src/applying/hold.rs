@@ -1,6 +1,7 @@
 //! Why apply is blocked, and when it is retried. Later transactions wait.
 
 use crate::inbox::Refusal;
+use crate::metrics::METRICS;
 use shared::retry::Backoff;
 use std::time::Instant;
 
@@ -14,6 +15,7 @@ pub(super) struct Hold {
 impl Hold {
     /// Begins a hold, and logs it as an error.
     pub(super) fn begin(refusal: Refusal) -> Hold {
+        METRICS.hold_attempts.inc();
         log::error!("apply is blocked; retrying. Later transactions wait. {refusal}");
         let mut backoff = Backoff::default();
         let retry_at = Instant::now() + backoff.next_pause();
@@ -22,6 +24,7 @@ impl Hold {
 
     /// Notes that a retry has failed.
     pub(super) fn failed_again(&mut self, refusal: Refusal) {
+        METRICS.hold_attempts.inc();
         if self.refusal != refusal {
             log::error!("apply is blocked: {refusal}");
         }

@@ -2,10 +2,12 @@
 
 use super::set_aside::SetAside;
 use crate::inbox::{self, Stored};
+use crate::metrics::Outcome;
 use crate::receiving::{Decoded, Readable};
 use anyhow::Result;
 use inbox_processor::rules::position::{Reception, TargetPosition, Verdict, from_ordinal};
 use postgres::Client;
+use shared::broker::Unsigned;
 use shared::wire::{Batch, OtherFormat, TickRef};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,6 +22,8 @@ pub(super) struct Judged<'a> {
     known: Vec<(Arc<Batch>, &'a [u8])>,
     /// Messages that are of no use here.
     pub(super) set_aside: SetAside<'a>,
+    /// Of each message.
+    pub(super) outcomes: Vec<Outcome>,
 }
 
 /// Judges each message by the position, which moves with what is to be stored. Batches of an `abandoned`
@@ -36,16 +40,28 @@ pub(super) fn judge_group<'a>(
         stored: Vec::with_capacity(group.len()),
         known: Vec::new(),
         set_aside: SetAside::default(),
+        outcomes: Vec::with_capacity(group.len()),
     };
     for decoded in group {
         let message = &*decoded.pulled.message.data;
         match &decoded.batch {
             Ok(Readable { batch, .. }) if abandoned.contains(&batch.source.id) => {
                 judged.set_aside.dropped(batch);
+                judged.outcomes.push(Outcome::Foreign);
             }
             Ok(readable) => judged.take(readable, message),
-            Err(error) if error.is::<OtherFormat>() => judged.set_aside.other_format(error),
-            Err(error) => judged.set_aside.unreadable(error, message),
+            Err(error) if error.is::<OtherFormat>() => {
+                judged.set_aside.other_format(error);
+                judged.outcomes.push(Outcome::Undecodable);
+            }
+            Err(error) => {
+                judged.set_aside.unreadable(error, message);
+                judged.outcomes.push(if error.is::<Unsigned>() {
+                    Outcome::Unsigned
+                } else {
+                    Outcome::Undecodable
+                });
+            }
         }
     }
     judged.set_aside_forks(client)?;
@@ -54,7 +70,9 @@ pub(super) fn judge_group<'a>(
 
 impl<'a> Judged<'a> {
     fn take(&mut self, Readable { json, batch }: &'a Readable, message: &'a [u8]) {
-        match self.reception.take(batch) {
+        let verdict = self.reception.take(batch);
+        self.outcomes.push(outcome(verdict));
+        match verdict {
             Verdict::Known => self.known.push((batch.clone(), message)),
             Verdict::Gap => {
                 log::debug!("batch {} of tick {} does not follow; dropped", batch.first, batch.tick);
@@ -89,5 +107,14 @@ impl<'a> Judged<'a> {
             self.set_aside.unexpected(batch, inbox::other_history(batch), message);
         }
         Ok(())
+    }
+}
+
+fn outcome(verdict: Verdict) -> Outcome {
+    match verdict {
+        Verdict::Next { .. } => Outcome::Stored,
+        Verdict::Known => Outcome::Known,
+        Verdict::Gap => Outcome::Gap,
+        Verdict::OtherSource | Verdict::OtherHistory => Outcome::Foreign,
     }
 }

@@ -2,6 +2,7 @@
 //! round trips for each group. Where PostgreSQL refuses, nothing is done, and the ticks are applied [from the
 //! inbox](super::from_inbox).
 
+use super::attempt::Applied;
 use super::judged::Judged;
 use super::last_states::reduce;
 use super::operator;
@@ -9,6 +10,7 @@ use super::target::{Target, describe_ticks};
 use crate::inbox::{
     self, Bookkeeping, Entry, StoredBatches, lock_position, record_all_processed, record_drift,
 };
+use crate::metrics::METRICS;
 use crate::tables::{Drift, SchemaSegment, Tables, WriteMode};
 use anyhow::{Context, Error, Result, ensure};
 use inbox_processor::rules::applied::{AppliedTick, position_after};
@@ -18,6 +20,7 @@ use shared::fault::{Fault, fault_of};
 use shared::supervisor::Stop;
 use shared::wire::Batch;
 use std::sync::Arc;
+use std::time::Instant;
 
 impl Target {
     /// Stores a group of messages and applies the `complete` ticks, of which all batches are given. False
@@ -41,6 +44,7 @@ impl Target {
             processed: complete,
             ..Entry::between(self.position.as_ref(), &after)
         };
+        let begun = Instant::now();
         let mut transaction = self.client.transaction().context("begin a transaction")?;
         let written = inbox::quarantine(&mut transaction, &judged.set_aside.messages)
             .and_then(|()| self.bookkeeping.write(&mut transaction, &entry))
@@ -53,6 +57,7 @@ impl Target {
             });
         match end(transaction, written) {
             Ok(()) => {
+                METRICS.applied(&applied, inbox::transactions_in(complete), begun.elapsed());
                 self.position = Some(after);
                 Ok(true)
             }
@@ -68,6 +73,7 @@ impl Target {
     /// Applies every complete tick that is in the inbox. False where PostgreSQL refuses.
     pub(super) fn apply_from_inbox_quickly(&mut self, stop: &Stop) -> Result<bool> {
         let Some(before) = &self.position else { return Ok(true) };
+        let begun = Instant::now();
         let mut transaction = self.client.transaction().context("begin a transaction")?;
         lock_position(&mut transaction, before)?;
         // While the position is locked, no order comes.
@@ -77,7 +83,8 @@ impl Target {
         }
         let written = write_groups(&mut transaction, &mut self.tables, &self.bookkeeping, before, stop);
         match end(transaction, written) {
-            Ok(after) => {
+            Ok((after, applied)) => {
+                METRICS.applied(&applied.ticks, applied.transactions, begun.elapsed());
                 self.position = Some(after);
                 Ok(true)
             }
@@ -102,7 +109,7 @@ fn write_groups(
     bookkeeping: &Bookkeeping,
     before: &TargetPosition,
     stop: &Stop,
-) -> Result<TargetPosition> {
+) -> Result<(TargetPosition, Applied)> {
     let mut stored = StoredBatches::of_complete_ticks(before);
     let mut drift = Drift::default();
     loop {
@@ -119,11 +126,12 @@ fn write_groups(
         drift += tables.write(transaction, &states, WriteMode::Insert)?;
         shared::kill_point::reached("large_tick_half_applied");
     }
-    let applied = stored.complete_ticks()?;
-    let after = position_after(before, &applied);
-    bookkeeping.write(transaction, &Entry { applied: &applied, ..Entry::between(Some(before), &after) })?;
+    let applied = Applied { transactions: stored.transactions(), ticks: stored.complete_ticks()? };
+    let after = position_after(before, &applied.ticks);
+    bookkeeping
+        .write(transaction, &Entry { applied: &applied.ticks, ..Entry::between(Some(before), &after) })?;
     record_drift(transaction, drift)?;
-    Ok(after)
+    Ok((after, applied))
 }
 
 fn last_states<'a>(

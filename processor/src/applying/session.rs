@@ -15,6 +15,7 @@ use super::set_aside::Report;
 use super::target::Target;
 use crate::confirm_sender::TargetStatus;
 use crate::inbox::{self, Refusal};
+use crate::metrics::METRICS;
 use crate::receiving::Decoded;
 use anyhow::{Context, Result};
 use inbox_processor::rules::position::TargetPosition;
@@ -138,6 +139,7 @@ impl Session {
             self.target.store(&judged)?;
         }
         self.gap = judged.reception.gap;
+        METRICS.received(&judged.outcomes);
         Ok(judged.set_aside.into_report())
     }
 
@@ -161,6 +163,7 @@ impl Session {
     /// Applies the complete ticks that are in the inbox, or blocks.
     pub(super) fn apply_waiting(&mut self, stop: &Stop) -> Result<()> {
         if !self.ways().may_be_quick() || !self.target.apply_from_inbox_quickly(stop)? {
+            METRICS.slow_path.inc();
             let care = Care {
                 blocked: self.hold.as_ref().map(|hold| &hold.refusal),
                 out_of_time: self.out_of_time,

@@ -7,6 +7,7 @@ mod position;
 mod processed;
 mod quarantine;
 mod refusal;
+pub(crate) mod standing;
 mod waiting;
 
 pub(crate) use bookkeeping::{Bookkeeping, Entry, Stored};
@@ -15,4 +16,4 @@ pub(crate) use position::{lock_position, read_position};
 pub(crate) use processed::{record_all_processed, record_drift, record_processed};
 pub(crate) use quarantine::{Unusable, quarantine};
 pub(crate) use refusal::Refusal;
-pub(crate) use waiting::{StoredBatches, is_too_much, waiting_in_memory};
+pub(crate) use waiting::{StoredBatches, is_too_much, transactions_in, waiting_in_memory};

@@ -6,6 +6,7 @@ use inbox_processor::rules::position::{TargetPosition, from_ordinal};
 use inbox_processor::rules::reading::InOrder;
 use postgres::{Client, GenericClient};
 use shared::wire::Batch;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// A tick with more events is not kept in memory until it is complete.
@@ -57,7 +58,10 @@ pub(crate) fn waiting_in_memory(
 }
 
 /// Reads the batches that wait in the inbox, a bounded number at a time. Refuses a gap.
-pub(crate) struct StoredBatches(InOrder);
+pub(crate) struct StoredBatches {
+    order: InOrder,
+    transactions: u64,
+}
 
 impl StoredBatches {
     /// Those of every complete tick.
@@ -67,12 +71,12 @@ impl StoredBatches {
 
     /// Those of the ticks up to this one.
     pub(crate) fn up_to(position: &TargetPosition, last_tick: i64) -> StoredBatches {
-        StoredBatches(InOrder::after(position.last_applied(), last_tick))
+        StoredBatches { order: InOrder::after(position.last_applied(), last_tick), transactions: 0 }
     }
 
     /// The next batches, without the events that an earlier one has; none at the end.
     pub(crate) fn next(&mut self, client: &mut impl GenericClient) -> Result<Vec<Arc<Batch>>> {
-        let (tick, behind) = self.0.read_up_to();
+        let (tick, behind) = self.order.read_up_to();
         let rows = client
             .query(
                 "select payload, payload_utf8, first_ordinal from (
@@ -86,22 +90,36 @@ impl StoredBatches {
                  ) as measured
                  where coalesce(events, 0) < $5::bigint and coalesce(bytes, 0) < $6::bigint
                  order by tick, first_ordinal",
-                &[&tick, &behind, &self.0.last_tick(), &BATCHES_PER_READ, &EVENTS_PER_READ, &BYTES_PER_READ],
+                &[&tick, &behind, &self.order.last_tick(), &BATCHES_PER_READ, &EVENTS_PER_READ, &BYTES_PER_READ],
             )
             .context("read what is not applied yet")?;
-        rows.iter()
+        let batches: Vec<Arc<Batch>> = rows
+            .iter()
             .map(|row| {
                 let payload: Option<&str> = row.get("payload");
                 let payload = payload.map_or_else(|| row.get("payload_utf8"), str::as_bytes);
                 let batch = from_ordinal(Arc::new(Batch::decode(payload)?), row.get("first_ordinal"));
-                self.0.follow(&batch)?;
+                self.order.follow(&batch)?;
                 Ok(batch)
             })
-            .collect()
+            .collect::<Result<_>>()?;
+        self.transactions += transactions_in(&batches);
+        Ok(batches)
+    }
+
+    /// Source transactions in what was read; one that spans several reads counts in each.
+    pub(crate) fn transactions(&self) -> u64 {
+        self.transactions
     }
 
     /// The ticks that were read. Fails where that was not everything, to the end of the last tick.
     pub(crate) fn complete_ticks(self) -> Result<Vec<AppliedTick>> {
-        self.0.complete_ticks()
+        self.order.complete_ticks()
     }
+}
+
+/// How many source transactions the events are of.
+pub(crate) fn transactions_in(batches: &[Arc<Batch>]) -> u64 {
+    let events = batches.iter().flat_map(|batch| &batch.events);
+    events.map(|event| event.txid).collect::<HashSet<i64>>().len() as u64
 }

@@ -24,8 +24,7 @@ impl TargetPosition {
 
     /// The last tick of which every batch is stored; none before the first.
     pub fn last_complete(&self) -> i64 {
-        let received = &self.received;
-        if received.is_complete() { received.tick.number } else { received.tick.number - 1 }
+        self.received.last_complete_tick()
     }
 
     /// The last tick that is applied; 0 before the first.

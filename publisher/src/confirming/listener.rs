@@ -2,6 +2,7 @@
 
 use super::senders::Senders;
 use crate::leadership::Term;
+use crate::metrics::Resent;
 use crate::outbox::ticks::TicksOf;
 use crate::outbox::{progress, source};
 use anyhow::Result;
@@ -71,9 +72,13 @@ impl<'a> Listener<'a> {
             self.note_match(confirm)?;
         }
         if let Some(position) = consequences.resend_from {
-            let reason = if confirm.gap { "reports a gap" } else { "is idle and lacks what was published" };
-            log::warn!("the target {reason}; resending from {position}");
-            self.term.cursor().turn_to(position);
+            let (what, reason) = if confirm.gap {
+                ("reports a gap", Resent::Gap)
+            } else {
+                ("is idle and lacks what was published", Resent::Idle)
+            };
+            log::warn!("the target {what}; resending from {position}");
+            self.term.resend_from(position, reason);
         }
         Ok(())
     }
@@ -85,6 +90,9 @@ impl<'a> Listener<'a> {
 
     fn note_progress(&self, confirm: &Confirm, confirmed_tick: i64) {
         self.term.confirm(confirmed_tick);
+        if let Some(received) = confirm.received {
+            self.term.receive(received.last_complete_tick());
+        }
         if confirm.applied.is_some() {
             shared::kill_point::reached("confirmed");
         }

@@ -1,6 +1,7 @@
 //! Whose confirms count: those of the one target that this source is bound to, while one processor confirms
 //! for it.
 
+use crate::metrics::METRICS;
 use crate::outbox::progress;
 use anyhow::Result;
 use outbox_publisher::rules::authority::ConfirmAuthority;
@@ -75,6 +76,7 @@ impl Senders {
     }
 
     fn ignore(&mut self, target: &str, trouble: &str) {
+        METRICS.foreign_targets_seen.inc();
         self.unexpected.note(target, trouble, Instant::now());
         self.complain(trouble);
     }

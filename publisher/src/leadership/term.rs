@@ -1,6 +1,7 @@
 //! One term: its connections, and everything that is true in it and may not be in the next one.
 
 use crate::cannot_travel::CannotTravel;
+use crate::metrics::Resent;
 use crate::outbox::progress::{Progress, TermStart};
 use crate::pacing::Pacing;
 use anyhow::{Context, Result};
@@ -36,6 +37,10 @@ struct Inner {
     published_tick: AtomicI64,
     /// Written by the confirm listener.
     confirmed_tick: AtomicI64,
+    /// The last tick that the target has stored in full. Written by the confirm listener.
+    received_tick: AtomicI64,
+    /// How far events were handed to NATS in this term, and why what comes before is sent again.
+    sent: Mutex<(CursorPosition, Resent)>,
     /// What cannot be sent, and holds up what comes later.
     held: Mutex<Option<CannotTravel>>,
     /// The timeline on which the target's history is known to be this one. Written by the confirm listener.
@@ -66,6 +71,8 @@ impl Term {
             pacing: Pacing::default(),
             published_tick: AtomicI64::new(start.progress.published_tick),
             confirmed_tick: AtomicI64::new(start.progress.confirmed_tick),
+            received_tick: AtomicI64::new(start.progress.confirmed_tick),
+            sent: Mutex::new((CursorPosition::start_of(0), Resent::Unacknowledged)),
             held: Mutex::default(),
             matched_timeline: AtomicI64::new(start.matched_timeline),
             events_read: AtomicU64::new(0),
@@ -182,6 +189,32 @@ impl Term {
         if self.0.confirmed_tick.swap(tick, Ordering::AcqRel) != tick {
             self.note_progress();
         }
+    }
+
+    /// The target has stored everything up to `tick`.
+    pub(crate) fn receive(&self, tick: i64) {
+        self.0.received_tick.store(tick, Ordering::Release);
+    }
+
+    /// The last tick that the target has stored in full.
+    pub(crate) fn received_tick(&self) -> i64 {
+        self.0.received_tick.load(Ordering::Acquire)
+    }
+
+    /// Everything before `behind` was handed to NATS. Why that was done again, if it was.
+    pub(crate) fn note_sent(&self, behind: CursorPosition) -> Option<Resent> {
+        let mut sent = self.0.sent.lock();
+        if behind <= sent.0 {
+            return Some(sent.1);
+        }
+        *sent = (behind, Resent::Unacknowledged);
+        None
+    }
+
+    /// Turns the cursor back, since the target lacks what was acknowledged.
+    pub(crate) fn resend_from(&self, position: CursorPosition, reason: Resent) {
+        self.0.sent.lock().1 = reason;
+        self.0.cursor.turn_to(position);
     }
 
     pub(crate) fn progress(&self) -> Progress {

@@ -4,8 +4,10 @@ pub(crate) mod events;
 pub(crate) mod lookout;
 pub(crate) mod progress;
 pub(crate) mod reading;
+pub(crate) mod sizes;
 pub(crate) mod source;
 pub(crate) mod ticks;
+pub(crate) mod waiting;
 pub(crate) mod wake;
 
 use anyhow::{Context, Result};

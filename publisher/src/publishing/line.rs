@@ -3,6 +3,7 @@
 use super::window::{Ready, Window};
 use crate::encoder::{Encoded, Message};
 use crate::leadership::Term;
+use crate::metrics::{Failure, METRICS};
 use anyhow::{Context, Error, Result};
 use crossbeam_channel::Receiver;
 use outbox_publisher::rules::cursor::NO_EPOCH;
@@ -24,7 +25,7 @@ pub(super) struct Line {
 impl Line {
     /// Connects; what was in flight on another connection counts as not published.
     pub(super) fn open(broker: &mut Broker, term: Option<Term>) -> Result<Line> {
-        let connection = broker.connect()?;
+        let connection = broker.connect().inspect_err(|_| METRICS.failed(Failure::Connection))?;
         let inbox = Connection::new_inbox();
         let acks = connection.subscribe(&format!("{inbox}.*"))?;
         let epoch = term.as_ref().map_or(NO_EPOCH, |term| term.cursor().turn_to_acknowledged());
@@ -44,6 +45,7 @@ impl Line {
         self.window.add(epoch, number, Ready { messages, error, _permit: permit });
         while let Some(Ready { messages, error, .. }) = self.window.next() {
             for message in messages {
+                count(&message, &term);
                 self.send(subject, message)?;
             }
             if let Some(error) = error {
@@ -71,7 +73,7 @@ impl Line {
     pub(super) fn acknowledged(&mut self, ack: &Incoming, subject: &str) -> Result<()> {
         let number = ack.subject.rsplit('.').next().and_then(|number| number.parse().ok());
         let number = number.with_context(|| format!("an answer on {}", ack.subject))?;
-        stored_sequence(ack, subject)?;
+        stored_sequence(ack, subject).inspect_err(|_| METRICS.failed(Failure::Refused))?;
         if let (Some(position), Some(term)) = (self.window.acknowledged(number), &self.term) {
             term.acknowledge(self.window.epoch(), position);
             shared::kill_point::reached("acknowledged");
@@ -95,10 +97,21 @@ impl Line {
     /// Fails when the connection does not work, or an acknowledgement is overdue, or a message cannot be made
     /// and all before it is acknowledged.
     pub(super) fn check(&mut self) -> Result<()> {
-        self.connection.check()?;
+        self.connection.check().inspect_err(|_| METRICS.failed(Failure::Connection))?;
         if let Some(error) = self.stuck.take_if(|_| self.window.is_empty()) {
+            METRICS.failed(Failure::CannotTravel);
             return Err(error);
         }
         self.window.check_deadline()
+    }
+}
+
+fn count(message: &Message, term: &Term) {
+    METRICS.published_batches.inc();
+    METRICS.published_bytes.inc_by(message.payload.len() as u64);
+    METRICS.published_events.inc_by(message.events);
+    METRICS.published_transactions.inc_by(message.transactions);
+    if let Some(reason) = term.note_sent(message.behind) {
+        METRICS.resent(reason, message.events);
     }
 }

@@ -1,6 +1,7 @@
 //! What is in flight: batches in order, messages until they are acknowledged.
 
 use crate::encoder::Message;
+use crate::metrics::{Failure, METRICS};
 use anyhow::{Error, Result, bail};
 use outbox_publisher::rules::cursor::{CursorPosition, Epoch};
 use shared::budget::Permit;
@@ -101,6 +102,7 @@ impl Window {
         let mut moved = None;
         while self.in_flight.front().is_some_and(|first| first.acknowledged) {
             let done = self.in_flight.pop_front()?;
+            METRICS.publish_ack.observe(done.sent_at.elapsed().as_secs_f64());
             self.bytes -= done.bytes;
             moved = Some(done.behind);
         }
@@ -110,6 +112,7 @@ impl Window {
     pub(super) fn check_deadline(&self) -> Result<()> {
         match self.in_flight.front() {
             Some(first) if first.sent_at.elapsed() > ACK_DEADLINE => {
+                METRICS.failed(Failure::NoAcknowledgement);
                 bail!("no acknowledgement within {} s", ACK_DEADLINE.as_secs())
             }
             _ => Ok(()),
@@ -125,7 +128,11 @@ mod tests {
     fn ready(number: u64) -> Ready {
         let behind = CursorPosition::start_of(i64::try_from(number).unwrap() + 1);
         let permit = Budget::new(0).take(0, Duration::ZERO).unwrap();
-        Ready { messages: vec![Message { behind, payload: vec![0; 10] }], error: None, _permit: permit }
+        Ready {
+            messages: vec![Message { behind, payload: vec![0; 10], events: 1, transactions: 1 }],
+            error: None,
+            _permit: permit,
+        }
     }
 
     fn ticks(window: &mut Window) -> Vec<i64> {

@@ -25,4 +25,4 @@ mod signing;
 pub use connection::Connection;
 pub use message::{Incoming, status, status_reason};
 pub use servers::Broker;
-pub use signing::Signing;
+pub use signing::{Signing, Unsigned};

@@ -6,6 +6,7 @@ use super::signing::Signing;
 use crate::attempts::Attempts;
 use crate::config::{Environment, Secret};
 use crate::database::is_another_machine;
+use crate::metrics::nats_reconnected;
 use anyhow::{Context, Result, anyhow, bail};
 use percent_encoding::percent_decode_str;
 
@@ -16,6 +17,8 @@ pub struct Broker {
     servers: Vec<Server>,
     next: usize,
     signing: Signing,
+    /// Whether the owner of this has had a connection.
+    was_connected: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -47,7 +50,7 @@ impl Broker {
             );
         }
         let next = fastrand::usize(..servers.len());
-        Ok(Broker { identity, servers, next, signing: Signing::from_env(environment)? })
+        Ok(Broker { identity, servers, next, signing: Signing::from_env(environment)?, was_connected: false })
     }
 
     /// How our messages are signed.
@@ -65,6 +68,9 @@ impl Broker {
             match Connection::open(&self.identity, url, attempts, self.signing.clone()) {
                 Ok(connection) => {
                     log::info!("connected to {url}");
+                    if std::mem::replace(&mut self.was_connected, true) {
+                        nats_reconnected();
+                    }
                     return Ok(connection);
                 }
                 Err(error) => last_error = error.context(format!("connect to {url}")),

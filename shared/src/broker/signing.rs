@@ -77,14 +77,26 @@ impl Signing {
     pub fn payload<'a>(&self, message: &'a Incoming) -> Result<&'a [u8]> {
         let Some(file) = &self.0 else { return Ok(&message.data) };
         let signatures = message.headers.as_ref().and_then(|headers| headers.get(HEADER));
-        let signature = signatures.context("it is not signed, as NATS_SIGNING_KEY_FILE demands")?;
+        let signature = signatures.ok_or(Unsigned("it is not signed, as NATS_SIGNING_KEY_FILE demands"))?;
         let signature = HEXLOWER.decode(signature.as_bytes()).unwrap_or_default();
         let signed = what_is_signed(&message.subject, &message.data);
         let is_ours = file.keys().iter().any(|key| hmac::verify(key, &signed, &signature).is_ok());
-        ensure!(is_ours, "it is signed with none of the keys of NATS_SIGNING_KEY_FILE");
+        ensure!(is_ours, Unsigned("it is signed with none of the keys of NATS_SIGNING_KEY_FILE"));
         Ok(&message.data)
     }
 }
+
+/// A message is not signed as the keys demand.
+#[derive(Debug)]
+pub struct Unsigned(&'static str);
+
+impl fmt::Display for Unsigned {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Unsigned {}
 
 impl KeyFile {
     fn keys(&self) -> Arc<[hmac::Key]> {

@@ -7,8 +7,9 @@ use super::settings::Settings;
 use super::silence::Watch;
 use crate::attempts::Attempts;
 use crate::fault::Fault;
+use crate::metrics::{database_connected, database_lost};
 use crate::stopping::receive_until;
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use crossbeam_channel::bounded;
 use postgres::error::SqlState;
 use postgres::{Client, SimpleQueryMessage};
@@ -54,7 +55,7 @@ pub(super) struct Connected {
 impl Connected {
     /// Asks the server; fails within the watch's deadlines where it does not answer.
     pub(super) fn check(&mut self) -> Result<(), postgres::Error> {
-        self.server.is_valid(&mut self.client)
+        self.server.is_valid(&mut self.client).inspect_err(|_| database_lost())
     }
 
     /// Whether it is known to have ended. Does not block.
@@ -128,10 +129,10 @@ impl Connector {
                 let _ = connected.send(connector.connect_by(deadline));
             })
             .context("start a thread")?;
-        match receive_until(&result, deadline + LAST_WORDS) {
-            Ok(connected) => connected,
-            Err(_) => bail!("it has not answered for {} s", CONNECT_DEADLINE.as_secs()),
-        }
+        let connected = receive_until(&result, deadline + LAST_WORDS)
+            .unwrap_or_else(|_| Err(anyhow!("it has not answered for {} s", CONNECT_DEADLINE.as_secs())));
+        database_connected(connected.is_ok());
+        connected
     }
 
     /// Tries the servers in turn.

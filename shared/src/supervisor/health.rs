@@ -18,30 +18,34 @@ const HEALTH_FRESH: Duration = Duration::from_secs(5);
 /// What a thread reports is cut behind so many characters.
 const TROUBLE_MAX: usize = 4000;
 
-/// The trouble of each thread that has one. A thread that has not yet reported is starting.
+/// The trouble of each thread; none where it does its work. A thread that has not yet reported is starting.
 #[derive(Clone, Default)]
-pub(super) struct Health(Arc<Mutex<BTreeMap<String, String>>>);
+pub(super) struct Health(Arc<Mutex<BTreeMap<String, Option<String>>>>);
 
 impl Health {
     pub(super) fn set(&self, thread: &str, trouble: Option<&str>) {
-        let mut troubles = self.0.lock();
-        match trouble {
-            None => troubles.remove(thread),
-            Some(trouble) => troubles.insert(thread.to_owned(), trouble.to_owned()),
-        };
+        self.0.lock().insert(thread.to_owned(), trouble.map(str::to_owned));
     }
 
     pub(super) fn is_ok(&self, thread: &str) -> bool {
-        !self.0.lock().contains_key(thread)
+        self.0.lock().get(thread).is_none_or(Option::is_none)
+    }
+
+    /// The threads, with the trouble of each that has one, printable.
+    pub(super) fn threads(&self) -> Vec<(String, Option<String>)> {
+        let printable = |trouble: &String| printable(trouble, TROUBLE_MAX);
+        self.0
+            .lock()
+            .iter()
+            .map(|(thread, trouble)| (thread.clone(), trouble.as_ref().map(printable)))
+            .collect()
     }
 
     /// The troubles of all threads; none if there are none.
     pub(super) fn trouble(&self) -> Option<String> {
-        let troubles = self.0.lock();
-        let list: Vec<String> = troubles
-            .iter()
-            .map(|(thread, trouble)| format!("{thread}: {}", printable(trouble, TROUBLE_MAX)))
-            .collect();
+        let threads = self.threads().into_iter();
+        let list: Vec<String> =
+            threads.filter_map(|(thread, trouble)| Some(format!("{thread}: {}", trouble?))).collect();
         (!list.is_empty()).then(|| list.join("; "))
     }
 

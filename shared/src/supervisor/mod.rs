@@ -7,8 +7,10 @@ mod context;
 mod health;
 mod keep_trying;
 mod service;
+mod surface;
 mod threads;
 
 pub use context::{Stop, ThreadContext};
 pub use service::{Command, run_migration, run_service};
+pub use surface::Surface;
 pub use threads::Supervisor;

@@ -12,6 +12,7 @@ use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -31,7 +32,30 @@ pub struct Supervisor {
     outcomes: (Sender<Outcome>, Receiver<Outcome>),
     health: Health,
     health_file: Option<HealthFile>,
+    turn: Turn,
     threads: Vec<(String, JoinHandle<()>)>,
+}
+
+/// When the supervisor's loop turned last.
+#[derive(Clone)]
+pub(super) struct Turn {
+    since: Instant,
+    at_ms: Arc<AtomicU64>,
+}
+
+impl Turn {
+    fn new() -> Turn {
+        Turn { since: Instant::now(), at_ms: Arc::default() }
+    }
+
+    fn note(&self) {
+        let now_ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.at_ms.store(now_ms, Ordering::Release);
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        self.since.elapsed().saturating_sub(Duration::from_millis(self.at_ms.load(Ordering::Acquire)))
+    }
 }
 
 struct Outcome {
@@ -55,8 +79,17 @@ impl Supervisor {
             outcomes: bounded(OUTCOMES),
             health: Health::default(),
             health_file: HealthFile::from_env(environment),
+            turn: Turn::new(),
             threads: Vec::new(),
         })
+    }
+
+    pub(super) fn health(&self) -> &Health {
+        &self.health
+    }
+
+    pub(super) fn turn(&self) -> &Turn {
+        &self.turn
     }
 
     /// Starts a thread. It is expected to run until [`Stop`] is requested: an earlier end, an
@@ -102,6 +135,7 @@ impl Supervisor {
     /// Waits for a signal or for the first thread that ends; returns the exit code.
     fn wait_for_end(&self, service: &str) -> u8 {
         loop {
+            self.turn.note();
             crossbeam_channel::select! {
                 recv(self.signals) -> _ => {
                     log::info!("{service}: stop requested");

@@ -50,6 +50,11 @@ impl Position {
         self.ordinal == self.total
     }
 
+    /// The last tick of which every event is included; 0 before the first.
+    pub fn last_complete_tick(&self) -> i64 {
+        if self.is_complete() { self.tick.number } else { self.tick.number - 1 }
+    }
+
     /// Fails where no tick has such an event.
     pub(super) fn check(&self) -> Result<()> {
         self.tick.check()?;

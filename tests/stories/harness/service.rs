@@ -25,7 +25,10 @@ impl Service {
         Service {
             binary: binaries.join(binary),
             log,
-            settings: BTreeMap::from([("HEALTH_FILE".to_owned(), health)]),
+            settings: BTreeMap::from([
+                ("HEALTH_FILE".to_owned(), health),
+                ("HTTP_ADDRESS".to_owned(), "off".to_owned()),
+            ]),
             child: None,
         }
     }

@@ -1,0 +1,128 @@
+//! What was sampled, as metrics.
+
+use super::{Sampled, Seen};
+use crate::outbox::waiting::Waiting;
+use shared::metrics::{Labelled, Reading, Readings, single};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+type Value = fn(&Sampled) -> Option<f64>;
+
+/// Name, meaning, and the value where it is known.
+const SINGLE: [(&str, &str, Value); 6] = [
+    ("outbox_bytes", "Size of the outbox on disk", |sampled| Some(sampled.sizes()?.value.outbox_bytes)),
+    (
+        "outbox_growth_bytes_per_second",
+        "How fast the outbox grows while nothing is confirmed, by its latest events",
+        |sampled| Some(sampled.sizes()?.value.growth_bytes_per_second),
+    ),
+    (
+        "outbox_oldest_unconfirmed_timestamp_seconds",
+        "When the oldest tick was taken that the target has not confirmed; the time of the look where there is none",
+        |sampled| Some(sampled.waiting()?.value.oldest_unconfirmed_seconds),
+    ),
+    (
+        "disk_free_seconds",
+        "Until the outbox fills OUTBOX_DISK_BYTES while nothing is confirmed",
+        Sampled::seconds_left,
+    ),
+    (
+        "oldest_transaction_age_seconds",
+        "How long the oldest running transaction has been seen that has a number: it holds back the rows that it writes",
+        Sampled::oldest_transaction_seconds,
+    ),
+    ("target_heard_tick", "The last tick that the target says it has stored", |sampled| {
+        Some(sampled.waiting()?.value.received_tick)
+    }),
+];
+
+impl Sampled {
+    pub(crate) fn readings(self: &Arc<Sampled>) -> Readings {
+        let mut readings: Vec<Reading> = SINGLE
+            .into_iter()
+            .map(|(name, help, value)| {
+                let sampled = self.clone();
+                Reading::gauge(name, help, &[], move || single(value(&sampled)))
+            })
+            .collect();
+        readings.push(self.of_stages(
+            "lag_seconds",
+            "Age of the oldest tick that waits in the stage; 0 when nothing waits",
+            |waiting| {
+                vec![
+                    stage("capture_to_publish", waiting.unpublished_seconds),
+                    stage("publish_to_receive", waiting.unreceived_seconds),
+                    stage("total", waiting.total_seconds),
+                ]
+            },
+        ));
+        readings.push(self.of_stages("lag_ticks", "Ticks that wait in the stage", |waiting| {
+            vec![
+                stage("capture_to_publish", waiting.unpublished_ticks),
+                stage("publish_to_receive", waiting.unreceived_ticks),
+                stage("total", waiting.unconfirmed_ticks),
+            ]
+        }));
+        readings.extend(self.events());
+        readings.push(self.looked_at());
+        Readings::new(readings)
+    }
+
+    fn of_stages(
+        self: &Arc<Sampled>,
+        name: &'static str,
+        help: &'static str,
+        values: fn(&Waiting) -> Vec<Labelled>,
+    ) -> Reading {
+        let sampled = self.clone();
+        Reading::gauge(name, help, &["stage"], move || {
+            sampled.waiting().map(|seen| values(&seen.value)).unwrap_or_default()
+        })
+    }
+
+    fn events(self: &Arc<Sampled>) -> [Reading; 2] {
+        let (of_stages, of_states) = (self.clone(), self.clone());
+        [
+            Reading::gauge(
+                "lag_events",
+                "Events that wait in the stage, as counted last",
+                &["stage"],
+                move || {
+                    let Some(Seen { value, .. }) = of_stages.sizes() else { return Vec::new() };
+                    vec![stage("capture_to_publish", value.unpublished), stage("total", value.unconfirmed)]
+                },
+            ),
+            Reading::gauge(
+                "outbox_events",
+                "Events in the outbox, by what they wait for",
+                &["state"],
+                move || {
+                    let Some(Seen { value, .. }) = of_states.sizes() else { return Vec::new() };
+                    vec![stage("unpublished", value.unpublished), stage("unconfirmed", value.unconfirmed)]
+                },
+            ),
+        ]
+    }
+
+    fn looked_at(self: &Arc<Sampled>) -> Reading {
+        let sampled = self.clone();
+        Reading::gauge(
+            "sample_timestamp_seconds",
+            "When the database was looked at last",
+            &["sample"],
+            move || {
+                let lag = sampled.waiting().map(|seen| stage("lag", since_1970(seen.at)));
+                let sizes = sampled.sizes().map(|seen| stage("sizes", since_1970(seen.at)));
+                lag.into_iter().chain(sizes).collect()
+            },
+        )
+    }
+}
+
+fn stage(name: &str, value: f64) -> Labelled {
+    (vec![name.to_owned()], value)
+}
+
+fn since_1970(at: SystemTime) -> f64 {
+    at.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
