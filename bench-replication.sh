@@ -7,7 +7,7 @@
 # bench/results/latest.{md,json} and charts, and finally verifies that A equals B in both systems.
 #
 #   --quick          about two minutes: one repetition, shorter phases; writes to .run/bench/results
-#   --only MEASURE   catchup, steady, latency, cost or idle; writes to .run/bench/results
+#   --only MEASURE   catchup, steady, latency, barrier, cost or idle; writes to .run/bench/results
 #   --repetitions N  repetitions of each measure (3)
 #   --growth         instead: speed and memory with a backlog of up to N events (--events-max 1000000),
 #                    a large retained outbox, 20 tables, and a very large transaction. Writes
@@ -28,7 +28,7 @@ source "$ROOT/scripts/ports.sh"
 source "$ROOT/scripts/start.sh"
 
 readonly SERVERS=("${POSTGRES_COMPONENTS[@]}" "${NATS_COMPONENTS[@]}")
-readonly MEASURES=(catchup steady latency cost idle)
+readonly MEASURES=(catchup steady latency barrier cost idle)
 
 parse_arguments() {
   KEEP=false DRIVER_ARGUMENTS=()

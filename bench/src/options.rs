@@ -14,6 +14,7 @@ pub(crate) enum Measure {
     CatchUp,
     Steady,
     Latency,
+    Barrier,
     Cost,
     Idle,
 }
@@ -109,9 +110,10 @@ impl Measure {
             "catchup" => Measure::CatchUp,
             "steady" => Measure::Steady,
             "latency" => Measure::Latency,
+            "barrier" => Measure::Barrier,
             "cost" => Measure::Cost,
             "idle" => Measure::Idle,
-            _ => bail!("--only takes catchup, steady, latency, cost or idle, not '{name}'"),
+            _ => bail!("--only takes catchup, steady, latency, barrier, cost or idle, not '{name}'"),
         })
     }
 }

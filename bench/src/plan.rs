@@ -33,7 +33,8 @@ pub(crate) fn run(place: &Place, options: &Options) -> Result<Samples> {
 /// What one system is measured for. The other forms of native are there for comparison.
 fn measures(options: &Options, kind: Kind) -> Vec<Measure> {
     let all: &[Measure] = match kind {
-        Kind::Native | Kind::Ours => &[Measure::Latency, Measure::CatchUp, Measure::Steady],
+        Kind::Native => &[Measure::Latency, Measure::CatchUp, Measure::Steady],
+        Kind::Ours => &[Measure::Latency, Measure::Barrier, Measure::CatchUp, Measure::Steady],
         Kind::NativeTuned if options.quick => &[Measure::CatchUp],
         Kind::NativeDurable if options.quick => &[],
         Kind::NativeTuned | Kind::NativeDurable => &[Measure::Latency, Measure::CatchUp],
@@ -61,6 +62,7 @@ fn measure_system(
     for measure in measures {
         let run = match measure {
             Measure::Latency => measure::latency::run,
+            Measure::Barrier => measure::barrier::run,
             Measure::CatchUp => measure::catch_up::run,
             Measure::Steady => measure::steady::run,
             Measure::Cost | Measure::Idle => continue, // not of one system and repetition

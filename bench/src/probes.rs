@@ -39,6 +39,8 @@ pub(crate) struct Probes {
 pub(crate) struct Latencies {
     /// (Seconds from the beginning of the series to the commit, milliseconds until visible.)
     pub(crate) points: Vec<(f64, f64)>,
+    /// Milliseconds until `replication.wait_for` returned, of the probes that were awaited.
+    pub(crate) waited_ms: Vec<f64>,
     /// The mean time between two polls of B: the resolution.
     pub(crate) poll_ms: f64,
 }
@@ -51,13 +53,29 @@ impl Latencies {
 
 struct Committed {
     id: Uuid,
+    /// Where readers shall wait for it, and not poll.
+    token: Option<String>,
     at: Instant,
 }
 
+/// How the looking session learns that a probe is visible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// It polls for the row.
+    Poll,
+    /// Every second probe is awaited by its token (`replication.wait_for`); the others are polled for.
+    PollAndWaitInTurn,
+}
+
 impl Probes {
-    pub(crate) fn connect(place: &Place, database: &str, resolution: AgePerPause) -> Result<Probes> {
+    pub(crate) fn connect(
+        place: &Place,
+        database: &str,
+        resolution: AgePerPause,
+        way: Way,
+    ) -> Result<Probes> {
         Ok(Probes {
-            committing: Committing::new(place.session(Zone::A, database)?)?,
+            committing: Committing::new(place.session(Zone::A, database)?, way)?,
             looking: Looking::new(place.session(Zone::B, database)?, resolution)?,
         })
     }
@@ -112,11 +130,13 @@ struct Committing {
     session: Client,
     add_user: Statement,
     add_payment: Statement,
+    way: Way,
 }
 
 impl Committing {
-    fn new(mut session: Client) -> Result<Committing> {
+    fn new(mut session: Client, way: Way) -> Result<Committing> {
         Ok(Committing {
+            way,
             add_user: session
                 .prepare("insert into users (id, name, email) values ($1, 'Probe', $1::uuid::text)")?,
             add_payment: session.prepare(
@@ -128,7 +148,7 @@ impl Committing {
     }
 
     fn run(&mut self, begun: Instant, times: &[Duration], committed: &Sender<Committed>) -> Result<()> {
-        for time in times {
+        for (number, time) in times.iter().enumerate() {
             std::thread::sleep((begun + *time).saturating_duration_since(Instant::now()));
             let id = Uuid::new_v4();
             let mut transaction = self.session.transaction().context("begin a probe in A")?;
@@ -136,9 +156,12 @@ impl Committing {
             for _ in 0..4 {
                 transaction.execute(&self.add_payment, &[&id])?;
             }
+            let is_awaited = self.way == Way::PollAndWaitInTurn && number % 2 == 1;
+            let token = is_awaited.then(|| transaction.query_one("select replication.token()", &[]));
+            let token = token.transpose().context("ask A for a token")?.map(|row| row.get(0));
             transaction.commit().context("commit a probe in A")?;
             let at = Instant::now();
-            if committed.send(Committed { id, at }).is_err() {
+            if committed.send(Committed { id, token, at }).is_err() {
                 return Ok(()); // the looking side has failed, and says so
             }
         }
@@ -161,6 +184,13 @@ impl Looking {
         let mut latencies = Latencies::default();
         let (mut polls, mut polled) = (0_u32, Duration::ZERO);
         for probe in committed {
+            if let Some(token) = &probe.token {
+                self.session
+                    .execute("call replication.wait_for($1, '5 minutes')", &[token])
+                    .context("wait for a token in B")?;
+                latencies.waited_ms.push(probe.at.elapsed().as_secs_f64() * 1000.0);
+                continue;
+            }
             let first_poll = Instant::now();
             while self.session.query(&self.visible, &[&probe.id])?.is_empty() {
                 polls += 1;

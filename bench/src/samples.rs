@@ -13,6 +13,10 @@ pub(crate) enum Quantity {
     LatencyP99,
     IdleLatencyP50,
     IdleLatencyMax,
+    BarrierP50,
+    BarrierP99,
+    /// The first of these two as a ratio to that of polling for the row, in one series.
+    BarrierToVisible,
     CatchUpRate,
     SteadyOffered,
     SteadyCommitted,

@@ -171,3 +171,27 @@ fn a_token_is_understood_by_whoever_follows_its_source_and_says_what_is_in_the_w
         client.batch_execute("reset role; drop owned by barrier_reader").unwrap();
     }
 }
+
+#[test]
+fn a_target_that_was_restored_contains_what_it_had_then_and_the_rest_once_it_is_sent_again() {
+    let mut replication = start_with_tables("barrier_restored", ITEMS, &["items"]);
+    let mut source = replication.source();
+    source.batch_execute("insert into items values (1, 'before the backup')").unwrap();
+    let before = token(&mut source);
+    wait(&mut replication.target(), &before);
+    assert_eq!(replication.processor.stop().code(), Some(0));
+    replication.copy_target("barrier_backup");
+    replication.processor.start();
+    source.batch_execute("insert into items values (2, 'after it')").unwrap();
+    let after = token(&mut source);
+    wait(&mut replication.target(), &after);
+
+    assert_eq!(replication.processor.stop().code(), Some(0));
+    replication.put_in_place_of_target("barrier_backup");
+    let mut target = replication.target();
+    assert!(contains(&mut target, &before) && !contains(&mut target, &after));
+    assert_eq!(count(&mut target, "select count(*) from items"), 1);
+    replication.processor.start();
+    wait(&mut target, &after);
+    assert_eq!(count(&mut target, "select count(*) from items"), 2);
+}

@@ -2,22 +2,22 @@
 
 use super::Subject;
 use crate::load::{Amount, Load};
-use crate::probes::{FINE, Probes};
+use crate::probes::{FINE, Probes, Way};
 use crate::samples::{Quantity, Samples};
 use crate::statistics::percentile;
 use anyhow::{Context, Result};
 use std::time::Duration;
 
 /// Half of the transactions come from pgbench, half are probes.
-const LOAD_PER_S: f64 = 50.0;
-const PROBES_PER_S: f64 = 50.0;
+pub(super) const LOAD_PER_S: f64 = 50.0;
+pub(super) const PROBES_PER_S: f64 = 50.0;
 /// The load runs before the first probe and after the last.
-const MARGIN: Duration = Duration::from_secs(1);
+pub(super) const MARGIN: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(subject: &mut Subject, samples: &mut Samples) -> Result<()> {
     let (place, kind) = (subject.place, subject.kind);
     place.checkpoint()?;
-    let mut probes = Probes::connect(place, subject.system.database(), FINE)?;
+    let mut probes = Probes::connect(place, subject.system.database(), FINE, Way::Poll)?;
     let at_rest = probes.run_at_rest(subject.sizes.idle_probes)?.ms();
 
     let duration = subject.sizes.latency;

@@ -1,5 +1,6 @@
 //! The measures.
 
+pub(crate) mod barrier;
 pub(crate) mod catch_up;
 pub(crate) mod cost;
 pub(crate) mod idle;

@@ -7,7 +7,7 @@ use super::{EVENTS_PER_TRANSACTION, Subject};
 use crate::kind::Kind;
 use crate::load::{Amount, Load};
 use crate::place::{Place, Zone};
-use crate::probes::{COARSE, Probes};
+use crate::probes::{COARSE, Probes, Way};
 use crate::samples::{Quantity, Samples};
 use crate::statistics::{percentile, slope};
 use crate::system::wait_until_caught_up;
@@ -22,7 +22,7 @@ pub(crate) fn run(subject: &mut Subject, samples: &mut Samples) -> Result<()> {
     let (place, kind, window) = (subject.place, subject.kind, subject.sizes.steady);
     let database = subject.system.database();
     place.checkpoint()?;
-    let mut probes = Probes::connect(place, database, COARSE)?;
+    let mut probes = Probes::connect(place, database, COARSE, Way::Poll)?;
     let mut counters =
         [Counter::connect(place, Zone::A, database)?, Counter::connect(place, Zone::B, database)?];
 
