@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use postgres::Client;
 use reference::Reference;
 use running::Running;
+use shared::fault::{Fault, fault_of};
 use shared::supervisor::ThreadContext;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -121,12 +122,24 @@ fn session(context: &ThreadContext, term: &Term, sampled: &Sampled) -> Result<()
         sampled.look(&mut client, term)?;
         if Instant::now() >= sizes_due {
             let begun = Instant::now();
-            let sizes = sizes::look(&mut client)?;
-            *sampled.sizes.lock() = Some(Seen::now(sizes));
+            let sizes = known_in_time(sizes::look(&mut client))?;
+            *sampled.sizes.lock() = sizes.map(Seen::now);
             sizes_due = Instant::now() + SIZES_INTERVAL.max(begun.elapsed() * SIZES_SHARE);
         }
         context.healthy();
         term.wait(context.stop(), WAITING_INTERVAL);
     }
     Ok(())
+}
+
+/// None where counting takes too long: then the sizes are unknown, and nothing is wrong with this service.
+fn known_in_time(sizes: Result<Sizes>) -> Result<Option<Sizes>> {
+    match sizes {
+        Ok(sizes) => Ok(Some(sizes)),
+        Err(error) if fault_of(&error) == Fault::OutOfTime => {
+            log::debug!("the sizes are unknown: {error:#}");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
