@@ -2,8 +2,9 @@
 # Usage: scripts/test-documents.sh
 #
 # Tests that the documents are true where that can be seen from the files: the tests, files and headings that they name
-# exist, the decisions are indexed, and something prints the messages that the tables of README.md and
-# docs/operations.md quote. Called by scripts/test-scripts.sh.
+# exist, decisions and pages are indexed, something prints the messages that the tables of README.md and
+# docs/operations.md quote, README.ru.md has no command, output or name of its own, and the figures of
+# docs/comparison.md are the latest. Called by scripts/test-scripts.sh.
 # shellcheck disable=SC2016 # the backquotes are Markdown's
 set -euo pipefail
 
@@ -72,6 +73,40 @@ decisions_are_indexed() {
   done
 }
 
+pages_are_indexed() {
+  local page
+  for page in "$ROOT"/docs/*.md; do
+    page=${page##*/}
+    [[ $page == README.md ]] || grep --quiet --fixed-strings "]($page): " "$ROOT/docs/README.md" \
+      || fault "docs/README.md does not list $page with a sentence: - [Title]($page): what it is for."
+  done
+}
+
+# What is in code blocks and between backquotes, without the comments at the ends of lines (which are in the page's
+# language).
+code_of() {
+  awk '/^```/ { inside = !inside; next } inside { sub(/ +(#|--) .*/, ""); print }' "$1"
+  sed '/^```/,/^```/d' "$1" | grep --only-matching '`[^`]*`' | tr --delete '`'
+}
+
+# The Russian quick start says to type, and shows, what README.md does.
+translation_is_true() {
+  local translation=$1 line original
+  original=$(code_of "$ROOT/README.md")
+  while IFS= read -r line; do
+    [[ $'\n'$original$'\n' == *$'\n'"$line"$'\n'* ]] \
+      || fault "${translation#"$ROOT"/} has the code \"$line\", and README.md has not"
+  done < <(code_of "$translation")
+}
+
+figures_are_the_latest() {
+  local row
+  while IFS= read -r row; do
+    grep --quiet --line-regexp --fixed-strings "$row" "$ROOT/bench/results/latest.md" \
+      || fault "docs/comparison.md has the row \"$row\", and bench/results/latest.md has not: copy the new one"
+  done < <(sed --quiet '/^## Measured/,/^## /p' "$ROOT/docs/comparison.md" | grep '^|')
+}
+
 # Messages are in italics: *ignoring the target …: this source is bound to …*. What is between two "…" must occur in
 # the programs' text.
 quoted_messages_are_printed() {
@@ -100,6 +135,9 @@ main() {
     paths_exist "$document"
   done
   decisions_are_indexed
+  pages_are_indexed
+  translation_is_true "$ROOT/README.ru.md"
+  figures_are_the_latest
   quoted_messages_are_printed "$ROOT/README.md" Troubleshooting
   quoted_messages_are_printed "$ROOT/docs/operations.md" "Every message"
   ((FAILURES == 0)) || die "The documents are not true in $FAILURES places, named above."
