@@ -45,6 +45,7 @@ pub(crate) struct Heard {
     /// By how much this clock is ahead of the source's, with the time that the heartbeat took.
     pub(crate) clock_skew_seconds: f64,
     at: Instant,
+    at_time: SystemTime,
 }
 
 /// What became of a message.
@@ -133,9 +134,14 @@ impl Metrics {
 
     /// A heartbeat of the source that this target follows has arrived.
     pub(crate) fn heard(&self, heartbeat: &Heartbeat) {
-        let clock_skew_seconds = since_1970(SystemTime::now()) - micros(heartbeat.looked_at_us);
-        *self.heard.lock() =
-            Some(Heard { tick: heartbeat.tick.number, clock_skew_seconds, at: Instant::now() });
+        let (at, at_time) = (Instant::now(), SystemTime::now());
+        let clock_skew_seconds = since_1970(at_time) - micros(heartbeat.looked_at_us);
+        *self.heard.lock() = Some(Heard { tick: heartbeat.tick.number, clock_skew_seconds, at, at_time });
+    }
+
+    /// When the source was heard last; none where this process has never heard it.
+    fn heard_at(&self) -> Option<SystemTime> {
+        self.heard.lock().map(|heard| heard.at_time)
     }
 
     /// What the source said, if it did lately.
@@ -188,6 +194,7 @@ pub(crate) fn register(
     let blocked = confirms.clone();
     registry.register_collector(Box::new(Readings::new(vec![
         ticks(confirms),
+        source_heard(confirms),
         Reading::gauge("held", "1 while apply is blocked", &[], move || {
             single(blocked.is_leading().then(|| f64::from(u8::from(blocked.is_blocked()))))
         }),
@@ -208,6 +215,16 @@ fn ticks(confirms: &Arc<ConfirmSender>) -> Reading {
         let Some((received, applied)) = confirms.ticks() else { return Vec::new() };
         vec![stage("received", whole(received)), stage("applied", whole(applied))]
     })
+}
+
+fn source_heard(confirms: &Arc<ConfirmSender>) -> Reading {
+    let confirms = confirms.clone();
+    Reading::gauge(
+        "source_heard_timestamp_seconds",
+        "When a heartbeat of the source arrived last, by this clock; absent before the first one",
+        &[],
+        move || single(METRICS.heard_at().filter(|_| confirms.is_leading()).map(since_1970)),
+    )
 }
 
 /// A value of one stage.

@@ -1,8 +1,8 @@
 //! Checks once a minute whether every attached table is still captured completely: a change that is lost
 //! silently is worse than an error.
 
-use crate::leadership::Leadership;
-use crate::metrics::METRICS;
+use crate::leadership::{Leadership, Term};
+use crate::metrics::{METRICS, UNKNOWN};
 use anyhow::{Context, Result};
 use postgres::Client;
 use shared::retry::Complaint;
@@ -16,22 +16,28 @@ const AUDIT_INTERVAL: Duration = Duration::from_secs(60);
 pub(crate) fn run(context: &ThreadContext, leadership: &Leadership) -> Result<()> {
     let mut complaint = Complaint::default();
     leadership.in_each_term(context, "audit the capture", |term| {
-        while term.continues(context.stop()) {
-            let problems = capture_problems(&mut *term.connection()?)?;
-            METRICS.capture_problems.store(i64::try_from(problems.len())?, Ordering::Release);
-            if problems.is_empty() {
-                context.healthy();
-            } else {
-                let text = problems.join("; ");
-                context.unhealthy(&text);
-                if complaint.is_due(&text) {
-                    log::error!("changes are not captured completely: {text}");
-                }
-            }
-            term.wait(context.stop(), AUDIT_INTERVAL);
-        }
-        Ok(())
+        let ended = session(context, term, &mut complaint);
+        METRICS.capture_problems.store(UNKNOWN, Ordering::Release);
+        ended
     })
+}
+
+fn session(context: &ThreadContext, term: &Term, complaint: &mut Complaint) -> Result<()> {
+    while term.continues(context.stop()) {
+        let problems = capture_problems(&mut *term.connection()?)?;
+        METRICS.capture_problems.store(i64::try_from(problems.len())?, Ordering::Release);
+        if problems.is_empty() {
+            context.healthy();
+        } else {
+            let text = problems.join("; ");
+            context.unhealthy(&text);
+            if complaint.is_due(&text) {
+                log::error!("changes are not captured completely: {text}");
+            }
+        }
+        term.wait(context.stop(), AUDIT_INTERVAL);
+    }
+    Ok(())
 }
 
 /// What is wrong with the capture of attached tables, by table. Notes what may have escaped it, so that this is

@@ -1,7 +1,7 @@
 //! What outbox-publisher counts and shows to Prometheus. The names are listed in docs/monitoring.md.
 
 use crate::leadership::Leadership;
-use crate::sampling::Sampled;
+use crate::sampling::{Sampled, since_1970};
 use shared::metrics::{
     Counter, Family, Histogram, Labelled, Queue, Reading, Readings, Registry, queue_readings, single,
 };
@@ -10,6 +10,9 @@ use std::sync::{Arc, LazyLock};
 
 /// The counters of this process.
 pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
+
+/// No audit has ended in this term, or there is no term.
+pub(crate) const UNKNOWN: i64 = -1;
 
 type Reasons = Family<[(&'static str, &'static str); 1], Counter>;
 
@@ -23,7 +26,7 @@ pub(crate) struct Metrics {
     /// Seconds until the stream has acknowledged a message.
     pub(crate) publish_ack: Histogram,
     pub(crate) foreign_targets_seen: Counter,
-    /// Problems that the last audit found; -1 before the first one.
+    /// Problems that the last audit of this term found, or [`UNKNOWN`].
     pub(crate) capture_problems: AtomicI64,
 }
 
@@ -40,7 +43,7 @@ impl Metrics {
                 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
             ]),
             foreign_targets_seen: Counter::default(),
-            capture_problems: AtomicI64::new(-1),
+            capture_problems: AtomicI64::new(UNKNOWN),
         };
         // So that what never happened is 0, and not unknown.
         for reason in [Resent::Gap, Resent::Idle, Resent::Unacknowledged] {
@@ -153,6 +156,7 @@ pub(crate) fn register(
     registry.register_collector(Box::new(Readings::new(vec![
         ticks(leadership, sampled),
         gate(leadership),
+        target_heard(leadership),
         Reading::gauge(
             "capture_problems",
             "What the audit found wrong with the capture of tables",
@@ -183,6 +187,16 @@ fn ticks(leadership: &Arc<Leadership>, sampled: &Arc<Sampled>) -> Reading {
 #[allow(clippy::cast_precision_loss)]
 fn stage(name: &str, tick: i64) -> Labelled {
     (vec![name.to_owned()], tick as f64)
+}
+
+fn target_heard(leadership: &Arc<Leadership>) -> Reading {
+    let leadership = leadership.clone();
+    Reading::gauge(
+        "target_heard_timestamp_seconds",
+        "When a confirm of the target arrived last, by this clock; absent before the first one of a term",
+        &[],
+        move || single(leadership.current().and_then(|term| term.target_heard_at()).map(since_1970)),
+    )
 }
 
 fn gate(leadership: &Arc<Leadership>) -> Reading {

@@ -51,6 +51,7 @@ impl<'a> Listener<'a> {
         if !self.senders.accept(&mut self.client, &confirm)? {
             return Ok(());
         }
+        self.term.hear_target();
         let acknowledged = self.term.cursor().acknowledged();
         let mut ticks = TicksOf(&mut self.client);
         match self.confirms.take(&mut ticks, &confirm, acknowledged, Instant::now())? {

@@ -15,7 +15,7 @@ use shared::wire::{OLDEST_FORMAT, Status, common_format};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// A term of this process as the publisher.
 #[derive(Clone)]
@@ -39,6 +39,8 @@ struct Inner {
     confirmed_tick: AtomicI64,
     /// The last tick that the target has stored in full. Written by the confirm listener.
     received_tick: AtomicI64,
+    /// When a confirm of the target counted last. Written by the confirm listener.
+    target_heard_at: Mutex<Option<SystemTime>>,
     /// How far events were handed to NATS in this term, and why what comes before is sent again.
     sent: Mutex<(CursorPosition, Resent)>,
     /// What cannot be sent, and holds up what comes later.
@@ -72,6 +74,7 @@ impl Term {
             published_tick: AtomicI64::new(start.progress.published_tick),
             confirmed_tick: AtomicI64::new(start.progress.confirmed_tick),
             received_tick: AtomicI64::new(start.progress.confirmed_tick),
+            target_heard_at: Mutex::default(),
             sent: Mutex::new((CursorPosition::start_of(0), Resent::Unacknowledged)),
             held: Mutex::default(),
             matched_timeline: AtomicI64::new(start.matched_timeline),
@@ -194,6 +197,16 @@ impl Term {
     /// The target has stored everything up to `tick`.
     pub(crate) fn receive(&self, tick: i64) {
         self.0.received_tick.store(tick, Ordering::Release);
+    }
+
+    /// A confirm of the target has arrived that counts.
+    pub(crate) fn hear_target(&self) {
+        *self.0.target_heard_at.lock() = Some(SystemTime::now());
+    }
+
+    /// When one arrived last; none where none has in this term.
+    pub(crate) fn target_heard_at(&self) -> Option<SystemTime> {
+        *self.0.target_heard_at.lock()
     }
 
     /// The last tick that the target has stored in full.

@@ -123,6 +123,7 @@ fn stage(name: &str, value: f64) -> Labelled {
     (vec![name.to_owned()], value)
 }
 
-fn since_1970(at: SystemTime) -> f64 {
+/// Seconds.
+pub(crate) fn since_1970(at: SystemTime) -> f64 {
     at.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
