@@ -34,6 +34,7 @@ mod keys;
 mod kill_points;
 mod large;
 mod managed;
+mod monitoring;
 mod names;
 mod newer;
 mod operation;

@@ -6,6 +6,7 @@ mod certificates;
 mod clock;
 mod databases;
 mod demo;
+mod http;
 mod meanwhile;
 mod moves;
 mod nats;
@@ -32,6 +33,7 @@ pub(crate) use databases::{
     Door, applied_tick, beside, count, create_database_of_bytes, record_no_snapshots,
 };
 pub(crate) use demo::{Demo, add_user, assert_equal};
+pub(crate) use http::{Shown, answer_of};
 pub(crate) use meanwhile::meanwhile;
 pub(crate) use nats::PrivateNats;
 pub(crate) use nats_account::nats_account;
