@@ -89,6 +89,7 @@ suites_run() {
   step_beside "The demo, as an operator runs it" scripts/test-demo.sh
   step_beside "A core of the stories, on the versions of docker-compose.yml" scripts/test-versions.sh
   step_beside "Faults, briefly" scripts/test-faults.sh
+  step_beside "Alerts and dashboard, by a Prometheus" scripts/test-monitoring.sh
   step_beside "A database of one's own, as docs/adopting.md says" scripts/test-adopting.sh
   steps_await
 }

@@ -3,7 +3,7 @@
 #
 # Installs Debian packages for the replication demo. Unlike plain apt-get, it creates no PostgreSQL
 # cluster `main` on port 5432, and neither starts a package's service nor enables it at boot
-# (nats-server would take port 4222). Both apply to this installation only.
+# (nats-server would take port 4222, prometheus 9090). Both apply to this installation only.
 set -euo pipefail
 umask 022 # what is installed is for every user
 
@@ -30,11 +30,15 @@ precautions_end() {
   [[ -z ${POLICY_IS_OURS:-} ]] || rm -f "$POLICY"
 }
 
-# nats-server's own service would start at the next boot, on the demo's port.
-service_disable() {
-  [[ " $* " == *' nats-server '* ]] && type -P systemctl >/dev/null || return 0
-  [[ ! -d /run/systemd/system ]] || systemctl stop nats-server.service
-  systemctl disable --quiet nats-server.service
+# Their own services would start at the next boot, on the demo's ports.
+services_disable() {
+  local package
+  type -P systemctl >/dev/null || return 0
+  for package in "$@"; do
+    case $package in nats-server | prometheus) ;; *) continue ;; esac
+    [[ ! -d /run/systemd/system ]] || systemctl stop "$package.service"
+    systemctl disable --quiet "$package.service"
+  done
 }
 
 install() {
@@ -53,7 +57,7 @@ main() {
   precautions_take
   apt-get update --quiet=2 || warn "apt-get update failed; using the existing package lists."
   install "$@" || die "apt-get could not install $*; see its message above."
-  service_disable "$@"
+  services_disable "$@"
 }
 
 main "$@"

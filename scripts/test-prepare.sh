@@ -7,6 +7,8 @@ check_tools() {
   type -P shellcheck >/dev/null || packages_install shellcheck || return
   # The certificates of docs/security.md.
   type -P openssl >/dev/null || packages_install openssl || return
+  type -P promtool >/dev/null || packages_install prometheus || return
+  type -P jq >/dev/null || packages_install jq || return
   # Where money is written otherwise than in the C locale: tests/stories/values.rs.
   scripts/install-locales.sh de_DE ja_JP || return
   compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || packages_install libfaketime || return
