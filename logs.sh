@@ -34,7 +34,7 @@ parse_arguments() {
     esac
     shift
   done
-  [[ -n $COMPONENT ]] || die_usage "Name a component: ${ALL_COMPONENTS[*]}."
+  [[ -n $COMPONENT ]] || die_usage "Name a component: ${KNOWN_COMPONENTS[*]}."
 }
 
 main() {

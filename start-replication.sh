@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Usage: ./start-replication.sh [--native|--docker] [--tls|--no-tls] [COMPONENT…]
+# Usage: ./start-replication.sh [--native|--docker] [--tls|--no-tls] [--monitoring] [COMPONENT…]
 #
 # Starts the replication demo: two PostgreSQL servers, two NATS clusters of three nodes joined by
 # gateways, and the three services. Waits until each is healthy, then prints where everything is.
@@ -17,6 +17,8 @@
 #               and between the NATS nodes
 #   --no-tls    do not
 #               Without either: as last time. The first time: not.
+#   --monitoring  start a Prometheus as well, which scrapes the services and has the alerts of monitoring/, and as a container
+#               a Grafana with the dashboard. They are components as the others: monitoring-prometheus monitoring-grafana
 #
 # Ports, passwords and other settings come from the environment or from .env; see .env.example.
 # Nothing that runs is stopped because something is not healthy: what corrects it may be SQL in a server that runs. Only
@@ -37,7 +39,7 @@ source "$ROOT/scripts/start.sh"
 
 parse_arguments() {
   local names=()
-  LAYER='' TLS_WANTED=''
+  LAYER='' TLS_WANTED='' MONITORING_WANTED=false
   while [[ $# -gt 0 ]]; do
     case $1 in
       -h | --help) print_help "$0" && exit ;;
@@ -49,12 +51,20 @@ parse_arguments() {
         [[ -z $TLS_WANTED || $TLS_WANTED == "$1" ]] || die_usage "--tls and --no-tls exclude each other."
         TLS_WANTED=$1
         ;;
+      --monitoring) MONITORING_WANTED=true ;;
       -*) die_usage "There is no option '$1'." ;;
       *) names+=("$1") ;;
     esac
     shift
   done
   components_choose "${names[@]}"
+}
+
+monitoring_add() {
+  local component
+  for component in $(monitoring_offered); do
+    [[ " ${COMPONENTS[*]} " == *" $component "* ]] || COMPONENTS+=("$component")
+  done
 }
 
 print_summary() {
@@ -69,11 +79,17 @@ print_summary() {
     "NATS A         $nats://localhost:$NATS_A_1_PORT   monitoring: http://localhost:$NATS_A_1_MONITOR_PORT" \
     "NATS B         $nats://localhost:$NATS_B_1_PORT   monitoring: http://localhost:$NATS_B_1_MONITOR_PORT   (has the stream EVENTS)" \
     "logs           $(layer_log_hint '<component>')"
+  monitoring_summary_print
   heading "Next"
   printf '  %s\n' \
     "./check-replication.sh                 is B in sync with A?" \
     "./logs.sh outbox-publisher --follow    follow a component's log" \
     "./stop-replication.sh                  stop everything (--purge: and delete the data)"
+}
+
+monitoring_summary_print() {
+  ! component_is_up monitoring-prometheus || say "Prometheus     http://localhost:$PROMETHEUS_PORT/alerts"
+  ! component_is_up monitoring-grafana || say "Grafana        http://localhost:$GRAFANA_PORT"
 }
 
 main() {
@@ -83,6 +99,7 @@ main() {
   run_dir_lock
   layer_choose "$LAYER"
   tls_choose "$TLS_WANTED"
+  ! $MONITORING_WANTED || monitoring_add
   ports_check "${COMPONENTS[@]}"
   layer_prepare "${COMPONENTS[@]}"
   layer_note

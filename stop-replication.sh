@@ -29,6 +29,7 @@ parse_arguments() {
     shift
   done
   components_choose "${names[@]}"
+  ALL_OF_THEM=$([[ ${#names[@]} -gt 0 ]] || printf true)
 }
 
 stop_one() {
@@ -46,7 +47,7 @@ stop_one() {
 
 anything_is_left() {
   local component state
-  for component in "${ALL_COMPONENTS[@]}"; do
+  for component in "${KNOWN_COMPONENTS[@]}"; do
     read -r state _ < <(component_state "$component")
     [[ $state != up && $state != died ]] || return 0
   done
@@ -65,6 +66,7 @@ main() {
   refuse_what_was_started_by_hand
   run_dir_lock
   layer_load "$(layer_recorded)"
+  [[ -z $ALL_OF_THEM ]] || mapfile -t -O "${#COMPONENTS[@]}" COMPONENTS < <(monitoring_in_use)
   heading "Stopping"
   reverse "${COMPONENTS[@]}"
   for component in "${REVERSED[@]}"; do stop_one "$component"; done

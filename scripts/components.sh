@@ -9,6 +9,7 @@
 #   layer_unwatch                 stops the watcher
 #   layer_watch_problem           true if the watcher runs where it should; otherwise prints the problem
 #   layer_log_hint COMPONENT      where its log is, for people
+#   monitoring_offered            prints the components of the monitoring that the layer can run
 #   component_ports COMPONENT     the names of the variables of the ports that it uses on this machine
 #   component_start COMPONENT     starts it, without waiting for it to be healthy
 #   component_stop COMPONENT      stops it cleanly; fine if it does not run
@@ -35,11 +36,15 @@ readonly POSTGRES_COMPONENTS=(postgres-a postgres-b)
 readonly NATS_COMPONENTS=(nats-a-1 nats-a-2 nats-a-3 nats-b-1 nats-b-2 nats-b-3)
 readonly SERVICE_COMPONENTS=(inbox-processor outbox-publisher data-generator)
 readonly ALL_COMPONENTS=("${POSTGRES_COMPONENTS[@]}" "${NATS_COMPONENTS[@]}" "${SERVICE_COMPONENTS[@]}")
+# Only where somebody wants them: start-replication.sh --monitoring.
+readonly MONITORING_COMPONENTS=(monitoring-prometheus monitoring-grafana)
+readonly KNOWN_COMPONENTS=("${ALL_COMPONENTS[@]}" "${MONITORING_COMPONENTS[@]}")
 
 component_kind() {
   case $1 in
     postgres-*) printf postgres ;;
     nats-*) printf nats ;;
+    monitoring-*) printf monitoring ;;
     *) printf service ;;
   esac
 }
@@ -59,22 +64,32 @@ readonly PREPARE_DEADLINE_S=300
 
 component_is_known() {
   local known
-  for known in "${ALL_COMPONENTS[@]}"; do [[ $known == "$1" ]] && return 0; done
+  for known in "${KNOWN_COMPONENTS[@]}"; do [[ $known == "$1" ]] && return 0; done
   return 1
 }
 
 require_known_component() {
   component_is_known "$1" \
-    || die_usage "There is no component '$1'. Components: ${ALL_COMPONENTS[*]}."
+    || die_usage "There is no component '$1'. Components: ${KNOWN_COMPONENTS[*]}."
 }
 
-# Sets COMPONENTS to those named, in starting order and once each; to all of them if none is named.
+# Sets COMPONENTS to those named, in starting order and once each; to all but the monitoring if none is named.
 components_choose() {
   local component
   COMPONENTS=()
   for component in "$@"; do require_known_component "$component"; done
-  for component in "${ALL_COMPONENTS[@]}"; do
-    [[ $# -gt 0 && " $* " != *" $component "* ]] || COMPONENTS+=("$component")
+  [[ $# -gt 0 ]] || set -- "${ALL_COMPONENTS[@]}"
+  for component in "${KNOWN_COMPONENTS[@]}"; do
+    [[ " $* " != *" $component "* ]] || COMPONENTS+=("$component")
+  done
+}
+
+# Those of the monitoring that were ever started, and not purged since.
+monitoring_in_use() {
+  local component state
+  for component in "${MONITORING_COMPONENTS[@]}"; do
+    read -r state _ < <(component_state "$component")
+    [[ $state == absent ]] || printf '%s\n' "$component"
   done
 }
 
@@ -212,7 +227,7 @@ layer_source() {
 # After a purge: removes RUN_DIR once the last component is gone.
 run_dir_tidy() {
   local component state
-  for component in "${ALL_COMPONENTS[@]}"; do
+  for component in "${KNOWN_COMPONENTS[@]}"; do
     read -r state _ < <(component_state "$component")
     [[ $state == absent ]] || return 0
   done

@@ -6,6 +6,7 @@
 #   RUN_DIR/<component>.started   it was started and not stopped since: if it is down, it died
 
 source "$ROOT/scripts/signing.sh"
+source "$ROOT/scripts/monitoring.sh"
 
 layer_require() {
   local reason
@@ -30,7 +31,18 @@ layer_prepare() {
   compose_load
   for component in "$@"; do kinds+=" $(component_kind "$component")"; done
   [[ $kinds != *service* ]] || image_of_services_build
+  [[ $kinds != *monitoring* ]] || images_of_monitoring_pull
 }
+
+# Nobody else needs them.
+images_of_monitoring_pull() {
+  local image reason missing=()
+  for image in $(images_of_monitoring); do image_is_here "$image" || missing+=("$image"); done
+  [[ ${#missing[@]} -eq 0 ]] || reason=$(images_pull "${missing[@]}") \
+    || die "Cannot start the monitoring: $reason. Nothing was started. Without it: ./start-replication.sh --docker"
+}
+
+monitoring_offered() { printf '%s\n' "${MONITORING_COMPONENTS[@]}"; }
 
 # If the images that it is built from are missing, an existing image is used as it is.
 image_of_services_build() {
@@ -68,6 +80,7 @@ component_ports() {
     postgres) printf '%s\n' "${name}_PORT" ;;
     nats) printf '%s\n' "$name"_{,MONITOR_}PORT ;;
     service) printf '%s\n' "${name}_HTTP_PORT" ;;
+    monitoring) printf '%s\n' "${name#MONITORING_}_PORT" ;;
   esac
 }
 
@@ -152,6 +165,8 @@ container_nats_healthy() {
   printf 'unhealthy by its monitoring page: %s\n' "$answer"
   return 1
 }
+
+container_monitoring_healthy() { monitoring_healthy "$1"; }
 
 container_service_healthy() {
   local answer

@@ -33,7 +33,7 @@ layer_refuse_other() {
   [[ -f $RUN_DIR/mode && $1 != "$other" ]] || return 0
   (
     layer_source "$other"
-    for component in "${ALL_COMPONENTS[@]}"; do
+    for component in "${KNOWN_COMPONENTS[@]}"; do
       ! component_is_up "$component" || die "$component already runs with --$other. Stop it first: ./stop-replication.sh"
     done
   ) || exit 1

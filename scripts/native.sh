@@ -5,6 +5,7 @@ source "$ROOT/scripts/native/process.sh"
 source "$ROOT/scripts/native/postgres.sh"
 source "$ROOT/scripts/native/nats.sh"
 source "$ROOT/scripts/native/service.sh"
+source "$ROOT/scripts/native/monitoring.sh"
 source "$ROOT/scripts/native/prepare.sh"
 source "$ROOT/scripts/native/watch.sh"
 
@@ -28,6 +29,7 @@ component_ports() {
     postgres) printf '%s\n' "${name}_PORT" ;;
     nats) printf '%s\n' "$name"_{,MONITOR_,CLUSTER_,GATEWAY_}PORT ;;
     service) printf '%s\n' "${name}_HTTP_PORT" ;;
+    monitoring) printf '%s\n' "${name#MONITORING_}_PORT" ;;
   esac
 }
 

@@ -53,6 +53,9 @@ readonly SETTINGS=(
   OUTBOX_PUBLISHER_HTTP_PORT=9101
   INBOX_PROCESSOR_HTTP_PORT=9102
   DATA_GENERATOR_HTTP_PORT=9103
+
+  PROMETHEUS_PORT=9090
+  GRAFANA_PORT=3000
 )
 
 # settings_move_ports OFFSET: moves every port to its default plus OFFSET, for servers beside a demo.

@@ -40,6 +40,7 @@ components_start_in_order() {
   [[ ${#FAILED[@]} -gt 0 ]] || wait_until_zones_ready "$@" || true
   [[ ${#FAILED[@]} -gt 0 ]] || databases_prepare "$@"
   [[ ${#FAILED[@]} -gt 0 ]] || kind_start service "Starting the services" "$@"
+  [[ ${#FAILED[@]} -gt 0 ]] || kind_start monitoring "Starting the monitoring" "$@"
   [[ ${#FAILED[@]} -eq 0 ]] || return 1
   [[ ${#UNHEALTHY[@]} -eq 0 ]] || return "$RUNS_UNHEALTHY"
 }

@@ -19,7 +19,8 @@ source "$ROOT/scripts/packages.sh"
 source "$ROOT/scripts/wait.sh"
 
 readonly PORT_OFFSET=$((${TEST_PORT_OFFSET:-400} + 650)) # neither the demo's ports nor those of other tests
-readonly PROMETHEUS_PORT=$((9090 + PORT_OFFSET))
+# Beside the one of the demo.
+readonly OWN_PORT=$((9091 + PORT_OFFSET))
 # Of a second publisher, which only some faults need.
 readonly STRAY_PORT=$((9104 + PORT_OFFSET))
 readonly MONITORING=$ROOT/monitoring
@@ -96,12 +97,12 @@ prometheus_begin() {
   quietly promtool check config "$MONITORING/prometheus.yml"
   quietly promtool check config "$directory/prometheus.yml"
   prometheus --config.file="$directory/prometheus.yml" --storage.tsdb.path="$directory/data" \
-    --web.listen-address="127.0.0.1:$PROMETHEUS_PORT" --log.level=warn >"$directory/log" 2>&1 &
+    --web.listen-address="127.0.0.1:$OWN_PORT" --log.level=warn >"$directory/log" 2>&1 &
   PROMETHEUS_PID=$!
   until_true "Prometheus is ready (its log: $directory/log)" curl --silent --fail --output /dev/null "$(prometheus_url /-/ready)"
 }
 
-prometheus_url() { printf 'http://127.0.0.1:%s%s' "$PROMETHEUS_PORT" "$1"; }
+prometheus_url() { printf 'http://127.0.0.1:%s%s' "$OWN_PORT" "$1"; }
 
 # Prints what Prometheus answers to an expression, as JSON.
 query() {
@@ -110,6 +111,29 @@ query() {
 
 # Whether an expression has a result now.
 is_true() { [[ $(query "$1" | jq '.data.result | length') -gt 0 ]]; }
+
+# The demo's own, as start-replication.sh --monitoring starts it.
+test_monitoring_of_the_demo() {
+  local output rules
+  output=$("$ROOT/start-replication.sh" --native --monitoring 2>&1) || die "the demo did not start with --monitoring:"$'\n'"$output"
+  [[ $output == *"Prometheus     http://localhost:$PROMETHEUS_PORT/alerts"* && $output == *"import monitoring/dashboard.json"* ]] \
+    || die "the start does not say where Prometheus is, and what is missing:"$'\n'"$output"
+  until_true "it scrapes the three services" demo_scrapes 3
+  rules=$(curl --silent "http://127.0.0.1:$PROMETHEUS_PORT/api/v1/rules" | jq '[.data.groups[].rules[]] | length')
+  [[ $rules == "$(grep --count 'alert: ' "$MONITORING/alerts.yml")" ]] || die "it has $rules rules"
+  output=$("$ROOT/check-replication.sh" 2>&1) || true
+  [[ $output == *"monitoring-prometheus"* && $output != *"monitoring-grafana"* ]] || die "the check does not show it:"$'\n'"$output"
+  [[ $("$ROOT/logs.sh" monitoring-prometheus) != *level=error* ]] || die "it logs errors: $("$ROOT/logs.sh" monitoring-prometheus)"
+  quietly "$ROOT/stop-replication.sh" monitoring-prometheus
+  quietly "$ROOT/start-replication.sh"
+  output=$("$ROOT/check-replication.sh" 2>&1) || true
+  [[ $output != *"monitoring-"* ]] || die "the check speaks of what nobody wants:"$'\n'"$output"
+  say "start, check, logs and stop know it"
+}
+
+demo_scrapes() {
+  [[ $(curl --silent --data-urlencode 'query=sum(up)' "http://127.0.0.1:$PROMETHEUS_PORT/api/v1/query" | jq --raw-output '.data.result[0].value[1]') == "$1" ]]
+}
 
 # --- What the services print -----------------------------------------------------------------------------
 
@@ -263,7 +287,7 @@ test_alerts_of_services_that_are_away() {
 }
 
 test_alerts_end() {
-  quietly "$ROOT/start-replication.sh" --native
+  quietly "$ROOT/start-replication.sh" --native --monitoring
   in_b "select replication.quarantine_acknowledge()" >/dev/null
   long_transaction_end
   # The audit runs once a minute, and at each start.
@@ -288,6 +312,7 @@ clean_up() {
   done
   rm -rf "$RUN_DIR/prometheus" "$RUN_DIR/log/stray.log"
   "$ROOT/stop-replication.sh" --purge >/dev/null 2>&1 || true
+  [[ ! -e $RUN_DIR ]] || die "the purge left something in $RUN_DIR: $(ls -R "$RUN_DIR")"
 }
 
 main() {
@@ -302,7 +327,7 @@ main() {
   trap clean_up EXIT
   trap 'exit 130' INT TERM HUP
   heading "A demo, and a Prometheus that scrapes it"
-  quietly "$ROOT/start-replication.sh" --native
+  test_monitoring_of_the_demo
   long_transaction_begin
   prometheus_begin
   test_metrics_of_each_service

@@ -214,12 +214,16 @@ test_compose_file() {
     say "Compose is not installed: docker-compose.yml is not checked"
     return
   fi
-  names=$("${COMPOSE[@]}" --project-directory "$ROOT" --file "$ROOT/docker-compose.yml" config --services) \
-    || die "docker-compose.yml is not valid: the reason is above"
-  [[ $(sort <<<"$names") == "$(printf '%s\n' "${ALL_COMPONENTS[@]}" prepare-a prepare-b | sort)" ]] \
-    || die "docker-compose.yml does not have the eleven components and what prepares the databases, but: $names"
-  [[ $(sort <<<"$names") == "$("${COMPOSE[@]}" --project-directory "$ROOT" --file "$ROOT/docker-compose.yml" --file "$ROOT/docker-compose.tls.yml" config --services | sort)" ]] \
+  local compose=("${COMPOSE[@]}" --project-directory "$ROOT" --profile monitoring --file "$ROOT/docker-compose.yml")
+  names=$("${compose[@]}" config --services) || die "docker-compose.yml is not valid: the reason is above"
+  [[ $(sort <<<"$names") == "$(printf '%s\n' "${KNOWN_COMPONENTS[@]}" prepare-a prepare-b | sort)" ]] \
+    || die "docker-compose.yml does not have the components and what prepares the databases, but: $names"
+  [[ $(sort <<<"$names") == "$("${compose[@]}" --file "$ROOT/docker-compose.tls.yml" config --services | sort)" ]] \
     || die "docker-compose.tls.yml is not valid, or has other services than docker-compose.yml"
+  [[ $("${compose[@]}" config | grep --count -- '- monitoring$') == "${#MONITORING_COMPONENTS[@]}" ]] \
+    || die "the monitoring of docker-compose.yml is not in a profile of its own"
+  [[ $(images_of docker-compose.yml | sort --unique | sed 's/:.*//' | xargs) == "nats postgres" && $(images_of_monitoring | wc --lines) == "${#MONITORING_COMPONENTS[@]}" ]] \
+    || die "who does not want the monitoring needs its images: $(images_of docker-compose.yml)"
 }
 
 # judges FUNCTION EXPECTED NAME=VALUE…: what the check finds where these values were read, twice those named

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Section 1: the eleven components, and the errors in their logs.
+# Section 1: the components, and the errors in their logs.
 
 # Without one of these nothing arrives; the other NATS nodes back each other up.
 readonly CRITICAL_COMPONENTS=" postgres-a postgres-b nats-a-1 nats-b-1 data-generator outbox-publisher inbox-processor "
@@ -8,12 +8,16 @@ readonly CRITICAL_COMPONENTS=" postgres-a postgres-b nats-a-1 nats-b-1 data-gene
 readonly CRASH_LOOP_DEATHS=3
 
 components_print() {
-  local component
+  local component state
   heading "Components"
   WATCH_PROBLEM=$(layer_watch_problem) || true
   for component in "${POSTGRES_COMPONENTS[@]}" "${NATS_COMPONENTS[@]}" \
     data-generator outbox-publisher inbox-processor; do
     component_print "$component"
+  done
+  for component in $(monitoring_in_use); do
+    read -r state _ < <(component_state "$component")
+    [[ $state == stopped ]] || component_print "$component"
   done
   [[ -z $WATCH_PROBLEM ]] || finding "$WARNING" "$WATCH_PROBLEM" "./start-replication.sh (starts it, and leaves what runs as it is)"
   zone_print a nats-a-1 nats-a-2 nats-a-3

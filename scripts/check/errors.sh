@@ -28,15 +28,16 @@ errors_of() {
   case $(component_kind "$component") in
     postgres) pattern="$ERRORS_POSTGRES|$ERRORS_POSTGRES_SERVER" expected=$ERRORS_EXPECTED_POSTGRES context=$ERRORS_POSTGRES_CAPTURE ;;
     nats) pattern='\[(ERR|FTL)\]' expected=$ERRORS_EXPECTED_NATS ;;
+    monitoring) pattern=' level=error ' ;;
     *) pattern='^[^ ]+ +ERROR ' ;;
   esac
   component_logs "$component" "$ERRORS_LINES_MAX" 2>/dev/null \
     | awk -v since="$(date --utc --date="-$ERRORS_WINDOW" '+%Y-%m-%d %H:%M:%S')" \
       -v pattern="${pattern//\\/\\\\}" -v expected="$expected" -v context="${context//\\/\\\\}" '
         function count_if_recent(line, stamp) {
-          # NATS: [17] 2026/11/24 08:12:40.1; PostgreSQL: 2026-11-24 08:12:40.1; services: 2026-11-24T08:12:40.1Z
+          # Prometheus: ts=2026-11-24T08:12:40.1Z; NATS: [17] 2026/11/24 08:12:40.1; PostgreSQL: 2026-11-24 08:12:40.1; services: 2026-11-24T08:12:40.1Z
           stamp = line
-          sub(/^\[[0-9]+\] /, "", stamp)
+          sub(/^(ts=|\[[0-9]+\] )/, "", stamp)
           stamp = substr(stamp, 1, 19)
           gsub("/", "-", stamp)
           sub("T", " ", stamp)

@@ -62,9 +62,13 @@ project_has_containers() {
 
 image_is_here() { docker image inspect "$1" >/dev/null 2>&1; }
 
-# The images that docker-compose.yml or the Dockerfile names. The one of the services has no tag, and is left out.
+# The official images that docker-compose.yml or the Dockerfile names. The one of the services has no tag, and is left out;
+# those of others, as prom/prometheus, are of the monitoring.
 images_of() {
-  sed --quiet --regexp-extended 's/^(FROM|[[:space:]]*image:) ([^[:space:]]+:[^[:space:]]+).*/\2/p' "$ROOT/$1"
+  sed --quiet --regexp-extended 's/^(FROM|[[:space:]]*image:) ([^[:space:]/]+:[^[:space:]]+).*/\2/p' "$ROOT/$1"
+}
+images_of_monitoring() {
+  sed --quiet --regexp-extended 's/^[[:space:]]*image: ([^[:space:]]+\/[^[:space:]]+:[^[:space:]]+).*/\1/p' "$ROOT/docker-compose.yml"
 }
 
 # The images that are needed and missing: those of PostgreSQL and NATS and, unless the one of the services

@@ -8,6 +8,7 @@ prepare_packages() {
   [[ $kinds != *postgres* ]] || postgres_is_here || packages+=(postgresql)
   [[ $kinds != *nats* ]] || nats_server >/dev/null || packages+=(nats-server)
   [[ $kinds != *service* ]] || type -P cc >/dev/null || packages+=(gcc libc6-dev)
+  [[ $kinds != *monitoring* ]] || type -P prometheus >/dev/null || packages+=(prometheus)
   type -P curl >/dev/null || packages+=(curl)
   # First: nothing is installed for settings that are wrong. (Whose server user does not exist yet, once it does.)
   [[ " ${packages[*]} " == *' postgresql '* ]] || servers_chosen_require

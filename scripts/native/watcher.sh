@@ -91,7 +91,7 @@ main() {
   settings_load
   layer_load native
   while [[ -d $RUN_DIR ]]; do
-    for component in "${ALL_COMPONENTS[@]}"; do look_at "$component"; done
+    for component in "${KNOWN_COMPONENTS[@]}"; do look_at "$component"; done
     logs_rotate
     sleep "$LOOK_INTERVAL_S"
   done
