@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The health files of services: `ok` or `degraded: <reason>`, written every second.
+# The health files of services: `ok`, `ok (<what is paused>)` or `degraded: <reason>`, written every second.
 
 HEALTH_MAX_AGE_S=5
 
@@ -16,7 +16,7 @@ health_file_is_ok() {
     printf 'no health report for %d s (last: %s)\n' "$age_s" "$line"
     return 1
   fi
-  [[ $line == ok ]] && return 0
+  [[ $line == ok || $line == 'ok ('* ]] && return 0
   printf '%s\n' "${line:-empty health report}"
   return 1
 }

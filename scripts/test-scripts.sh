@@ -283,6 +283,16 @@ test_publishing_held() {
     publishing_held_since=12:00 'publishing_held=the row (2) of public.big cannot be sent'
 }
 
+# What somebody has paused stands still on purpose, and is said until it is resumed.
+test_paused() {
+  local read=(a_status_known=t b_status_known=t a_has_schema=t b_has_schema=t) behind=(lag_ms=70000 events_pending=3 last_tick=9 applied_tick=5 inbox_total=7)
+  SAMPLES=1 judges databases_judge '1 *applying is paused in B since 12:00 by alice: backup*resume(?applying?)*' "${read[@]}" \
+    applying_paused_since=12:00 'applying_paused=alice: backup'
+  SAMPLES=1 judges databases_judge '1 *publishing is paused in A since 12:00*' "${read[@]}" outbox_unprocessed=900 published_tick=5 \
+    publishing_paused_since=12:00 'publishing_paused=alice: NATS'
+  judges lag_print '' "${behind[@]}" 'applying_paused=alice: backup'
+}
+
 test_comparison() {
   local counts=(shown_1=users a_rows_1=9 b_rows_1=7 pending_1=1)
   judges 'table_compare 1' '' shown_1=users a_rows_1=9 b_rows_1=8 pending_1=1 difference_1=0
@@ -419,6 +429,7 @@ main() {
   test_outbox_growth
   test_publishing_held
   test_standing_still
+  test_paused
   test_comparison
   test_comparison_by_value
   test_what_is_not_known

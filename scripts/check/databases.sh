@@ -100,7 +100,7 @@ databases_judge() {
     finding 2 "B has no inbox: inbox-processor creates it" "$(start_of inbox-processor)"
   fi
   if above outbox_unprocessed "$BACKLOG_NORMAL_MAX" && ((${BEFORE[outbox_unprocessed]:-0} > BACKLOG_NORMAL_MAX)) \
-    && stood_still published_tick; then
+    && stood_still published_tick && ! known publishing_paused; then
     finding 2 "the outbox is not being published: $(now outbox_unprocessed) events pending after tick $(now published_tick)" \
       "$(logs_of outbox-publisher), then those of NATS"
   fi
@@ -116,6 +116,14 @@ databases_judge() {
   if known held_error; then
     finding 2 "apply in B is blocked since $(now held_since), and later transactions wait: $(now held_error)" \
       "fix B's table as the message says; apply is retried every few seconds and nothing is lost (docs/operations.md, Apply is blocked)"
+  fi
+  if known publishing_paused; then
+    finding 1 "publishing is paused in A since $(now publishing_paused_since) by $(now publishing_paused)" \
+      "in A: select replication.resume('publishing'); until then events wait in the outbox"
+  fi
+  if known applying_paused; then
+    finding 1 "applying is paused in B since $(now applying_paused_since) by $(now applying_paused)" \
+      "in B: select replication.resume('applying'); until then what is received waits in the inbox"
   fi
   if above quarantine_new 0; then
     finding 1 "B has $(now quarantine_new) unacknowledged messages in quarantine (the last 1000 are kept)" \
@@ -192,7 +200,9 @@ lag_print() {
   fi
   ! above lag_ms "$LAG_NORMAL_MS" || colour=$YELLOW
   say "replication lag            $colour$(seconds lag_ms) s${PLAIN}, $(now events_pending) events, $(ticks_behind) ticks (normal: below 1 s)"
-  if above lag_ms "$STANDSTILL_MS" && stood_still applied_tick && stood_still inbox_total && services_may_run; then
+  if known applying_paused || known publishing_paused; then
+    return # a finding of its own
+  elif above lag_ms "$STANDSTILL_MS" && stood_still applied_tick && stood_still inbox_total && services_may_run; then
     finding 2 "B is $(seconds lag_ms) s behind A ($(now events_pending) events) and not moving" \
       "$(logs_of outbox-publisher inbox-processor); lock waits in B: select pid, pg_blocking_pids(pid), query from pg_stat_activity where wait_event_type = 'Lock'"
   elif above lag_ms "$LAG_WARNING_MS"; then

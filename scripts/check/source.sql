@@ -62,6 +62,13 @@ commit;
                  (extract(epoch from clock_timestamp() - min(created_at)) * 1000)::bigint as unconfirmed_age_ms
           from replication.outbox where confirmed = false) unconfirmed;
 
+    select to_regclass('replication.paused') is not null as has_pauses \gset
+    \if :has_pauses
+        select to_char(paused_at, 'YYYY-MM-DD HH24:MI:SS') as publishing_paused_since,
+               regexp_replace(paused_by || ': ' || reason, '[[:cntrl:]]', ' ', 'g') as publishing_paused
+        from replication.paused where what = 'publishing';
+    \endif
+
     -- A scan: on a large outbox it takes too long for this.
     set statement_timeout = '1s';
     select count(*) as outbox_total from replication.outbox_event;

@@ -23,6 +23,12 @@ begin transaction isolation level repeatable read read only;
            (select (extract(epoch from behind) * 1000)::bigint from replication.as_of) as behind_ms,
            nullif((select deletes_missing + inserts_overwritten from replication.target_drift), 0) as drifted
     from (select) always left join replication.target_status on true;
+    select to_regclass('replication.paused') is not null as has_pauses \gset
+    \if :has_pauses
+        select to_char(paused_at, 'YYYY-MM-DD HH24:MI:SS') as applying_paused_since,
+               regexp_replace(paused_by || ': ' || reason, '[[:cntrl:]]', ' ', 'g') as applying_paused
+        from replication.paused where what = 'applying';
+    \endif
 \endif
 
 with wanted as (

@@ -14,6 +14,7 @@ pub mod kill_point;
 pub mod leadership;
 pub mod logging;
 pub mod metrics;
+pub mod pause;
 mod pem;
 pub mod printable;
 pub mod pruning;

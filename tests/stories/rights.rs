@@ -278,8 +278,8 @@ fn assert_refused_to_services(replication: &Replication) {
 fn who_may_read_the_views_stays_as_an_administrator_left_it() {
     let replication = Replication::prepare("view_rights", &[]);
     for (mut client, side, view, (status, column), new) in [
-        (replication.source(), Side::Source, "outbox", ("source_status", "last_tick"), "not_attached"),
-        (replication.target(), Side::Target, "inbox", ("target_status", "applied_tick"), "as_of"),
+        (replication.source(), Side::Source, "outbox", ("source_status", "last_tick"), "source_overview"),
+        (replication.target(), Side::Target, "inbox", ("target_status", "applied_tick"), "target_overview"),
     ] {
         client
             .batch_execute(&format!(

@@ -116,6 +116,7 @@ impl Applying {
         self.report_status(&session, &target);
         while !context.stop().requested() {
             self.collect(context, session.has_work());
+            session.follow_pause()?;
             session.check_for_retry_request()?;
             let worked = self.work(&mut session, &target, context);
             *has_applied = session.last_applied() > begun_at;
@@ -173,6 +174,7 @@ impl Applying {
         let refused = || {
             self.confirm_sender.refused().map(|reason| format!("the source refuses this target: {reason}"))
         };
+        context.note(session.paused().as_deref());
         match blocked.or_else(refused).or_else(|| self.uninvited.trouble()) {
             Some(trouble) => context.unhealthy(&trouble),
             None => context.healthy(),

@@ -70,7 +70,7 @@ impl Target {
         }
     }
 
-    /// Applies every complete tick that is in the inbox. False where PostgreSQL refuses.
+    /// Applies complete ticks that are in the inbox, as many as belong into one transaction. False where PostgreSQL refuses.
     pub(super) fn apply_from_inbox_quickly(&mut self, stop: &Stop) -> Result<bool> {
         let Some(before) = &self.position else { return Ok(true) };
         let begun = Instant::now();
@@ -110,7 +110,7 @@ fn write_groups(
     before: &TargetPosition,
     stop: &Stop,
 ) -> Result<(TargetPosition, Applied)> {
-    let mut stored = StoredBatches::of_complete_ticks(before);
+    let mut stored = StoredBatches::of_one_transaction(transaction, before)?;
     let mut drift = Drift::default();
     loop {
         ensure!(!stop.requested(), "a stop is requested");

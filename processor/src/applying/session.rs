@@ -21,6 +21,7 @@ use anyhow::{Context, Result};
 use inbox_processor::rules::position::TargetPosition;
 use inbox_processor::rules::ways::{Ways, complete_batches};
 use postgres::Client;
+use shared::pause::{Pause, Paused};
 use shared::supervisor::Stop;
 use shared::wire::Batch;
 use std::collections::HashSet;
@@ -50,10 +51,13 @@ pub(super) struct Session {
     /// Something before the last batch is missing.
     gap: bool,
     out_of_time: OutOfTime,
+    pause: Pause,
 }
 
 impl Session {
     pub(super) fn new(mut client: Client, out_of_time: OutOfTime) -> Result<Session> {
+        let mut pause = Pause::of(Paused::Applying);
+        pause.follow(&mut client)?;
         let mut session = Session {
             waiting: Waiting::InInbox,
             quick_refused: false,
@@ -63,6 +67,7 @@ impl Session {
             skips_are_open: operator::skips_are_open(&mut client)?,
             gap: false,
             out_of_time,
+            pause,
             target: Target::open(client)?,
         };
         session.keep_in_memory()?;
@@ -106,6 +111,16 @@ impl Session {
         self.hold.as_ref().map(|hold| &hold.refusal)
     }
 
+    /// Obeys what operators have paused: from then on nothing is applied, and what arrives is stored.
+    pub(super) fn follow_pause(&mut self) -> Result<()> {
+        self.pause.follow(&mut self.target.client)
+    }
+
+    /// That applying is paused, for people; none while it is not.
+    pub(super) fn paused(&self) -> Option<String> {
+        self.pause.words()
+    }
+
     pub(super) fn check_connection(&mut self) -> Result<()> {
         self.target.client.batch_execute("").context("the connection to PostgreSQL is lost")
     }
@@ -122,9 +137,10 @@ impl Session {
     }
 
     /// Whether [`Session::apply_waiting`] has something to do: ticks in the inbox are complete, and no retry
-    /// of them is pending.
+    /// of them is pending. Not while applying is paused.
     pub(super) fn has_work(&self) -> bool {
         match &self.hold {
+            _ if self.pause.is_on() => false,
             Some(hold) => hold.is_retry_due(),
             None => self.has_complete_ticks(),
         }
@@ -143,10 +159,13 @@ impl Session {
         Ok(judged.set_aside.into_report())
     }
 
-    /// False where nothing is done: what waits is not in memory, or the quick way has failed.
+    /// False where nothing is done: what waits is not in memory, applying is paused, or the quick way has failed.
     fn apply_from_memory(&mut self, judged: &Judged<'_>) -> Result<bool> {
         let waiting = std::mem::replace(&mut self.waiting, Waiting::InInbox);
         let Waiting::InMemory(mut batches) = waiting else { return Ok(false) };
+        if self.pause.is_on() {
+            return Ok(false);
+        }
         batches.extend(judged.stored.iter().map(|stored| stored.batch.clone()));
         let complete = complete_batches(&batches, judged.reception.position.as_ref());
         if !self.target.apply_from_memory(judged, &batches[..complete])? {
@@ -160,7 +179,7 @@ impl Session {
         Ok(true)
     }
 
-    /// Applies the complete ticks that are in the inbox, or blocks.
+    /// Applies complete ticks that are in the inbox, or blocks. After a long pause, what waits is applied in parts.
     pub(super) fn apply_waiting(&mut self, stop: &Stop) -> Result<()> {
         if !self.ways().may_be_quick() || !self.target.apply_from_inbox_quickly(stop)? {
             METRICS.slow_path.inc();

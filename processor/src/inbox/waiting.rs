@@ -18,6 +18,10 @@ const EVENTS_PER_READ: i64 = 4000;
 /// …or bytes, and no more of them at once.
 const BYTES_PER_READ: i64 = 8 * 1024 * 1024;
 const BATCHES_PER_READ: i64 = 64;
+/// What waits in the inbox is applied in transactions of about so many events, and at most so many ticks: what a stop
+/// interrupts is not lost, and a pause is obeyed in between.
+const EVENTS_PER_TRANSACTION: i64 = 200_000;
+const TICKS_PER_TRANSACTION: i64 = 10_000;
 
 /// Whether a tick, or what waits of it, is too much to be kept in memory.
 fn is_large(events: i64, bytes: usize) -> bool {
@@ -64,9 +68,27 @@ pub(crate) struct StoredBatches {
 }
 
 impl StoredBatches {
-    /// Those of every complete tick.
-    pub(crate) fn of_complete_ticks(position: &TargetPosition) -> StoredBatches {
-        StoredBatches::up_to(position, position.last_complete())
+    /// Those of the complete ticks that are applied together: up to about [`EVENTS_PER_TRANSACTION`], and one tick at
+    /// least.
+    pub(crate) fn of_one_transaction(
+        client: &mut impl GenericClient,
+        position: &TargetPosition,
+    ) -> Result<StoredBatches> {
+        let row = client
+            .query_one(
+                "select coalesce(max(tick) filter (where events_before < $3::bigint), $1 + 1)
+                 from (select tick, sum(events) over (order by tick) - events as events_before
+                       from (select tick, sum(last_ordinal - first_ordinal + 1) as events from replication.inbox_batch
+                             where tick > $1 and tick <= $2 group by tick order by tick limit $4) as next) as measured",
+                &[
+                    &position.last_applied(),
+                    &position.last_complete(),
+                    &EVENTS_PER_TRANSACTION,
+                    &TICKS_PER_TRANSACTION,
+                ],
+            )
+            .context("measure what waits in the inbox")?;
+        Ok(StoredBatches::up_to(position, row.get(0)))
     }
 
     /// Those of the ticks up to this one.

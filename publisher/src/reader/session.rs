@@ -17,6 +17,7 @@ use postgres::Client;
 use shared::budget::Budget;
 use shared::database::TimeoutFactor;
 use shared::fault::Fault;
+use shared::pause::{Pause, Paused};
 use shared::supervisor::ThreadContext;
 use shared::wire::Shape;
 use std::collections::HashMap;
@@ -45,6 +46,7 @@ pub(super) struct Session<'a> {
     ticks: TickReader,
     shapes: HashMap<i32, Shape>,
     cutter: Cutter<'a>,
+    pause: Pause,
 }
 
 impl<'a> Session<'a> {
@@ -62,6 +64,7 @@ impl<'a> Session<'a> {
             ticks: TickReader::new(&mut client)?,
             shapes: load_shapes(&mut client)?,
             client,
+            pause: Pause::of(Paused::Publishing),
             cutter: Cutter::new(term, stage.sizes, &stage.budget, &stage.output, context),
         })
     }
@@ -71,19 +74,25 @@ impl<'a> Session<'a> {
     /// Healthy only as far as something was read: the queries of a session may all fail.
     pub(super) fn run(mut self, timeout_factor: &mut TimeoutFactor) -> Result<()> {
         while self.term.continues(self.context.stop()) {
-            if self.may_publish() {
+            if self.may_publish()? {
                 self.read_on(timeout_factor)?;
             }
         }
         Ok(())
     }
 
-    /// False, after a short wait, while there is an [obstacle](Self::obstacle).
-    fn may_publish(&self) -> bool {
-        let Some(obstacle) = self.obstacle() else { return true };
-        self.context.unhealthy(&format!("publishing is paused: {obstacle}"));
+    /// False, after a short wait, while an operator has paused publishing or there is an [obstacle](Self::obstacle).
+    fn may_publish(&mut self) -> Result<bool> {
+        self.pause.follow(&mut self.client)?;
+        self.context.note(self.pause.words().as_deref());
+        let obstacle = self.obstacle();
+        match &obstacle {
+            Some(obstacle) => self.context.unhealthy(&format!("publishing is paused: {obstacle}")),
+            None if self.pause.is_on() => self.context.healthy(),
+            None => return Ok(true),
+        }
         self.term.wait(self.context.stop(), CURSOR_CHECK);
-        false
+        Ok(false)
     }
 
     /// Why nothing may be published now: the target has not shown that its history is the one of this timeline, or

@@ -10,7 +10,7 @@ begin atomic
            ('recorded_snapshot', 'delete'), ('heard_target', 'insert, update, delete'), ('wake_wanted', 'update'),
            ('outbox_event_id_seq', null), ('recorded_snapshot_id_seq', null), ('attached', null), ('attached_id_seq', null),
            ('shape', null), ('shape_id_seq', null), ('capture_hole', null), ('capture_hole_id_seq', null),
-           ('skipped_event', null), ('schema_version', null), ('repeatable', null);
+           ('skipped_event', null), ('pause', 'update (obeyed_at)'), ('pause_id_seq', null), ('schema_version', null), ('repeatable', null);
 end;
 
 create or replace function replication.grant_to_publisher(role regrole) returns void

@@ -2,6 +2,8 @@
 
 -- The short name is recreated with the view, where there is one.
 select replication.drop_short_name('outbox');
+-- What is made of these views goes with them.
+drop view if exists replication.source_finding, replication.source_overview, replication.source_lately, replication.attached_table;
 drop view if exists replication.outbox, replication.source_status, replication.not_attached;
 
 -- The outbox with its state. Branches with constant flags and bounds on both sides of txid, so that

@@ -9,7 +9,7 @@ begin atomic
     values ('position', 'insert, update'), ('applied_tick', 'insert, delete'), ('inbox_batch', 'insert, delete'),
            ('processed_events', 'insert, delete'), ('heard_source', 'insert, update, delete'), ('quarantine', 'insert, delete'),
            ('skipped_transaction', 'update'), ('quarantine_id_seq', null), ('retry_wanted', null), ('adoption', null),
-           ('adoption_id_seq', null), ('quarantine_seen', null), ('written', null), ('schema_version', null), ('repeatable', null);
+           ('adoption_id_seq', null), ('pause', 'update (obeyed_at)'), ('pause_id_seq', null), ('quarantine_seen', null), ('written', null), ('schema_version', null), ('repeatable', null);
 end;
 
 create or replace function replication.grant_to_processor(role regrole) returns void

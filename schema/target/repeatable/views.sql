@@ -2,6 +2,8 @@
 
 select replication.drop_short_name('inbox');
 select replication.drop_short_name('processed_events');
+-- What is made of these views goes with them.
+drop view if exists replication.target_finding, replication.target_overview, replication.target_lately, replication.hold_transaction;
 drop view if exists replication.hold_status, replication.inbox, replication.inbox_event, replication.target_status, replication.target_drift, replication.as_of;
 
 -- The batches of the inbox, event by event. A message is parsed once, however many events it has (hence

@@ -35,7 +35,7 @@ impl Side {
 
     pub(super) fn migrations(self) -> &'static [Migration] {
         match self {
-            Side::Common => &[],
+            Side::Common => COMMON,
             Side::Source => SOURCE,
             Side::Target => TARGET,
         }
@@ -53,9 +53,9 @@ impl Side {
     /// changes. A test compares it with their text.
     pub(super) fn revision(self) -> i32 {
         match self {
-            Side::Common => 10,
-            Side::Source => 92,
-            Side::Target => 71,
+            Side::Common => 12,
+            Side::Source => 93,
+            Side::Target => 72,
         }
     }
 
@@ -91,6 +91,7 @@ macro_rules! repeatable {
     };
 }
 
+const COMMON: &[Migration] = migrations![11 "common/011_pause.sql"];
 const SOURCE: &[Migration] = migrations![
     1 "source/001_outbox_and_ticks.sql",
     6 "source/006_column_types.sql",
@@ -126,6 +127,8 @@ const COMMON_REPEATABLE: &[Repeatable] = repeatable![
     "common/repeatable/key_condition.sql",
     "common/repeatable/refusals.sql",
     "common/repeatable/remove.sql",
+    "common/repeatable/pause.sql",
+    "common/repeatable/patterns.sql",
     "common/repeatable/grants.sql",
 ];
 const SOURCE_REPEATABLE: &[Repeatable] = repeatable![
@@ -146,6 +149,9 @@ const SOURCE_REPEATABLE: &[Repeatable] = repeatable![
     "source/repeatable/follow_ddl.sql",
     "source/repeatable/views.sql",
     "source/repeatable/audit.sql",
+    "source/repeatable/overview.sql",
+    "source/repeatable/trace.sql",
+    "source/repeatable/doctor.sql",
     "source/repeatable/retention.sql",
     "source/repeatable/grants.sql",
 ];
@@ -157,6 +163,10 @@ const TARGET_REPEATABLE: &[Repeatable] = repeatable![
     "target/repeatable/written.sql",
     "target/repeatable/owners_code.sql",
     "target/repeatable/accept.sql",
+    "target/repeatable/overview.sql",
+    "target/repeatable/trace.sql",
+    "target/repeatable/differences.sql",
+    "target/repeatable/doctor.sql",
     "target/repeatable/sequences.sql",
     "target/repeatable/retention.sql",
     "target/repeatable/grants.sql",
@@ -190,9 +200,9 @@ mod tests {
     #[test]
     fn a_changed_file_is_a_new_version() {
         let known = [
-            (Side::Common, 10, 0xfc43_56f8_1dfc_d05a),
-            (Side::Source, 92, 0x008a_c727_276a_1603),
-            (Side::Target, 71, 0x75e1_acbc_940c_7266),
+            (Side::Common, 12, 0x8b11_97f7_ad47_4935),
+            (Side::Source, 93, 0xfe8a_91eb_525c_3fad),
+            (Side::Target, 72, 0xdc4f_4517_9dd2_5a28),
         ];
         for (side, version, expected) in known {
             let actual = fingerprint(side);

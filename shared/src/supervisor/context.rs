@@ -59,6 +59,11 @@ impl ThreadContext {
         self.health.set(&self.name, Some(trouble));
     }
 
+    /// Reports what is as it should be, and worth to be said of it: what an operator has paused.
+    pub fn note(&self, note: Option<&str>) {
+        self.health.note(&self.name, note);
+    }
+
     /// What is wrong with the threads of this service; none while it is healthy.
     pub fn service_trouble(&self) -> Option<String> {
         self.health.trouble()

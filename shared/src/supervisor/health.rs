@@ -18,17 +18,34 @@ const HEALTH_FRESH: Duration = Duration::from_secs(5);
 /// What a thread reports is cut behind so many characters.
 const TROUBLE_MAX: usize = 4000;
 
-/// The trouble of each thread; none where it does its work. A thread that has not yet reported is starting.
+/// What the threads have reported. A thread that has not yet reported is starting.
 #[derive(Clone, Default)]
-pub(super) struct Health(Arc<Mutex<BTreeMap<String, Option<String>>>>);
+pub(super) struct Health(Arc<Mutex<Reports>>);
+
+/// By thread.
+#[derive(Default)]
+struct Reports {
+    /// The trouble of each; none where it does its work.
+    troubles: BTreeMap<String, Option<String>>,
+    /// What is as it should be, and worth to be said: what an operator has paused.
+    notes: BTreeMap<String, String>,
+}
 
 impl Health {
     pub(super) fn set(&self, thread: &str, trouble: Option<&str>) {
-        self.0.lock().insert(thread.to_owned(), trouble.map(str::to_owned));
+        self.0.lock().troubles.insert(thread.to_owned(), trouble.map(str::to_owned));
+    }
+
+    pub(super) fn note(&self, thread: &str, note: Option<&str>) {
+        let notes = &mut self.0.lock().notes;
+        match note {
+            None => notes.remove(thread),
+            Some(note) => notes.insert(thread.to_owned(), note.to_owned()),
+        };
     }
 
     pub(super) fn is_ok(&self, thread: &str) -> bool {
-        self.0.lock().get(thread).is_none_or(Option::is_none)
+        self.0.lock().troubles.get(thread).is_none_or(Option::is_none)
     }
 
     /// The threads, with the trouble of each that has one, printable.
@@ -36,6 +53,7 @@ impl Health {
         let printable = |trouble: &String| printable(trouble, TROUBLE_MAX);
         self.0
             .lock()
+            .troubles
             .iter()
             .map(|(thread, trouble)| (thread.clone(), trouble.as_ref().map(printable)))
             .collect()
@@ -49,9 +67,15 @@ impl Health {
         (!list.is_empty()).then(|| list.join("; "))
     }
 
+    fn well(&self) -> String {
+        let notes: Vec<String> =
+            self.0.lock().notes.values().map(|note| printable(note, TROUBLE_MAX)).collect();
+        if notes.is_empty() { "ok\n".to_owned() } else { format!("ok ({})\n", notes.join("; ")) }
+    }
+
     fn summary(&self) -> String {
         match self.trouble() {
-            None => "ok\n".to_owned(),
+            None => self.well(),
             Some(trouble) => format!("degraded: {trouble}\n"),
         }
     }
@@ -89,13 +113,18 @@ pub(super) fn report_health(environment: &Environment) -> ExitCode {
     match health {
         Ok(line) => {
             println!("{line}");
-            if line == "ok" { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            if is_ok(&line) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
             println!("{error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// `ok`, or `ok (applying is paused …)`.
+fn is_ok(line: &str) -> bool {
+    line == "ok" || line.starts_with("ok (")
 }
 
 fn read_health(path: &str) -> Result<String> {
@@ -126,7 +155,12 @@ mod tests {
         let health = Health::default();
         health.set("ticker", Some("no\nserver"));
         assert_eq!(health.summary(), "degraded: ticker: no server\n");
+        health.note("reader", Some("publishing is paused\nby me"));
+        assert_eq!(health.summary(), "degraded: ticker: no server\n");
         health.set("ticker", None);
+        assert_eq!(health.summary(), "ok (publishing is paused by me)\n");
+        assert!(is_ok(health.summary().trim_end()) && !is_ok("okay"));
+        health.note("reader", None);
         assert_eq!(health.summary(), "ok\n");
     }
 
