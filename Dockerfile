@@ -1,4 +1,4 @@
-# One image for the three services. The container's command names the one to run.
+# One image for the three services, and for replicationctl. The container's command names the one to run.
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
@@ -10,11 +10,12 @@ COPY shared/Cargo.toml shared/
 COPY generator/Cargo.toml generator/
 COPY publisher/Cargo.toml publisher/
 COPY processor/Cargo.toml processor/
+COPY ctl/Cargo.toml ctl/
 COPY tests/Cargo.toml tests/
 COPY tests/model/Cargo.toml tests/model/
 COPY bench/Cargo.toml bench/
-RUN mkdir shared/src generator/src publisher/src processor/src bench/src tests/stories \
-    && for file in shared/src/lib.rs generator/src/main.rs publisher/src/main.rs processor/src/main.rs bench/src/main.rs \
+RUN mkdir shared/src generator/src publisher/src processor/src ctl/src bench/src tests/stories \
+    && for file in shared/src/lib.rs generator/src/main.rs publisher/src/main.rs processor/src/main.rs ctl/src/main.rs bench/src/main.rs \
         tests/stories/main.rs tests/model/main.rs; \
     do echo '//! A placeholder.' > $file; echo 'fn main() {}' >> $file; done \
     && cargo build --release --locked --workspace
@@ -23,8 +24,9 @@ COPY shared shared
 COPY generator generator
 COPY publisher publisher
 COPY processor processor
+COPY ctl ctl
 # Newer than the placeholders, so that cargo sees the change.
-RUN touch shared/src/lib.rs generator/src/main.rs publisher/src/main.rs processor/src/main.rs \
+RUN touch shared/src/lib.rs generator/src/main.rs publisher/src/main.rs processor/src/main.rs ctl/src/main.rs \
     && cargo build --release --locked --bins
 
 FROM debian:bookworm-slim
@@ -34,5 +36,6 @@ COPY --from=build \
     /build/target/release/data-generator \
     /build/target/release/outbox-publisher \
     /build/target/release/inbox-processor \
+    /build/target/release/replicationctl \
     /usr/local/bin/
 USER 10001:10001

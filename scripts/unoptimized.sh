@@ -10,6 +10,6 @@ unoptimized() {
 }
 
 # What each cargo test is told, so that all run what one of them has built. The services are not built by it.
-unoptimized shared outbox-publisher inbox-processor data-generator bench
+unoptimized shared outbox-publisher inbox-processor data-generator replicationctl bench
 # shellcheck disable=SC2034 # used by those who source this
 readonly TEST_BUILD=(--release --locked --workspace "${UNOPTIMIZED[@]}")
