@@ -1,7 +1,8 @@
 //! replicationctl: what it does, and the way of a transaction.
 
 use crate::harness::{
-    Replication, add_user, count, ctl, start_with_tables, wait_for, wait_until_blocked, wait_until_published,
+    Replication, add_user, count, ctl, ctl_interrupted, start_with_tables, wait_for, wait_until_blocked,
+    wait_until_published,
 };
 use postgres::Client;
 
@@ -96,6 +97,13 @@ fn who_waits_for_a_transaction_is_told_when_it_is_there_or_that_it_is_not_in_tim
     assert_eq!(json["is_there"], false, "{json}");
     let token = json["token"].as_str().unwrap().to_owned();
     late.ended(1);
+    let mut target = replication.target();
+    let ended = ctl_interrupted(&replication, &["wait", "--now"], || {
+        let waits = "select count(*) from pg_stat_activity
+                     where datname = current_database() and application_name = 'replicationctl' and query like 'call %'";
+        (count(&mut target, waits) > 0).then_some(())
+    });
+    assert_eq!(ended.code(), Some(130));
     replication.processor.start();
     ctl(&replication, &["wait", &token]).ended(0);
     assert_eq!(count(&mut replication.target(), "select count(*) from items"), 2);

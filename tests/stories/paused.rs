@@ -1,7 +1,8 @@
 //! Pauses of applying and of publishing, on record.
 
 use crate::harness::{
-    Demo, Replication, add_user, applied_tick, assert_equal, count, ctl, wait_for, wait_for_health,
+    Demo, Replication, add_user, applied_tick, assert_equal, assert_same, count, ctl, start_with_tables,
+    wait_for, wait_for_health,
 };
 use postgres::Client;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -112,4 +113,33 @@ fn a_pause_that_no_service_obeys_says_so_and_counts_once_one_runs() {
     ctl(&replication, &["resume"]).ended(0);
     replication.wait_until_caught_up();
     assert_eq!(assert_equal(&replication), (1, 0));
+}
+
+/// Otherwise a stop, or the next pause, would wait for all of it.
+#[test]
+fn what_waited_during_a_pause_is_applied_in_parts_and_not_as_one_transaction() {
+    const TICK: i32 = 110_000;
+    let replication =
+        start_with_tables("paused_parts", "create table items (id int primary key)", &["items"]);
+    let (mut source, mut target) = (replication.source(), replication.target());
+    source.batch_execute("insert into items values (-1)").unwrap();
+    replication.wait_until_caught_up();
+    let applied = applied_tick(&mut target);
+    ctl(&replication, &["pause", "--why", "parts"]).ended(0);
+    for number in 0..3 {
+        let rows = "insert into items select generate_series($1::int * $2::int, ($1::int + 1) * $2::int - 1)";
+        source.execute(rows, &[&number, &TICK]).unwrap();
+    }
+    wait_for("all of it is received", || {
+        let rows =
+            "select coalesce(sum(last_ordinal - first_ordinal + 1), 0)::bigint from replication.inbox_batch";
+        (count(&mut target, rows) > i64::from(3 * TICK)).then_some(())
+    });
+    ctl(&replication, &["resume"]).ended(0);
+    replication.wait_until_caught_up();
+    let transactions =
+        format!("select count(distinct xmin::text) from replication.applied_tick where tick > {applied}");
+    let transactions = count(&mut target, &transactions);
+    assert!(transactions > 1, "all of it was applied in {transactions} transaction");
+    assert_eq!(assert_same(&replication, &["items"]), [usize::try_from(3 * TICK + 1).unwrap()]);
 }

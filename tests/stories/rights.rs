@@ -1,7 +1,7 @@
 //! Whose rights count: of those who write, of owners, and of the services.
 
 use crate::capture::{ITEMS, run};
-use crate::harness::{Replication, attach, count, make_in_both, start_with_tables, wait_for_health};
+use crate::harness::{Replication, attach, count, ctl, make_in_both, start_with_tables, wait_for_health};
 use postgres::Client;
 use shared::schema::{Side, migrate};
 
@@ -183,6 +183,12 @@ fn services_of_roles_that_are_no_superusers() {
         "begin; update items set id = id + 1 where id = 2; delete from items where id = 1; insert into items values (1, 5, 'again'); commit",
     );
     assert_eq!(run(&replication, &["items"], "truncate items"), [0]);
+    // A pause is obeyed, and that is noted.
+    for side in [&["pause", "--why", "rights"][..], &["pause", "--why", "rights", "--publishing"]] {
+        ctl(&replication, side).ended(0);
+    }
+    ctl(&replication, &["resume"]).ended(0);
+    ctl(&replication, &["resume", "--publishing"]).ended(0);
     assert_no_more_than_listed(&replication);
     assert_refused_to_services(&replication);
     assert!(!replication.processor.log().contains(AS_SUPERUSER), "{}", replication.processor.log());

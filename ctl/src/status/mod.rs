@@ -1,6 +1,7 @@
 //! How the replication stands, in the order in which operators ask.
 
 mod judge;
+mod needs;
 mod overview;
 mod text;
 mod trend;

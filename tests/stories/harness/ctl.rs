@@ -1,8 +1,8 @@
 //! Running replicationctl.
 
-use super::Replication;
+use super::{Replication, wait_for};
 use serde_json::Value;
-use std::process::Command;
+use std::process::{Command, ExitStatus, Stdio};
 
 /// What it left.
 pub(crate) struct Said {
@@ -43,4 +43,23 @@ pub(crate) fn ctl_with(replication: &Replication, variables: &[(&str, &str)], ar
         .unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Said { status: output.status.code(), result: text(output.stdout), aside: text(output.stderr) }
+}
+
+/// Runs it with both sides until `is_due`, and presses Ctrl-C; returns how it ended.
+pub(crate) fn ctl_interrupted(
+    replication: &Replication,
+    arguments: &[&str],
+    is_due: impl FnMut() -> Option<()>,
+) -> ExitStatus {
+    let mut child = Command::new(replication.servers.binaries.join("replicationctl"))
+        .args(arguments)
+        .env_clear()
+        .env("SOURCE_DATABASE_URL", replication.source_url())
+        .env("TARGET_DATABASE_URL", replication.target_url())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for("it is time for Ctrl-C", is_due);
+    assert!(Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().unwrap().success());
+    wait_for("it ends", || child.try_wait().unwrap())
 }

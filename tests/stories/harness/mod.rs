@@ -30,7 +30,7 @@ pub(crate) use any_table::{
 pub(crate) use audit::{assert_nothing_applied_twice, audit_writes};
 pub(crate) use certificates::Certificates;
 pub(crate) use clock::Clock;
-pub(crate) use ctl::{ctl, ctl_with};
+pub(crate) use ctl::{ctl, ctl_interrupted, ctl_with};
 pub(crate) use databases::{
     Door, applied_tick, beside, count, create_database_of_bytes, record_no_snapshots,
 };
