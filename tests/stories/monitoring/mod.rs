@@ -41,8 +41,8 @@ const PROMISED: [(&str, &str); 3] = [
 fn value(shown: Shown, series: &str) -> Option<f64> {
     let (status, text) = shown.get("/metrics");
     assert_eq!(status, 200, "{text}");
-    let line = text.lines().find_map(|line| line.strip_prefix("replication_")?.strip_prefix(series));
-    line.map(|value| value.trim().parse().unwrap())
+    let line = text.lines().find_map(|line| line.strip_prefix("replication_")?.strip_prefix(series)?.strip_prefix(' '));
+    line.map(|value| value.parse().unwrap())
 }
 
 /// Waits until a series is shown with a value within these bounds.
@@ -60,13 +60,24 @@ fn each_metric_is_documented_and_each_documented_one_is_there_after_a_run_with_f
         ("processor", replication.processor.show()),
         ("generator", replication.generator.show()),
     ];
-    let (publisher, processor) = (shown[0].1, shown[1].1);
+    let [(_, publisher), (_, processor), _] = shown;
     replication.start_services();
-    let (mut source, mut target) = (replication.source(), replication.target());
-    Demo::add_users(&mut source, 3);
+    Demo::add_users(&mut replication.source(), 3);
     replication.wait_until_caught_up();
+    lose_a_message(&mut replication, publisher);
+    send_garbage(&replication, processor);
+    drift(&replication, processor);
+    block(&replication, publisher, processor);
+    replication.generator.start();
+    replication.generator.wait_until_healthy();
+    assert_documented(&shown);
+    replication.generator.kill();
+    unblock(&replication, publisher, processor);
+}
 
-    // The broker loses messages, and takes one that is none.
+/// Another one than `lost@x` never comes, so the target is idle.
+fn lose_a_message(replication: &mut Replication, publisher: Shown) {
+    let mut source = replication.source();
     replication.processor.kill();
     add_user(&mut source, "lost@x");
     wait_until_published(&mut source);
@@ -74,17 +85,27 @@ fn each_metric_is_documented_and_each_documented_one_is_there_after_a_run_with_f
     replication.processor.start();
     replication.wait_until_caught_up();
     wait_until(publisher, "resent_events_total{reason=\"idle\"}", 1.0..);
+}
+
+fn send_garbage(replication: &Replication, processor: Shown) {
     let subject = shared::wire::events_subject(replication.name());
     replication.nats_b().publish(&subject, None, b"garbage".to_vec()).unwrap();
     wait_until(processor, "quarantine_unseen", 1.0..=1.0);
     wait_until(processor, "received_batches_total{outcome=\"undecodable\"}", 1.0..=1.0);
+}
 
-    // Somebody deletes in the target, and a row blocks.
-    target.batch_execute("delete from users where email = 'lost@x'").unwrap();
-    source.batch_execute("delete from users where email = 'lost@x'").unwrap();
+/// Somebody deletes in the target what the source deletes then.
+fn drift(replication: &Replication, processor: Shown) {
+    let delete = "delete from users where email = 'lost@x'";
+    replication.target().batch_execute(delete).unwrap();
+    replication.source().batch_execute(delete).unwrap();
     wait_until(processor, "drift_total{kind=\"deletes_missing\"}", 1.0..=1.0);
+}
+
+fn block(replication: &Replication, publisher: Shown, processor: Shown) {
+    let mut target = replication.target();
     target.batch_execute("alter table users add constraint no_bad check (email <> 'bad@x')").unwrap();
-    add_user(&mut source, "bad@x");
+    add_user(&mut replication.source(), "bad@x");
     wait_until_blocked(&mut target);
     wait_until(processor, "held", 1.0..=1.0);
     wait_until(processor, "held_since_timestamp_seconds", 1e-6..);
@@ -93,33 +114,10 @@ fn each_metric_is_documented_and_each_documented_one_is_there_after_a_run_with_f
     wait_until(publisher, "lag_seconds{stage=\"total\"}", 1e-6..);
     wait_until(publisher, "outbox_events{state=\"unconfirmed\"}", 1.0..);
     wait_until(publisher, "capture_problems", 0.0..=0.0);
+}
 
-    replication.generator.start();
-    replication.generator.wait_until_healthy();
-    let documented = documented();
-    let printed: BTreeMap<_, _> =
-        shown.iter().flat_map(|(of, shown)| printed(of, &shown.get("/metrics").1)).collect();
-    let undocumented: Vec<_> = printed.iter().filter(|(name, _)| !documented.contains_key(*name)).collect();
-    assert!(undocumented.is_empty(), "docs/monitoring.md does not have {undocumented:#?}");
-    for (name, metric) in &documented {
-        let printed = printed
-            .get(name)
-            .unwrap_or_else(|| panic!("docs/monitoring.md has {name:?}, which is not printed"));
-        metric.assert_is(printed, name);
-    }
-    for (of, names) in PROMISED {
-        let services = if of == "all" { vec!["publisher", "processor", "generator"] } else { vec![of] };
-        for (of, name) in services.iter().flat_map(|of| names.split_whitespace().map(move |name| (of, name)))
-        {
-            assert!(
-                documented.contains_key(&((*of).to_owned(), name.to_owned())),
-                "{name} of {of} is promised"
-            );
-        }
-    }
-
-    target.batch_execute("alter table users drop constraint no_bad").unwrap();
-    replication.generator.kill();
+fn unblock(replication: &Replication, publisher: Shown, processor: Shown) {
+    replication.target().batch_execute("alter table users drop constraint no_bad").unwrap();
     replication.wait_until_caught_up();
     wait_until(processor, "held", 0.0..=0.0);
     wait_for("nothing is said of since when it is blocked", || {
@@ -127,6 +125,28 @@ fn each_metric_is_documented_and_each_documented_one_is_there_after_a_run_with_f
     });
     wait_until(publisher, "lag_seconds{stage=\"total\"}", 0.0..=0.0);
     wait_until(processor, "lag_seconds{stage=\"total\"}", 0.0..=0.0);
+}
+
+/// What is printed is documented, and what is documented is printed, and so is what was promised.
+fn assert_documented(shown: &[(&str, Shown)]) {
+    let documented = documented();
+    let printed: BTreeMap<_, _> =
+        shown.iter().flat_map(|(of, shown)| printed(of, &shown.get("/metrics").1)).collect();
+    let undocumented: Vec<_> = printed.keys().filter(|name| !documented.contains_key(*name)).collect();
+    assert!(undocumented.is_empty(), "docs/monitoring.md does not have {undocumented:?}");
+    for (name, metric) in &documented {
+        let printed = printed.get(name);
+        let printed =
+            printed.unwrap_or_else(|| panic!("docs/monitoring.md has {name:?}, which is not printed"));
+        metric.assert_is(printed, name);
+    }
+    for (of, names) in PROMISED {
+        let services = if of == "all" { vec!["publisher", "processor", "generator"] } else { vec![of] };
+        for (of, name) in services.iter().flat_map(|of| names.split_whitespace().map(move |name| (of, name))) {
+            let is_there = documented.contains_key(&((*of).to_owned(), name.to_owned()));
+            assert!(is_there, "{name} of {of} is promised");
+        }
+    }
 }
 
 /// Waits until `/readyz` answers so, with this in its text; `/livez` says all the time that the process is alive.
