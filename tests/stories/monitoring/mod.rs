@@ -41,7 +41,9 @@ const PROMISED: [(&str, &str); 3] = [
 fn value(shown: Shown, series: &str) -> Option<f64> {
     let (status, text) = shown.get("/metrics");
     assert_eq!(status, 200, "{text}");
-    let line = text.lines().find_map(|line| line.strip_prefix("replication_")?.strip_prefix(series)?.strip_prefix(' '));
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("replication_")?.strip_prefix(series)?.strip_prefix(' '));
     line.map(|value| value.parse().unwrap())
 }
 
@@ -142,7 +144,8 @@ fn assert_documented(shown: &[(&str, Shown)]) {
     }
     for (of, names) in PROMISED {
         let services = if of == "all" { vec!["publisher", "processor", "generator"] } else { vec![of] };
-        for (of, name) in services.iter().flat_map(|of| names.split_whitespace().map(move |name| (of, name))) {
+        for (of, name) in services.iter().flat_map(|of| names.split_whitespace().map(move |name| (of, name)))
+        {
             let is_there = documented.contains_key(&((*of).to_owned(), name.to_owned()));
             assert!(is_there, "{name} of {of} is promised");
         }
