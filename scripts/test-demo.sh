@@ -48,6 +48,7 @@ quietly() {
   output=$("$@" 2>&1) || die "$* failed:"$'\n'"$output"
 }
 
+# On a first start, the services wait for each other without a word of warning.
 story_of_a_good_start() {
   local service
   quietly "$ROOT/start-replication.sh" --native
@@ -57,6 +58,9 @@ story_of_a_good_start() {
   for service in outbox-publisher inbox-processor; do
     grep --quiet "messages are signed, and believed with a key of NATS_SIGNING_KEY_FILE" "$RUN_DIR/log/$service.log" \
       || die "$service does not sign its messages"
+  done
+  for service in "${SERVICE_COMPONENTS[@]}"; do
+    ! grep --extended-regexp '^[^ ]+ +(WARN|ERROR) ' "$RUN_DIR/log/$service.log" || die "$service warns, although all is well"
   done
 }
 

@@ -201,7 +201,7 @@ settings_from() (
 test_compose_defaults() {
   local name default setting
   while IFS='=' read -r name default; do
-    for setting in "${SETTINGS[@]}" RUST_LOG=info; do
+    for setting in "${SETTINGS[@]}" RUST_LOG=info LOG_FORMAT=text; do
       [[ ${setting%%=*} != "$name" || $setting == "$name=$default" ]] \
         || die "docker-compose.yml has $name=$default, the scripts have $setting"
     done
@@ -342,6 +342,14 @@ test_errors_in_the_log() (
   errors_are 1 "$stamp [9] ERROR:  could not open file"
   errors_are 1 "$stamp [7] shop@transactions/My app ERROR:  could not extend file \"base/1\": No space left on device"
   errors_are 0 "2001-01-01 00:00:00.000 UTC [9] ERROR:  long ago"
+  # Those of the services, in each LOG_FORMAT.
+  stamp=$(date --utc '+%Y-%m-%dT%H:%M:%S.000Z')
+  log=("$stamp ERROR inbox_processor: one" "$stamp WARN  inbox_processor: no ERROR"
+    "ts=$stamp level=error service=inbox-processor thread=applying msg=two" "ts=2001-01-01T00:00:00.000Z level=error service=s thread=t msg=old"
+    "ts=$stamp level=warn service=inbox-processor thread=applying msg=\"not level=error \""
+    "{\"ts\":\"$stamp\",\"level\":\"error\",\"service\":\"inbox-processor\",\"thread\":\"applying\",\"msg\":\"three\"}"
+    "{\"ts\":\"$stamp\",\"level\":\"info\",\"service\":\"inbox-processor\",\"thread\":\"applying\",\"msg\":\"ok\"}")
+  [[ $(errors_of inbox-processor) == "3 {"* ]] || die "expected 3 errors of a service, got: $(errors_of inbox-processor)"
   # shellcheck disable=SC2317
   component_logs() { return 1; }
   ! errors_of postgres-a >/dev/null || die "a log that cannot be read has no errors"

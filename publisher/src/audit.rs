@@ -31,8 +31,8 @@ fn session(context: &ThreadContext, term: &Term, complaint: &mut Complaint) -> R
         } else {
             let text = problems.join("; ");
             context.unhealthy(&text);
-            if complaint.is_due(&text) {
-                log::error!("changes are not captured completely: {text}");
+            if let Some(text) = complaint.due(&text) {
+                log::error!(error = text.as_str(); "changes are not captured completely");
             }
         }
         term.wait(context.stop(), AUDIT_INTERVAL);

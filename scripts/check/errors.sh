@@ -11,6 +11,9 @@ readonly ERRORS_POSTGRES='^[^[]*\[[0-9]+\] (ERROR|FATAL|PANIC):  |@transactions/
 readonly ERRORS_POSTGRES_SERVER=' PANIC:  | (ERROR|FATAL):  .*(No space left on device|could not (read|write|extend|fsync) |invalid page|out of (shared )?memory|too many clients|remaining connection slots)'
 readonly ERRORS_POSTGRES_CAPTURE=' CONTEXT:  .*replication\.capture_'
 
+# Errors of the services, in each LOG_FORMAT.
+readonly ERRORS_SERVICE='^([^ ]+ +ERROR |ts=[^ ]+ level=error |[{]"ts":"[^"]+","level":"error",)'
+
 # Lines that every orderly start and stop writes, and lines that another place reports better: a server that died, in
 # the components section; a client that died or abandoned a hanging server ("connection to client lost"), in the client's
 # log. A NATS node that drops an unresponsive peer (gateways cut) logs "Stale Connection"; whether the gateways are
@@ -29,15 +32,16 @@ errors_of() {
     postgres) pattern="$ERRORS_POSTGRES|$ERRORS_POSTGRES_SERVER" expected=$ERRORS_EXPECTED_POSTGRES context=$ERRORS_POSTGRES_CAPTURE ;;
     nats) pattern='\[(ERR|FTL)\]' expected=$ERRORS_EXPECTED_NATS ;;
     monitoring) pattern=' level=error ' ;;
-    *) pattern='^[^ ]+ +ERROR ' ;;
+    *) pattern=$ERRORS_SERVICE ;;
   esac
   component_logs "$component" "$ERRORS_LINES_MAX" 2>/dev/null \
     | awk -v since="$(date --utc --date="-$ERRORS_WINDOW" '+%Y-%m-%d %H:%M:%S')" \
       -v pattern="${pattern//\\/\\\\}" -v expected="$expected" -v context="${context//\\/\\\\}" '
         function count_if_recent(line, stamp) {
-          # Prometheus: ts=2026-11-24T08:12:40.1Z; NATS: [17] 2026/11/24 08:12:40.1; PostgreSQL: 2026-11-24 08:12:40.1; services: 2026-11-24T08:12:40.1Z
+          # NATS: [17] 2026/11/24 08:12:40.1; PostgreSQL: 2026-11-24 08:12:40.1; services: 2026-11-24T08:12:40.1Z, or as a
+          # field, as Prometheus: ts=2026-11-24T08:12:40.1Z
           stamp = line
-          sub(/^(ts=|\[[0-9]+\] )/, "", stamp)
+          sub(/^(\[[0-9]+\] |ts=|\{"ts":")/, "", stamp)
           stamp = substr(stamp, 1, 19)
           gsub("/", "-", stamp)
           sub("T", " ", stamp)

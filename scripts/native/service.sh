@@ -43,7 +43,7 @@ database_prepare() (
   DATABASE_URL=$(service_database_url "$1" postgres "$POSTGRES_PASSWORD")
   export DATABASE_URL
   service_tls_export
-  RUST_LOG=warn timeout --foreground "$PREPARE_DEADLINE_S" "$(service_binary data-generator)" "prepare-$side" 2>&1 </dev/null
+  RUST_LOG=warn LOG_FORMAT=text timeout --foreground "$PREPARE_DEADLINE_S" "$(service_binary data-generator)" "prepare-$side" 2>&1 </dev/null
 )
 
 # The client URLs of a zone's three nodes, without credentials, separated by commas.

@@ -79,7 +79,16 @@ logs_rotate() {
   done < <(find "$RUN_DIR/log" -maxdepth 1 -name '*.log' -size "+${LOG_MAX_MIB}M")
 }
 
-log_line() { TZ=UTC printf '%(%Y-%m-%dT%H:%M:%S)T.000Z WARN  watcher: %s\n' -1 "$2" >>"$RUN_DIR/log/$1.log"; }
+# In the format of the services, in their logs.
+log_line() {
+  local format='%(%Y-%m-%dT%H:%M:%S)T.000Z WARN  watcher: %s'
+  case $(component_kind "$1")/${LOG_FORMAT:-text} in
+    service/logfmt) format='ts=%(%Y-%m-%dT%H:%M:%S)T.000Z level=warn service=watcher thread=main msg="%s"' ;;
+    service/json) format='{"ts":"%(%Y-%m-%dT%H:%M:%S)T.000Z","level":"warn","service":"watcher","thread":"main","msg":"%s"}' ;;
+  esac
+  # shellcheck disable=SC2059 # one of the three
+  TZ=UTC printf "$format\n" -1 "$2" >>"$RUN_DIR/log/$1.log"
+}
 
 main() {
   local component

@@ -1,5 +1,6 @@
 //! Texts from elsewhere, before they reach a log, a health report or a terminal.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 /// The text in one line of at most `max` characters. Control characters are escaped, or a newline would begin
@@ -20,6 +21,14 @@ pub fn printable(text: &str, max: usize) -> String {
     line
 }
 
+/// The text, of at most `max` characters.
+pub fn cut(text: &str, max: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(max) {
+        None => Cow::Borrowed(text),
+        Some((end, _)) => Cow::Owned(format!("{}... ({} bytes)", &text[..end], text.len())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -30,5 +39,11 @@ mod tests {
         assert_eq!(printable("M\u{fc}nchen", 100), "M\u{fc}nchen");
         assert_eq!(printable("12345", 5), "12345");
         assert_eq!(printable("123456", 5), "12345... (6 bytes)");
+    }
+
+    #[test]
+    fn a_cut_text_says_how_long_it_was() {
+        assert_eq!(cut("12345", 5), "12345");
+        assert_eq!(cut("M\u{fc}nchen", 2), "M\u{fc}... (8 bytes)");
     }
 }

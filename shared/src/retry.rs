@@ -35,8 +35,19 @@ pub struct Complaint {
 }
 
 impl Complaint {
+    /// The text to log where it is due, with the number of complaints that were not logged since the last one.
+    pub fn due(&mut self, text: &str) -> Option<String> {
+        if !self.is_due(text) {
+            return None;
+        }
+        Some(match std::mem::take(&mut self.unlogged) {
+            0 => text.to_owned(),
+            unlogged => format!("{text} ({unlogged} more like this since the last line)"),
+        })
+    }
+
     /// True when `text` is new or was last logged a minute ago, and not too many others were since.
-    pub fn is_due(&mut self, text: &str) -> bool {
+    fn is_due(&mut self, text: &str) -> bool {
         while self.logged_at.front().is_some_and(|at| at.elapsed() >= COMPLAINT_INTERVAL) {
             self.logged_at.pop_front();
         }
@@ -48,17 +59,6 @@ impl Complaint {
         self.last = Some(text.to_owned());
         self.logged_at.push_back(Instant::now());
         true
-    }
-
-    /// The line to log where it is due: the text, and how many complaints were not logged since the last one.
-    pub fn due(&mut self, text: &str) -> Option<String> {
-        if !self.is_due(text) {
-            return None;
-        }
-        Some(match std::mem::take(&mut self.unlogged) {
-            0 => text.to_owned(),
-            unlogged => format!("{text} ({unlogged} more like this since the last line)"),
-        })
     }
 }
 
@@ -77,15 +77,15 @@ mod tests {
     #[test]
     fn a_repeated_complaint_is_made_once() {
         let mut complaint = Complaint::default();
-        assert!(complaint.is_due("connection refused"));
-        assert!(!complaint.is_due("connection refused"));
-        assert!(complaint.is_due("connection reset"));
+        assert!(complaint.due("connection refused").is_some());
+        assert!(complaint.due("connection refused").is_none());
+        assert!(complaint.due("connection reset").is_some());
     }
 
     #[test]
     fn of_complaints_that_all_differ_a_few_are_made() {
         let mut complaint = Complaint::default();
-        let made = (0..1000).filter(|number| complaint.is_due(&format!("message {number}"))).count();
+        let made = (0..1000).filter(|number| complaint.due(&format!("message {number}")).is_some()).count();
         assert_eq!(made, COMPLAINTS_MAX);
     }
 

@@ -19,6 +19,7 @@ fn a_bad_setting_stops_the_service_at_start_with_what_is_allowed() {
         ("DATABASE_URL", "postgres://u:S3cret@x@127.0.0.1/a", "an @ is written %40"),
         ("DATABASE_URL", "postgres://u:S3cret@127.0.0.1/a?sslmode=verify-full", "sslmode=verify-full"),
         ("RUST_LOG", "verbose", "it takes one of off, error, warn, info, debug, trace"),
+        ("LOG_FORMAT", "xml", "it takes one of text, logfmt, json"),
     ] {
         let mut service = match name {
             "GENERATION_INTERVAL" => replication.generator.twin(),

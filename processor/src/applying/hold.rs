@@ -16,7 +16,8 @@ impl Hold {
     /// Begins a hold, and logs it as an error.
     pub(super) fn begin(refusal: Refusal) -> Hold {
         METRICS.hold_attempts.inc();
-        log::error!("apply is blocked; retrying. Later transactions wait. {refusal}");
+        let Refusal { tick, txid, error } = &refusal;
+        log::error!(tick, txid, error; "apply is blocked; retrying. Later transactions wait.");
         let mut backoff = Backoff::default();
         let retry_at = Instant::now() + backoff.next_pause();
         Hold { refusal, backoff, retry_at }
@@ -26,7 +27,8 @@ impl Hold {
     pub(super) fn failed_again(&mut self, refusal: Refusal) {
         METRICS.hold_attempts.inc();
         if self.refusal != refusal {
-            log::error!("apply is blocked: {refusal}");
+            let Refusal { tick, txid, error } = &refusal;
+            log::error!(tick, txid, error; "apply is blocked");
         }
         self.refusal = refusal;
         self.retry_at = Instant::now() + self.backoff.next_pause();

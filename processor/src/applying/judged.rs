@@ -86,6 +86,7 @@ impl<'a> Judged<'a> {
             Verdict::Next { from } => {
                 if let Some(skipped) = &batch.skipped {
                     log::error!(
+                        tick = batch.tick.number, table = skipped.table.as_str();
                         "the source left out event {} of {} in tick {}, as ordered there (replication.skipped_event): this row \
                          is not the source's here until it changes again, or {} is sent again",
                         skipped.event_id,

@@ -67,7 +67,8 @@ pub(super) fn leave_out(
         })
         .collect();
     for (txid, (tick, events)) in left_out {
-        log::error!("skipped {} events of transaction {txid} in tick {tick}, as ordered", events.len());
+        let count = events.len();
+        log::error!(tick, txid; "skipped {count} events of transaction {txid} in tick {tick}, as ordered");
         transaction
             .execute(
                 "update replication.skipped_transaction s

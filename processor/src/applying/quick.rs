@@ -91,10 +91,12 @@ impl Target {
             Err(error) if needs_care(&error) => {
                 // Row types that were created are rolled back.
                 self.tables.forget();
+                let (first, last) = (before.last_applied() + 1, before.last_complete());
                 log::warn!(
-                    "{}: the quick apply was refused; applying from the inbox by staging: {}",
-                    describe_ticks(before.last_applied() + 1, before.last_complete()),
-                    super::attempt::in_one_line(&error)
+                    tick = (first == last).then_some(first),
+                    error = super::attempt::in_one_line(&error).as_str();
+                    "{}: the quick apply was refused; applying from the inbox by staging",
+                    describe_ticks(first, last)
                 );
                 Ok(false)
             }

@@ -203,7 +203,8 @@ impl Session {
         match (refused, &mut self.hold) {
             (None, hold) => {
                 if hold.take().is_some() {
-                    log::info!("apply resumed: {}", self.describe());
+                    let tick = Some(self.last_applied()).filter(|tick| *tick > 0);
+                    log::info!(tick; "apply resumed: {}", self.describe());
                 }
             }
             (Some(refusal), Some(hold)) => hold.failed_again(refusal),

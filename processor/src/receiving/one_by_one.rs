@@ -82,7 +82,9 @@ impl OneByOne {
                     return Next::Message(stored);
                 }
                 Ok(None) => {}
-                Err(error) => log::warn!("looking for the message that breaks the connection: {error:#}"),
+                Err(error) => {
+                    log::warn!(error:% = format!("{error:#}"); "looking for the message that breaks the connection");
+                }
             }
         }
         let next = reading.next;

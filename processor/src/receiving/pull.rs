@@ -148,7 +148,9 @@ impl Puller {
         if let Some(before) = self.unreleased.committed(self.pulled - self.confirm_sender.in_work())
             && let Err(error) = self.stream.release_now(&line.connection, before)
         {
-            log::info!("the last messages stay in the stream and will be redelivered: {error:#}");
+            log::info!(
+                error:% = format!("{error:#}"); "the last messages stay in the stream and will be redelivered"
+            );
         }
         Ok(())
     }
@@ -270,8 +272,8 @@ impl Puller {
     fn report(&mut self, context: &ThreadContext) {
         let Some(trouble) = self.unreleased.trouble(&self.stream) else { return context.healthy() };
         context.unhealthy(&trouble);
-        if self.complaint.is_due(&trouble) {
-            log::warn!("{trouble}; retrying");
+        if let Some(line) = self.complaint.due(&trouble) {
+            log::warn!(next = "retrying"; "{line}");
         }
     }
 

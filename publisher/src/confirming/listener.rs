@@ -78,7 +78,8 @@ impl<'a> Listener<'a> {
             } else {
                 ("is idle and lacks what was published", Resent::Idle)
             };
-            log::warn!("the target {what}; resending from {position}");
+            let next = format!("resending from {position}");
+            log::warn!(tick = position.tick, next = next.as_str(); "the target {what}");
             self.term.resend_from(position, reason);
         }
         Ok(())

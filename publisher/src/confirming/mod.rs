@@ -82,7 +82,7 @@ impl Confirming {
             .encode()
             .and_then(|payload| connection.request_signed(&self.refusal_subject, payload, REFUSAL_TIMEOUT));
         if let Err(error) = delivered {
-            log::warn!("the refusal may not have reached the target: {error:#}");
+            log::warn!(error:% = format!("{error:#}"); "the refusal may not have reached the target");
         }
     }
 }

@@ -75,7 +75,7 @@ impl Leadership {
             let ended = session(&term);
             match ended {
                 Err(error) if term.is_over() => {
-                    log::debug!("{what}: in a term that is over: {error:#}");
+                    log::debug!(error:% = format!("{error:#}"); "{what}: in a term that is over");
                     Ok(())
                 }
                 ended => ended,

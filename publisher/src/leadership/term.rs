@@ -170,7 +170,8 @@ impl Term {
         };
         let before = self.0.held.lock().replace(event.clone());
         if before.is_none_or(|before| before.event_id != event.event_id) {
-            log::error!("publishing is held up: {event}");
+            let (tick, txid) = (event.position.tick, event.txid);
+            log::error!(tick, txid, error:% = event; "publishing is held up");
             self.note_progress();
         }
     }
@@ -182,7 +183,8 @@ impl Term {
 
     fn end_hold(&self, acknowledged: CursorPosition) {
         if let Some(event) = self.0.held.lock().take_if(|event| event.position < acknowledged) {
-            log::info!("publishing resumed behind event {}", event.event_id);
+            let (tick, txid) = (event.position.tick, event.txid);
+            log::info!(tick, txid; "publishing resumed behind event {}", event.event_id);
             self.note_progress();
         }
     }

@@ -67,6 +67,7 @@ impl Ticker {
 
     fn log_term(&self, start: &TermStart, taker: &TickTaker) {
         log::info!(
+            tick = taker.last_tick();
             "this is the publisher of {}: last tick {}, published {}, confirmed {}",
             self.database.address(),
             taker.last_tick(),

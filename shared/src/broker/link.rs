@@ -102,8 +102,8 @@ fn options(identity: &Identity, pulse: &Arc<Pulse>) -> Result<nats::Options> {
         .error_callback(move |error| {
             let text = error.to_string();
             // A message that is refused may be sent again and again.
-            if complaint.lock().is_due(&text) {
-                log::warn!("the NATS server says: {text}");
+            if let Some(text) = complaint.lock().due(&text) {
+                log::warn!(error = text.as_str(); "the NATS server says");
             }
         });
     Ok(options)

@@ -26,7 +26,7 @@ impl Attempts {
         for _ in 1..self.max {
             match attempt() {
                 Err(error) if is_timeout(&error) => {
-                    log::info!("waiting for a lock that other transactions hold: {error:#}");
+                    log::info!(error:% = format!("{error:#}"); "waiting for a lock that other transactions hold");
                     std::thread::sleep(self.pause);
                 }
                 ended => return ended,

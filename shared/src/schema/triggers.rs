@@ -44,7 +44,7 @@ fn renew_stale(client: &mut Client) -> Result<()> {
             format!("make the capture triggers of {table}, whose writers have not ended; run this again")
         });
         match renewed {
-            Ok(()) => log::info!("made the capture triggers of {table}"),
+            Ok(()) => log::info!(table = table.as_str(); "made the capture triggers of {table}"),
             Err(error) if locks::is_timeout(&error) => blocked = blocked.and(Err(error)),
             Err(error) => return Err(error),
         }

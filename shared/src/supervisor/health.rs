@@ -96,7 +96,7 @@ impl HealthFile {
         fresh.push(".new");
         let written = std::fs::write(&fresh, health.summary()).and_then(|()| std::fs::rename(&fresh, path));
         if let Err(error) = written {
-            log::warn!("cannot write the health file {}: {error}", path.display());
+            log::warn!(error:%; "cannot write the health file {}", path.display());
         }
     }
 

@@ -31,7 +31,7 @@ pub fn run_service(
         [] => run(environment, service, start),
         ["health"] => report_health(&environment),
         [word] => match commands.iter().find(|command| command.0 == word) {
-            Some((_, command)) => run_command(environment, *command),
+            Some((_, command)) => run_command(environment, service, *command),
             None => refuse_arguments(service, commands),
         },
         _ => refuse_arguments(service, commands),
@@ -48,10 +48,10 @@ fn refuse_arguments(service: &str, commands: &[Command]) -> ExitCode {
 
 fn run(
     environment: Environment,
-    service: &str,
+    service: &'static str,
     start: impl FnOnce(&Environment, &mut Supervisor) -> Result<()>,
 ) -> ExitCode {
-    if let Err(error) = crate::logging::start(&environment) {
+    if let Err(error) = crate::logging::start(&environment, service) {
         eprintln!("{service} cannot start: {error:#}");
         return ExitCode::from(2);
     }
@@ -63,14 +63,18 @@ fn run(
     match started {
         Ok(supervisor) => supervisor.run(service),
         Err(error) => {
-            log::error!("{service} cannot start: {error:#}");
+            log::error!(error:% = format!("{error:#}"); "{service} cannot start");
             ExitCode::from(2)
         }
     }
 }
 
-fn run_command(environment: Environment, command: fn(&Environment) -> Result<()>) -> ExitCode {
-    let environment = crate::logging::start(&environment).and_then(|()| environment.with_secrets());
+fn run_command(
+    environment: Environment,
+    service: &'static str,
+    command: fn(&Environment) -> Result<()>,
+) -> ExitCode {
+    let environment = crate::logging::start(&environment, service).and_then(|()| environment.with_secrets());
     match environment.and_then(|environment| command(&environment)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

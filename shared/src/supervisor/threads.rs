@@ -220,11 +220,11 @@ impl Outcome {
                 1
             }
             End::Failed(error) => {
-                log::error!("thread {thread} failed: {error:#}");
+                log::error!(error:% = format!("{error:#}"); "thread {thread} failed");
                 1
             }
             End::Panicked(text) => {
-                log::error!("thread {thread} panicked: {text}");
+                log::error!(error = text.as_str(); "thread {thread} panicked");
                 101
             }
         }
