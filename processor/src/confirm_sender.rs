@@ -95,6 +95,15 @@ impl ConfirmSender {
         *current = status;
     }
 
+    /// How far this process is, in one line for the service manager.
+    pub(crate) fn describe(&self) -> String {
+        match &*self.status.lock() {
+            None => "standing by".to_owned(),
+            Some(TargetStatus { applied: None, .. }) => "nothing applied yet".to_owned(),
+            Some(TargetStatus { applied: Some(tick), .. }) => format!("applied tick {}", tick.number),
+        }
+    }
+
     /// Takes a refusal, and logs it as an error; false where it is for another target, or of another source.
     pub(crate) fn refuse(&self, refusal: &Refusal) -> bool {
         let Refusal { source, target, reason, .. } = refusal;

@@ -84,6 +84,9 @@ fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
     let (looked_at, leading) = (database.clone(), confirm_sender.clone());
     supervisor.spawn("sampler", move |context| sampling::run(context, &looked_at, &leading, &sampled))?;
 
+    let described = confirm_sender.clone();
+    supervisor.describe(move || described.describe());
+
     let listening =
         Listening::new(broker.clone(), heartbeat_subject, database.clone(), confirm_sender.clone());
     supervisor.spawn("listening", move |context| listening.run(context))?;

@@ -94,6 +94,9 @@ fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
     let looking = leadership.clone();
     supervisor.spawn("sampler", move |context| sampling::run(context, &looking, &sampled))?;
 
+    let described = leadership.clone();
+    supervisor.describe(move || described.describe());
+
     let ticker = ticker::Ticker::new(database, poll_interval, leadership.clone(), new_tick);
     supervisor.spawn("ticker", move |context| ticker.run(context))?;
 

@@ -10,7 +10,7 @@ mod term;
 
 pub(crate) use term::Term;
 
-use crate::outbox::progress::TermStart;
+use crate::outbox::progress::{Progress, TermStart};
 use anyhow::Result;
 use crossbeam_channel::Sender;
 use parking_lot::Mutex;
@@ -56,6 +56,13 @@ impl Leadership {
     /// The term in which this process leads, if it does.
     pub(crate) fn current(&self) -> Option<Term> {
         self.current.lock().clone()
+    }
+
+    /// How far this process is, in one line for the service manager.
+    pub(crate) fn describe(&self) -> String {
+        let Some(term) = self.current() else { return "standing by".to_owned() };
+        let Progress { published_tick, confirmed_tick } = term.progress();
+        format!("published tick {published_tick}, confirmed tick {confirmed_tick}")
     }
 
     /// Runs `session` in each term until a stop is requested, again after each temporary failure, as

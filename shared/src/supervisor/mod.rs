@@ -6,6 +6,7 @@
 mod context;
 mod health;
 mod keep_trying;
+mod notify;
 mod service;
 mod surface;
 mod threads;

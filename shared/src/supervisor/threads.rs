@@ -1,7 +1,8 @@
 //! The threads of one process: started, watched, told to stop and joined.
 
 use super::context::{Stop, ThreadContext};
-use super::health::{HEALTH_INTERVAL, Health, HealthFile};
+use super::health::{Health, HealthFile};
+use super::notify::Notify;
 use crate::config::Environment;
 use crate::stopping;
 use anyhow::{Context, Result};
@@ -33,6 +34,8 @@ pub struct Supervisor {
     health: Health,
     health_file: Option<HealthFile>,
     turn: Turn,
+    notify: Notify,
+    status: Box<dyn Fn() -> String>,
     threads: Vec<(String, JoinHandle<()>)>,
 }
 
@@ -80,6 +83,8 @@ impl Supervisor {
             health: Health::default(),
             health_file: HealthFile::from_env(environment),
             turn: Turn::new(),
+            notify: Notify::from_env(environment)?,
+            status: Box::new(|| "ok".to_owned()),
             threads: Vec::new(),
         })
     }
@@ -115,9 +120,16 @@ impl Supervisor {
         Ok(())
     }
 
+    /// What the service manager shows of this service while all is well, such as its position. Called once a second; must
+    /// not block.
+    pub fn describe(&mut self, status: impl Fn() -> String + 'static) {
+        self.status = Box::new(status);
+    }
+
     pub(super) fn run(mut self, service: &str) -> ExitCode {
         let code = self.wait_for_end(service);
         stopping::begin();
+        self.notify.stopping();
         self.running = None;
         let stuck = self.join_all();
         if let Some(file) = &self.health_file {
@@ -133,7 +145,7 @@ impl Supervisor {
     }
 
     /// Waits for a signal or for the first thread that ends; returns the exit code.
-    fn wait_for_end(&self, service: &str) -> u8 {
+    fn wait_for_end(&mut self, service: &str) -> u8 {
         loop {
             self.turn.note();
             crossbeam_channel::select! {
@@ -144,7 +156,7 @@ impl Supervisor {
                 recv(self.outcomes.1) -> outcome => {
                     return outcome.map_or(1, |outcome| self.cause(outcome).report());
                 }
-                default(HEALTH_INTERVAL) => self.write_health(),
+                default(self.notify.interval()) => self.report(),
             }
         }
     }
@@ -178,10 +190,11 @@ impl Supervisor {
         stuck
     }
 
-    fn write_health(&self) {
+    fn report(&mut self) {
         if let Some(file) = &self.health_file {
             file.write(&self.health);
         }
+        self.notify.turn(self.health.trouble().as_deref(), &self.status, Instant::now());
     }
 }
 
