@@ -91,6 +91,7 @@ suites_run() {
   step_beside "Faults, briefly" scripts/test-faults.sh
   step_beside "Alerts and dashboard, by a Prometheus" scripts/test-monitoring.sh
   step_beside "A database of one's own, as docs/adopting.md says" scripts/test-adopting.sh
+  step_beside "The Debian package, installed, run and removed" scripts/test-package.sh
   steps_await
 }
 

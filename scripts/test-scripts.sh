@@ -43,6 +43,8 @@ test_usage() {
   expect 2 "There is no option" "$ROOT/test-replication.sh" --matrix --frobnicate
   expect 2 "--only takes a combination" "$ROOT/test-replication.sh" --matrix --only 17
   expect 2 "--source takes a server whose name begins with postgres-" "$ROOT/scripts/test-versions.sh" --source nats-2.12
+  expect 0 "Usage: scripts/package.sh" "$ROOT/scripts/package.sh" --help
+  expect 2 "--programs takes a directory" "$ROOT/scripts/package.sh" --programs "$RUN_DIR/none"
   expect 2 "There is no server 'frob'" "$ROOT/scripts/install-servers.sh" frob
 }
 
