@@ -54,7 +54,21 @@ files_stage() {
   install --mode=644 "$ROOT"/packaging/etc/*.env "$STAGE/etc/replication/"
   for service in "${SERVICES[@]}"; do install --directory --mode=700 "$STAGE/etc/replication/$service"; done
   [[ ${#COMMAND_LINE[@]} -eq 0 ]] || command_line_stage
+  manual_stage
   documents_stage
+}
+
+# The manual page of each service, as it describes itself to systemd.
+manual_stage() {
+  local service what commands
+  install --directory "$STAGE/usr/share/man/man8"
+  for service in "${SERVICES[@]}"; do
+    what=$(sed --quiet 's/^Description=Transaction replication: //p' "$ROOT/packaging/systemd/$service.service")
+    commands='.TP\n.B migrate\nbrings the schema of its side up to date, as the owner of the database'
+    [[ $service != data-generator ]] || commands='.TP\n.BR prepare-source ", " prepare-target\nmake the databases of the demo'
+    sed "s|@NAME@|$service|g; s|@WHAT@|$what|; s|^@COMMANDS@|$commands|" "$ROOT/packaging/man/service.8" \
+      | gzip --best --no-name >"$STAGE/usr/share/man/man8/$service.8.gz"
+  done
 }
 
 # Completions and the manual page, which the program prints itself.
@@ -71,6 +85,7 @@ documents_stage() {
   install --mode=644 "$ROOT"/docs/*.md "$ROOT/packaging/debian/copyright" "$STAGE/$DOCUMENTS/"
   install --mode=644 "$ROOT/.env.example" "$STAGE/$DOCUMENTS/examples/settings.env"
   gzip --best --no-name --stdout "$ROOT/packaging/debian/changelog" >"$STAGE/$DOCUMENTS/changelog.gz"
+  install -D --mode=644 "$ROOT/packaging/debian/lintian-overrides" "$STAGE/usr/share/lintian/overrides/$PACKAGE"
   crates_print >"$STAGE/$DOCUMENTS/crates.txt"
 }
 

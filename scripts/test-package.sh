@@ -102,12 +102,16 @@ story_of_a_service_that_runs() {
   say "outbox-publisher ran as its unit says, with settings and secrets of /etc/replication"
 }
 
+# With what an operator leaves: a service that is enabled, settings, secrets.
 story_of_a_removal() {
+  mkdir -p "$CLEAN/etc/systemd/system/multi-user.target.wants"
+  ln -s /usr/lib/systemd/system/outbox-publisher.service "$CLEAN/etc/systemd/system/multi-user.target.wants/"
   dpkg_there --remove "$PACKAGE"
   [[ ! -e $CLEAN/usr/bin/outbox-publisher && ! -e $CLEAN/usr/share/doc/$PACKAGE ]] || die "a removal leaves programs or documents"
   grep --quiet "127.0.0.1:$NATS_A_1_PORT" "$CLEAN/etc/replication/outbox-publisher.env" || die "a removal forgets the settings"
   [[ -e $CLEAN/etc/replication/outbox-publisher/database-url ]] || die "a removal forgets the secrets"
   dpkg_there --purge "$PACKAGE"
+  rmdir --parents "$CLEAN/etc/systemd/system/multi-user.target.wants" 2>/dev/null || true
   diff <(printf '%s\n' "$BEFORE") <(files_there) || die "a purge leaves what is above"
   say "nothing is left"
 }
