@@ -81,6 +81,7 @@ secret() { printf '%s\n' "$3" >"$CLEAN/etc/replication/$1/$2"; }
 # The whole way of an operator: settings, secrets, the schema, the service.
 story_of_a_service_that_runs() {
   sed --in-place "s|^NATS_URL=.*|NATS_URL=nats://127.0.0.1:$NATS_A_1_PORT|" "$CLEAN/etc/replication/outbox-publisher.env"
+  printf 'HTTP_ADDRESS=127.0.0.1:%s\n' "$OUTBOX_PUBLISHER_HTTP_PORT" >>"$CLEAN/etc/replication/outbox-publisher.env"
   component_psql postgres-a --quiet --command='create database own' --command="create role package_publisher login password 'secret'"
   secret outbox-publisher owner-database-url "$SERVER/own"
   secret outbox-publisher database-url "postgres://package_publisher:secret@127.0.0.1:$POSTGRES_A_PORT/own"
