@@ -67,6 +67,15 @@ story_of_an_installation() {
   [[ $(stat --format=%a "$CLEAN/etc/replication/inbox-processor") == 700 ]] || die "others can look at the secrets"
 }
 
+# They need nothing that the root lacks.
+story_of_programs() {
+  local program
+  for program in outbox-publisher inbox-processor data-generator; do
+    [[ $(chroot "$CLEAN" "/usr/bin/$program" frobnicate 2>&1) == "usage: $program ["* ]] || die "$program does not run there"
+  done
+  [[ ! -e $CLEAN/usr/bin/replicationctl ]] || chroot "$CLEAN" /usr/bin/replicationctl version >/dev/null || die "replicationctl does not run there"
+}
+
 # What is not configured does not start, and says what it lacks.
 story_of_a_service_without_settings() {
   local said status=0
@@ -148,7 +157,7 @@ main() {
   BEFORE=$(files_there)
   for component in "${SERVERS[@]}"; do component_start "$component"; done
   await "PostgreSQL answers" component_psql postgres-a --command='select'
-  for story in an_installation units a_service_without_settings a_service_that_runs a_removal; do
+  for story in an_installation programs units a_service_without_settings a_service_that_runs a_removal; do
     heading "${story//_/ }"
     "story_of_$story"
   done

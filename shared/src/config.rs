@@ -81,6 +81,11 @@ impl Environment {
         }
     }
 
+    /// Whether the operator has said that nobody reads or changes what passes between this service and its servers.
+    pub fn plain_text_is_accepted(&self) -> Result<bool> {
+        self.flag("PLAIN_TEXT_ACCEPTED", false)
+    }
+
     /// A whole number within `allowed`.
     pub fn count<T>(&self, name: &str, default: T, allowed: RangeInclusive<T>) -> Result<T>
     where

@@ -103,14 +103,22 @@ fn plain_text_to_another_machine_is_warned_of_once() {
     publisher.start();
     wait_for("both are warned of", || (count(&publisher) == [1, 1]).then_some(()));
     publisher.kill();
-    for settings in [
-        [("DATABASE_URL", "postgres://u@192.0.2.1/d?sslmode=require"), ("NATS_URL", "tls://192.0.2.1:4222")],
-        [("DATABASE_URL", "postgres://u@localhost/d"), ("NATS_URL", "nats://[::1]:4222")],
+    for (accepted, settings) in [
+        (
+            "false",
+            [
+                ("DATABASE_URL", "postgres://u@192.0.2.1/d?sslmode=require"),
+                ("NATS_URL", "tls://192.0.2.1:4222"),
+            ],
+        ),
+        ("false", [("DATABASE_URL", "postgres://u@localhost/d"), ("NATS_URL", "nats://[::1]:4222")]),
+        ("true", [("DATABASE_URL", "postgres://u@192.0.2.1/d"), ("NATS_URL", "nats://192.0.2.1:4222")]),
     ] {
         let mut publisher = replication.publisher.twin();
         for (name, value) in settings {
             publisher.set(name, value);
         }
+        publisher.set("PLAIN_TEXT_ACCEPTED", accepted);
         publisher.start();
         wait_for("it has tried", || publisher.health().contains("degraded").then_some(()));
         assert_eq!(count(&publisher), [0, 0], "{}", publisher.log());

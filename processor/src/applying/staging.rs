@@ -198,7 +198,7 @@ impl Staged {
         let StagedShape { shape, moves: Some(moves), .. } = &mut self.shapes[keyed_like] else { return };
         if event.moved_to.is_some() && moves.len() == MOVES_MAX {
             log::warn!(
-                table = shape.name().to_string().as_str();
+                table = shape.name().as_str();
                 "more than {MOVES_MAX} rows of {} have other keys now: of the others, columns that only the target has get \
                  their defaults",
                 shape.name()

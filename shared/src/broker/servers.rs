@@ -43,10 +43,11 @@ impl Broker {
         }
         let is_tls = servers.iter().any(|server| server.url.starts_with("tls://"));
         let identity = Identity::from_env(environment, client_name, logins, is_tls)?;
-        if !identity.tls.is_required && servers.iter().any(|server| is_another_machine(host(&server.url))) {
+        let is_seen = || servers.iter().any(|server| is_another_machine(host(&server.url)));
+        if !identity.tls.is_required && !environment.plain_text_is_accepted()? && is_seen() {
             log::warn!(
-                "NATS_URL leads to another machine, and not by tls://: rows and the login can be read on the way, and changed. \
-                 Say tls:// and set NATS_CA_FILE, as docs/security.md says"
+                next = "say tls:// and set NATS_CA_FILE, as docs/security.md says";
+                "NATS_URL leads to another machine, and not by tls://: rows and the login can be read on the way, and changed"
             );
         }
         let next = fastrand::usize(..servers.len());

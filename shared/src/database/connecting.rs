@@ -80,15 +80,21 @@ impl Connector {
                 "DATABASE_URL uses a Unix socket: a server that hangs is not noticed until it continues"
             );
         }
-        if settings.security.mode < Mode::Require && endpoints.iter().any(Endpoint::is_elsewhere) {
-            log::warn!(
-                "DATABASE_URL leads to another machine, and sslmode={} allows plain text: rows can be read on the way, and \
-                 changed. Set sslmode=verify-full and sslrootcert, as docs/security.md says",
-                settings.security.mode
-            );
-        }
         let address = address(&endpoints, &settings.config).into();
         Connector { address, settings: Arc::new(settings), statement_timeout }
+    }
+
+    /// Logs a warning where others may read what passes.
+    pub(super) fn warn_of_plain_text(&self) {
+        let Settings { config, security, .. } = &*self.settings;
+        if security.mode < Mode::Require && endpoints(config).iter().any(Endpoint::is_elsewhere) {
+            log::warn!(
+                next = "set sslmode=verify-full and sslrootcert, as docs/security.md says";
+                "DATABASE_URL leads to another machine, and sslmode={} allows plain text: rows can be read on the way, and \
+                 changed",
+                security.mode
+            );
+        }
     }
 
     /// The same, with `factor` times the statement timeout.

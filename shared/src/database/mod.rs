@@ -70,6 +70,9 @@ impl Database {
             .keepalives_interval(KEEPALIVE_INTERVAL)
             .keepalives_retries(2);
         let connector = Connector::new(settings, statement_timeout);
+        if !environment.plain_text_is_accepted()? {
+            connector.warn_of_plain_text();
+        }
         let threads = PoolThreads::start();
         let pool = Pool::new(connector.clone(), connections, &threads);
         Ok(Database { connector, connections, threads, pool })

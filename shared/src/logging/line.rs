@@ -66,7 +66,7 @@ impl<'kvs> VisitSource<'kvs> for Fields {
 /// A number stays a number; whatever else there is becomes text.
 struct Read(Value);
 
-impl<'v> VisitValue<'v> for Read {
+impl VisitValue<'_> for Read {
     fn visit_any(&mut self, value: Given<'_>) -> Result<(), Error> {
         self.0 = Value::from(value.to_string());
         Ok(())

@@ -66,7 +66,8 @@ mod tests {
 
     #[test]
     fn what_is_given_besides_continues_the_sentence() {
-        let table: [(&str, &[(&str, &str)], &str); 7] = [
+        type Fields = &'static [(&'static str, &'static str)];
+        let table: [(&str, Fields, &str); 7] = [
             ("publish", &[("error", "refused"), ("next", "retrying")], "publish: refused; retrying"),
             (
                 "apply is blocked",
