@@ -21,7 +21,7 @@ impl Sides {
     pub(crate) fn from_env(statement_timeout: Duration) -> Result<Sides> {
         let variables: BTreeMap<String, String> =
             std::env::vars().filter(|(_, value)| !value.is_empty()).collect();
-        shared::logging::start(&logging(&variables))?;
+        shared::logging::start(&logging(&variables), "replicationctl")?;
         let is_given = |name: &str| variables.contains_key(name) || variables.contains_key(&file(name));
         if is_given(Name::Source.variable()) || is_given(Name::Target.variable()) {
             let side = |name: Name| {
