@@ -46,6 +46,15 @@ story_of_a_check_of_ones_own() {
   own_check_says 1 "1 unacknowledged messages in quarantine"
   sql "$TARGET" "select replication.quarantine_acknowledge()" >/dev/null
 
+  sql "$TARGET" "select replication.pause('a test')" >/dev/null
+  own_check_says 1 "applying is paused in B since" "${health[@]}"
+  [[ $OUTPUT != *degraded* ]] || die "a pause counts as trouble of the service:"$'\n'"$OUTPUT"
+  sql "$TARGET" "select replication.resume()" >/dev/null
+  sql "$SOURCE" "select replication.pause('a test')" >/dev/null
+  own_check_says 1 "publishing is paused in A since" "${health[@]}"
+  sql "$SOURCE" "select replication.resume()" >/dev/null
+  own_check_says 0 "the services named are healthy" "${health[@]}"
+
   sql "$SOURCE" "alter sequence replication.outbox_event_id_seq cache 2"
   own_check_says 2 "A does not capture every change"
   sql "$SOURCE" "alter sequence replication.outbox_event_id_seq cache 1"
