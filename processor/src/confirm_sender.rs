@@ -216,6 +216,7 @@ impl ConfirmSender {
             idle: self.is_idle(),
             reads: formats_read(),
             status: report,
+            figures: None,
         };
         let sent =
             confirm.encode().and_then(|payload| connection.publish_signed(&self.subject, None, payload));

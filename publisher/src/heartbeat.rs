@@ -36,7 +36,16 @@ impl Heartbeats {
             let status = Status::of_this_version(context.service_trouble().as_deref(), term.events_read());
             let source = source.clone();
             let timeline = Some(term.timeline());
-            let heartbeat = Heartbeat { format: FORMAT, source, tick, as_of, timeline, looked_at_us, status };
+            let heartbeat = Heartbeat {
+                format: FORMAT,
+                source,
+                tick,
+                as_of,
+                timeline,
+                looked_at_us,
+                status,
+                figures: None,
+            };
             connection.publish_signed(&self.subject, None, heartbeat.encode()?)?;
             connection.check()?;
             if let Some((target, status)) = term.take_report() {

@@ -20,6 +20,7 @@ pub mod printable;
 pub mod pruning;
 pub mod retry;
 pub mod schema;
+pub mod status;
 mod stopping;
 pub mod supervisor;
 pub mod unexpected;

@@ -18,5 +18,6 @@ pub(super) fn confirm() -> Confirm {
         idle: false,
         reads: formats_read(),
         status: None,
+        figures: None,
     }
 }

@@ -2,6 +2,7 @@
 
 use super::bounded::at_most;
 use super::encoding::{Formatted, check_identities, read};
+use super::figures::TargetFigures;
 use super::formats::{FORMATS_MAX, formats_of_older_targets};
 use super::identifier::hyphenated;
 use super::position::{Position, TickRef};
@@ -45,6 +46,9 @@ pub struct Confirm {
     /// How the processor is; with the confirms that come every [`CONFIRM_INTERVAL`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
+    /// What it knows of the target; with those, too. Targets of older versions do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub figures: Option<TargetFigures>,
 }
 
 impl Confirm {

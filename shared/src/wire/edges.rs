@@ -45,14 +45,16 @@ fn confirm() -> Value {
     json!({
         "format": 1, "target": "7/b", "incarnation": uuid::Uuid::nil(), "term": 3, "counter": 4, "source": "7/a",
         "received": position, "applied": position["tick"], "gap": false, "idle": true, "reads": [1],
-        "status": {"version": "0", "trouble": null, "events": 9}
+        "status": {"version": "0", "trouble": null, "events": 9},
+        "figures": {"applied_tick": 7, "behind_ms": 1, "stream_nodes": 3}
     })
 }
 
 fn heartbeat() -> Value {
     json!({
         "format": 1, "source": "7/a", "tick": {"number": 7, "id": uuid::Uuid::nil()}, "as_of": "10:12:10",
-        "looked_at_us": 1, "status": {"version": "0", "trouble": null, "events": 9}
+        "looked_at_us": 1, "status": {"version": "0", "trouble": null, "events": 9},
+        "figures": {"taken_tick": 7, "outbox_bytes": 1}
     })
 }
 
@@ -133,4 +135,28 @@ fn every_number_of_a_heartbeat_and_a_refusal_at_its_edges() {
     let refusal = json!({"format": 1, "source": "7/a", "target": "7/b", "reason": "why"});
     let takes = |json: &str| Refusal::decode(json.as_bytes()).is_ok();
     assert_taken(&refusal, takes, &[("/format", [false, true, false, false, false, false, false, false])]);
+}
+
+#[test]
+fn a_figure_may_be_unknown_and_is_a_whole_number_otherwise() {
+    let takes_heartbeat = |json: &str| Heartbeat::decode(json.as_bytes()).is_ok();
+    let takes_confirm = |json: &str| Confirm::decode(json.as_bytes()).is_ok();
+    let (heartbeat, confirm) = (heartbeat(), confirm());
+    for (number, expected) in [
+        (json!(null), true),
+        (json!(0), true),
+        (json!(MAX), true),
+        (json!(-1), false),
+        (json!(1.5), false),
+        (json!("1"), false),
+    ] {
+        assert_eq!(
+            takes_heartbeat(&with(&heartbeat, "/figures/outbox_bytes", &number)),
+            expected,
+            "{number}"
+        );
+        assert_eq!(takes_confirm(&with(&confirm, "/figures/behind_ms", &number)), expected, "{number}");
+    }
+    assert!(takes_confirm(&with(&confirm, "/figures", &json!(null))));
+    assert!(!takes_confirm(&with(&confirm, "/figures/stream_nodes", &json!(u64::MAX))));
 }

@@ -150,14 +150,17 @@ fn read_by_all(payload: &[u8]) -> usize {
     }
     if let Ok(confirm) = Confirm::decode(payload) {
         taken += 1;
-        let is_whole = confirm.status.as_ref().is_none_or(is_whole);
+        let is_whole = is_whole(confirm.status.as_ref().map(texts).into_iter().flatten())
+            && is_whole(confirm.figures.as_ref().map(texts_of_target).into_iter().flatten());
         let again = confirm.encode().and_then(|sent| Confirm::decode(&sent));
         if is_whole { assert_stays(&confirm, &again) } else { assert!(again.is_ok()) }
     }
     if let Ok(heartbeat) = Heartbeat::decode(payload) {
         taken += 1;
         let again = heartbeat.encode().and_then(|sent| Heartbeat::decode(&sent));
-        if is_whole(&heartbeat.status) { assert_stays(&heartbeat, &again) } else { assert!(again.is_ok()) }
+        let is_whole = is_whole(texts(&heartbeat.status))
+            && is_whole(heartbeat.figures.as_ref().map(texts_of_source).into_iter().flatten());
+        if is_whole { assert_stays(&heartbeat, &again) } else { assert!(again.is_ok()) }
     }
     if let Ok(refusal) = Refusal::decode(payload) {
         taken += 1;
@@ -166,9 +169,32 @@ fn read_by_all(payload: &[u8]) -> usize {
     taken
 }
 
-fn is_whole(status: &Status) -> bool {
-    let texts = [Some(&status.version), status.trouble.as_ref()];
-    texts.into_iter().flatten().all(|text| text.chars().count() < SHOWN)
+/// Whether none of these is cut.
+fn is_whole<'a>(texts: impl IntoIterator<Item = &'a String>) -> bool {
+    texts.into_iter().all(|text| text.chars().count() < SHOWN)
+}
+
+fn texts(status: &Status) -> Vec<&String> {
+    std::iter::once(&status.version).chain(&status.trouble).collect()
+}
+
+fn texts_of_source(figures: &SourceFigures) -> Vec<&String> {
+    of_both(figures.held.as_ref(), figures.paused.as_ref(), figures.unknown_because.as_ref())
+}
+
+fn texts_of_target(figures: &TargetFigures) -> Vec<&String> {
+    of_both(figures.held.as_ref(), figures.paused.as_ref(), figures.unknown_because.as_ref())
+}
+
+fn of_both<'a>(
+    held: Option<&'a Held>,
+    paused: Option<&'a Paused>,
+    unknown: Option<&'a String>,
+) -> Vec<&'a String> {
+    let held = held.into_iter().flat_map(|held| {
+        std::iter::once(&held.error).chain(&held.table).chain(&held.key).chain(&held.statement)
+    });
+    held.chain(paused.and_then(|paused| paused.why.as_ref())).chain(unknown).collect()
 }
 
 /// The most memory that this process had.

@@ -1,6 +1,7 @@
 //! A heartbeat: what the source knows while nothing happens, and how its service is.
 
 use super::encoding::{Formatted, check_identities, read};
+use super::figures::SourceFigures;
 use super::position::TickRef;
 use super::snapshot::Snapshot;
 use super::status::Status;
@@ -31,6 +32,9 @@ pub struct Heartbeat {
     pub looked_at_us: i64,
     /// How the publisher is.
     pub status: Status,
+    /// What it knows of the source. Sources of older versions do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub figures: Option<SourceFigures>,
 }
 
 impl Heartbeat {
@@ -72,6 +76,7 @@ mod tests {
             timeline: Some(2),
             looked_at_us: 1_500_000,
             status: Status::of_this_version(None, 9),
+            figures: Some(SourceFigures { taken_tick: Some(4), ..SourceFigures::default() }),
         };
         let decoded = |heartbeat: &Heartbeat| Heartbeat::decode(&heartbeat.encode().unwrap());
         assert_eq!(decoded(&sent).unwrap(), sent);

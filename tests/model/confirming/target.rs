@@ -98,6 +98,7 @@ impl Said {
             idle: self.idle,
             reads: formats_read(),
             status: None,
+            figures: None,
         }
     }
 }

@@ -262,6 +262,7 @@ impl Delivery {
             ),
             reads: formats_read(),
             status: None,
+            figures: None,
         };
         let (mut resends, now) = (Resends::default(), Instant::now());
         let acknowledged = state.place.acknowledged;

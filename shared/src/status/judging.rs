@@ -1,0 +1,290 @@
+//! What to think of what is known: one word, one sentence. A pure function.
+
+use super::document::Half;
+use super::samples::Pace;
+use super::words::{count, duration, rate, time_of_day, whole_seconds};
+use crate::wire::{Held, Paused, SourceFigures, TargetFigures};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The other side says something each second. Two of its messages are missing.
+pub(super) const SILENT_AFTER_S: f64 = 2.2;
+/// What this side knows of itself is no older than this, or its database does not answer.
+pub(super) const STALE_AFTER_S: f64 = 3.0;
+/// With events waiting, a target that does not move for so long is stalled.
+const STALLED_AFTER_S: f64 = 15.0;
+/// What B shows is so old: it does not follow, it catches up.
+const BEHIND_S: f64 = 5.0;
+/// Without a change for so long, A is quiet.
+const QUIET_AFTER_S: f64 = 60.0;
+
+/// How replication is, in one word. Each has a mark of its own: colour alone says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// B shows A as it was moments ago.
+    Following,
+    /// Nothing changes in A, and B shows it.
+    Quiet,
+    /// B is behind, and gains.
+    CatchingUp,
+    /// B is behind, and loses.
+    FallingBehind,
+    /// An operator has paused it.
+    Paused,
+    /// Something is refused, and somebody has to decide.
+    Held,
+    /// Events wait and nothing moves.
+    Stalled,
+    /// It cannot be known.
+    Unknown,
+}
+
+/// The judgement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// How replication is.
+    pub state: State,
+    /// Its shape.
+    pub mark: String,
+    /// Its word.
+    pub word: String,
+    /// What that means now.
+    pub sentence: String,
+    /// Mark and number, as short as the title of a tab.
+    pub title: String,
+}
+
+/// What is judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// By the clock of this service.
+    pub now: Timestamp,
+    /// A's side.
+    pub source: &'a Half<SourceFigures>,
+    /// B's side.
+    pub target: &'a Half<TargetFigures>,
+    /// How old what B shows is.
+    pub behind_seconds: Option<f64>,
+    /// How fast events come and go.
+    pub pace: Pace,
+}
+
+impl State {
+    /// A shape that is told from the others without colour.
+    pub fn mark(self) -> &'static str {
+        match self {
+            State::Following | State::Quiet => "●",
+            State::CatchingUp => "▲",
+            State::FallingBehind => "▼",
+            State::Paused => "‖",
+            State::Held | State::Stalled => "■",
+            State::Unknown => "?",
+        }
+    }
+
+    /// As people say it.
+    pub fn word(self) -> &'static str {
+        match self {
+            State::Following => "FOLLOWING",
+            State::Quiet => "QUIET",
+            State::CatchingUp => "CATCHING UP",
+            State::FallingBehind => "FALLING BEHIND",
+            State::Paused => "PAUSED",
+            State::Held => "HELD",
+            State::Stalled => "STALLED",
+            State::Unknown => "UNKNOWN",
+        }
+    }
+}
+
+impl Facts<'_> {
+    /// The first that applies: what somebody has to decide, what was decided, what is broken here, what cannot be known,
+    /// what does not move, what is late.
+    pub fn judge(&self) -> Verdict {
+        self.held()
+            .or_else(|| self.paused())
+            .or_else(|| self.cut_off())
+            .or_else(|| self.unknown())
+            .or_else(|| self.stalled())
+            .or_else(|| self.late())
+            .unwrap_or_else(|| self.good())
+    }
+
+    fn held(&self) -> Option<Verdict> {
+        let held = |side: &str, doing: &str, held: &Held| {
+            let place = match (&held.table, &held.key) {
+                (Some(table), Some(key)) => format!("the row {key} of {table}"),
+                (Some(table), None) => format!("a row of {table}"),
+                _ => "a change".to_owned(),
+            };
+            let since = held.since.map_or_else(String::new, |since| format!(" since {}", self.time(since)));
+            self.verdict(State::Held, format!("{side} {doing} {place}{since}; later transactions wait"))
+        };
+        let a = self.source_figures().and_then(|a| a.held.as_ref());
+        let b = self.target_figures().and_then(|b| b.held.as_ref());
+        b.map(|b| held("B", "refuses", b)).or_else(|| a.map(|a| held("A", "cannot send", a)))
+    }
+
+    fn paused(&self) -> Option<Verdict> {
+        let paused = |what: &str, paused: &Paused| {
+            let since = paused.since.map_or_else(String::new, |since| format!(" since {}", self.time(since)));
+            let why = paused.why.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+            self.verdict(State::Paused, format!("an operator has paused {what}{since}{why}"))
+        };
+        let a = self.source_figures().and_then(|a| a.paused.as_ref());
+        let b = self.target_figures().and_then(|b| b.paused.as_ref());
+        b.map(|b| paused("applying", b)).or_else(|| a.map(|a| paused("publishing", a)))
+    }
+
+    /// This service cannot reach what is beside it: of that it is sure.
+    fn cut_off(&self) -> Option<Verdict> {
+        let ends = [
+            (&self.source.database, "outbox-publisher cannot reach PostgreSQL A"),
+            (&self.source.nats, "outbox-publisher cannot reach NATS A"),
+            (&self.target.database, "inbox-processor cannot reach PostgreSQL B"),
+            (&self.target.nats, "inbox-processor cannot reach NATS B"),
+        ];
+        let (_, lost) = ends.into_iter().find(|(reach, _)| reach.is_lost())?;
+        Some(self.verdict(State::Stalled, lost.to_owned()))
+    }
+
+    fn unknown(&self) -> Option<Verdict> {
+        let why = self.why_unknown("A", self.source).or_else(|| self.why_unknown("B", self.target)).or_else(
+            || self.behind_seconds.is_none().then(|| "B does not say as of when it shows A".to_owned()),
+        )?;
+        Some(self.verdict(State::Unknown, why))
+    }
+
+    fn why_unknown<F>(&self, side: &str, half: &Half<F>) -> Option<String> {
+        let Some((heard_at, age)) = half.heard_at.zip(half.age_seconds) else {
+            return Some(match &half.unknown_because {
+                Some(reason) => format!("nothing is known of {side}: {reason}"),
+                None => format!("nothing was heard of {side} yet"),
+            });
+        };
+        if !is_fresh(half) {
+            let silence = whole_seconds(age);
+            let heard = self.time(heard_at);
+            return Some(if half.is_own {
+                format!("PostgreSQL {side} has not answered for {silence}, the last time at {heard}")
+            } else {
+                format!("no word from {side} for {silence}, last heard {heard}")
+            });
+        }
+        half.figures.is_none().then(|| match &half.unknown_because {
+            Some(reason) => format!("nothing is known of {side}: {reason}"),
+            None => format!("{side} does not say how far it is: its service is of an older version"),
+        })
+    }
+
+    fn stalled(&self) -> Option<Verdict> {
+        let waiting = self.waiting().filter(|_| self.pace.still_seconds >= STALLED_AFTER_S)?;
+        Some(self.verdict(
+            State::Stalled,
+            format!("{waiting}, and B has not moved for {}", whole_seconds(self.pace.still_seconds)),
+        ))
+    }
+
+    /// What waits for B, in words; none where nothing does.
+    fn waiting(&self) -> Option<String> {
+        let a = self.source_figures()?;
+        match (a.unapplied_ms, a.unconfirmed_events) {
+            (Some(0), _) => None,
+            (_, Some(events)) if events > 0 => Some(format!("{} events wait", count(events))),
+            (Some(_), _) => Some("events wait".to_owned()),
+            (None, _) => None,
+        }
+    }
+
+    fn late(&self) -> Option<Verdict> {
+        let behind = self.behind_seconds.filter(|behind| *behind >= BEHIND_S)?;
+        self.waiting()?;
+        let (captured, applied) = (self.pace.captured_per_second, self.pace.applied_per_second);
+        let age = format!("B shows A as of {} ago", duration(behind));
+        let Some((captured, applied)) = captured.zip(applied) else {
+            return Some(self.verdict(State::CatchingUp, age));
+        };
+        if applied <= captured {
+            let pace = format!("A writes {} events/s, B applies {}", rate(captured), rate(applied));
+            return Some(self.verdict(State::FallingBehind, format!("{age}; {pace}")));
+        }
+        let gains = if captured > 0.0 {
+            format!("gains {:.1}×", applied / captured)
+        } else {
+            format!("applies {} events/s", rate(applied))
+        };
+        let left = self
+            .left_seconds(applied - captured)
+            .map(|left| format!("about {} left", duration(left.max(1.0))));
+        let pace = [Some(gains), left].into_iter().flatten().collect::<Vec<_>>().join(", ");
+        Some(self.verdict(State::CatchingUp, format!("{age}; {pace}")))
+    }
+
+    fn left_seconds(&self, gained_per_second: f64) -> Option<f64> {
+        let events = self.source_figures()?.unconfirmed_events?;
+        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+        Some(events as f64 / gained_per_second)
+    }
+
+    fn good(&self) -> Verdict {
+        let shown = self.target_figures().and_then(|b| b.as_of);
+        let as_of = shown.map_or_else(
+            || "B shows A as it was".to_owned(),
+            |as_of| format!("B shows A as of {} UTC", time_of_day(as_of, self.now, "%H:%M:%S.%3f")),
+        );
+        let ago =
+            self.behind_seconds.map_or_else(String::new, |behind| format!(" ({} ago)", duration(behind)));
+        let quiet_since = self
+            .source_figures()
+            .filter(|_| self.waiting().is_none())
+            .and_then(|a| a.last_change_at)
+            .filter(|at| self.now.duration_since(*at).as_secs_f64() >= QUIET_AFTER_S);
+        match quiet_since {
+            Some(since) => self
+                .verdict(State::Quiet, format!("no changes in A since {}; {as_of}{ago}", self.time(since))),
+            None => self.verdict(State::Following, format!("{as_of}{ago}")),
+        }
+    }
+
+    fn verdict(&self, state: State, sentence: String) -> Verdict {
+        let mark = state.mark();
+        let says = match state {
+            State::Following | State::Quiet | State::CatchingUp | State::FallingBehind => {
+                self.behind_seconds.map_or_else(|| state.word().to_owned(), duration)
+            }
+            _ => state.word().to_owned(),
+        };
+        Verdict {
+            state,
+            mark: mark.to_owned(),
+            word: state.word().to_owned(),
+            sentence,
+            title: format!("{mark} {says}"),
+        }
+    }
+
+    /// Only while it is fresh: what was true is not what is.
+    fn source_figures(&self) -> Option<&SourceFigures> {
+        self.source.figures.as_ref().filter(|_| is_fresh(self.source))
+    }
+
+    fn target_figures(&self) -> Option<&TargetFigures> {
+        self.target.figures.as_ref().filter(|_| is_fresh(self.target))
+    }
+
+    fn time(&self, at: Timestamp) -> String {
+        format!("{} UTC", time_of_day(at, self.now, "%H:%M:%S"))
+    }
+}
+
+/// Whether a half was heard lately.
+pub(super) fn is_fresh<F>(half: &Half<F>) -> bool {
+    let limit = if half.is_own { STALE_AFTER_S } else { SILENT_AFTER_S };
+    half.age_seconds.is_some_and(|age| age <= limit)
+}
+
+#[cfg(test)]
+pub(super) mod fixtures;
+#[cfg(test)]
+mod tests;
