@@ -1,11 +1,16 @@
 //! Confirms: how far the target is, sent to the publisher after each commit and once a second.
 
+use crate::figures;
+use crate::sampling::Sampled;
 use inbox_processor::rules::ways::is_idle;
 use parking_lot::Mutex;
 use shared::broker::Connection;
 use shared::retry::Complaint;
+use shared::status::Board;
 use shared::supervisor::ThreadContext;
-use shared::wire::{CONFIRM_INTERVAL, Confirm, FORMAT, Position, Refusal, Status, TickRef, formats_read};
+use shared::wire::{
+    CONFIRM_INTERVAL, Confirm, FORMAT, Held, Position, Refusal, Status, TargetFigures, TickRef, formats_read,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -42,6 +47,8 @@ pub(crate) struct ConfirmSender {
     complaint: Mutex<Complaint>,
     /// Apply is blocked: pulling is paused.
     blocked: AtomicBool,
+    /// Why.
+    held: Mutex<Option<Held>>,
     /// The last pull came back empty, and the next one is under way.
     drained: AtomicBool,
     /// Messages pulled and not yet committed.
@@ -64,6 +71,7 @@ impl ConfirmSender {
             refused: Mutex::new(None),
             complaint: Mutex::default(),
             blocked: AtomicBool::new(false),
+            held: Mutex::default(),
             drained: AtomicBool::new(false),
             in_work: AtomicU64::new(0),
             events: AtomicU64::new(0),
@@ -154,8 +162,15 @@ impl ConfirmSender {
         self.status.lock().is_some()
     }
 
-    pub(crate) fn set_blocked(&self, blocked: bool) {
-        self.blocked.store(blocked, Ordering::Release);
+    /// Whether apply is blocked, and why.
+    pub(crate) fn set_blocked(&self, held: Option<Held>) {
+        self.blocked.store(held.is_some(), Ordering::Release);
+        *self.held.lock() = held;
+    }
+
+    /// Why apply is blocked, if it is.
+    pub(crate) fn held(&self) -> Option<Held> {
+        self.held.lock().clone()
     }
 
     pub(crate) fn is_blocked(&self) -> bool {
@@ -192,15 +207,15 @@ impl ConfirmSender {
 
     /// Publishes a confirm where there is a status and a connection. If it is lost, the next one replaces it.
     pub(crate) fn confirm(&self) {
-        self.confirm_with(None);
+        self.confirm_with(None, None);
     }
 
-    /// The same, with how the service is: its `trouble`, none while it is healthy.
-    fn report(&self, trouble: Option<&str>) {
-        self.confirm_with(Some(Status::of_this_version(trouble, self.events.load(Ordering::Relaxed))));
+    /// The same, with how the service is, and what it knows of the target.
+    fn report(&self, status: Status, figures: Option<TargetFigures>) {
+        self.confirm_with(Some(status), figures);
     }
 
-    fn confirm_with(&self, report: Option<Status>) {
+    fn confirm_with(&self, report: Option<Status>, figures: Option<TargetFigures>) {
         let Some(status) = self.status.lock().clone() else { return };
         let Some(connection) = self.connection.lock().clone() else { return };
         let confirm = Confirm {
@@ -216,7 +231,7 @@ impl ConfirmSender {
             idle: self.is_idle(),
             reads: formats_read(),
             status: report,
-            figures: None,
+            figures,
         };
         let sent =
             confirm.encode().and_then(|payload| connection.publish_signed(&self.subject, None, payload));
@@ -227,11 +242,22 @@ impl ConfirmSender {
     }
 }
 
-/// Confirms once a second until a stop is requested.
-pub(crate) fn heartbeat(context: &ThreadContext, confirm_sender: &ConfirmSender) {
+/// Confirms once a second until a stop is requested, and notes the same on the board.
+pub(crate) fn heartbeat(
+    context: &ThreadContext,
+    confirm_sender: &ConfirmSender,
+    sampled: &Sampled,
+    board: &Board,
+) {
     context.healthy();
     while !context.stop().wait(CONFIRM_INTERVAL) {
-        confirm_sender.report(context.service_trouble().as_deref());
+        let events = confirm_sender.events.load(Ordering::Relaxed);
+        let status = Status::of_this_version(context.service_trouble().as_deref(), events);
+        let known = figures::of(confirm_sender, sampled);
+        if let Some((figures, looked_at)) = known.clone() {
+            board.note_target(&status, Some(figures), looked_at);
+        }
+        confirm_sender.report(status, known.map(|(figures, _)| figures));
     }
 }
 

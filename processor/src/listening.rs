@@ -8,6 +8,7 @@ use crossbeam_channel::Receiver;
 use shared::broker::{Broker, Incoming};
 use shared::database::Database;
 use shared::retry::Complaint;
+use shared::status::Board;
 use shared::supervisor::ThreadContext;
 use shared::wire::{HEARTBEAT_INTERVAL, Heartbeat, Snapshot};
 use std::collections::VecDeque;
@@ -28,6 +29,7 @@ pub(crate) struct Listening {
     subject: String,
     database: Database,
     confirm_sender: Arc<ConfirmSender>,
+    board: Arc<Board>,
     /// When the source was heard last; none where it was never heard: one of an older version sends no heartbeats.
     heard_at: Option<Instant>,
     complaint: Complaint,
@@ -39,12 +41,14 @@ impl Listening {
         subject: String,
         database: Database,
         confirm_sender: Arc<ConfirmSender>,
+        board: Arc<Board>,
     ) -> Listening {
         Listening {
             broker,
             subject,
             database,
             confirm_sender,
+            board,
             heard_at: None,
             complaint: Complaint::default(),
         }
@@ -126,6 +130,7 @@ impl Listening {
                 let is_of_the_source = store(&mut *self.database.connection()?, &heartbeat)?;
                 if is_of_the_source {
                     METRICS.heard(&heartbeat);
+                    self.board.note_source(&heartbeat.status, heartbeat.figures, Instant::now());
                     self.heard_at = Some(Instant::now());
                 }
                 Ok(is_of_the_source)

@@ -12,6 +12,7 @@
 
 mod applying;
 mod confirm_sender;
+mod figures;
 mod inbox;
 mod listening;
 mod metrics;
@@ -32,6 +33,7 @@ use settings::Settings;
 use shared::config::Environment;
 use shared::metrics::Queue;
 use shared::schema::Side;
+use shared::status::{self, Board};
 use shared::supervisor::{Command, Supervisor, Surface, run_migration, run_service};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -79,16 +81,23 @@ fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
     );
     let leads = confirm_sender.clone();
     surface.leads = Some(Arc::new(move || leads.is_leading()));
+    let board = Arc::new(Board::new(status::Side::Target));
+    surface.board = Some(board.clone());
     supervisor.show(environment, HTTP_ADDRESS, surface)?;
 
-    let (looked_at, leading) = (database.clone(), confirm_sender.clone());
+    let (looked_at, leading, shown) = (database.clone(), confirm_sender.clone(), sampled.clone());
     supervisor.spawn("sampler", move |context| sampling::run(context, &looked_at, &leading, &sampled))?;
 
     let described = confirm_sender.clone();
     supervisor.describe(move || described.describe());
 
-    let listening =
-        Listening::new(broker.clone(), heartbeat_subject, database.clone(), confirm_sender.clone());
+    let listening = Listening::new(
+        broker.clone(),
+        heartbeat_subject,
+        database.clone(),
+        confirm_sender.clone(),
+        board.clone(),
+    );
     supervisor.spawn("listening", move |context| listening.run(context))?;
 
     let signing = broker.signing().clone();
@@ -108,7 +117,7 @@ fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
     supervisor.spawn("applying", move |context| applying.run(context))?;
 
     supervisor.spawn("heartbeat", move |context| {
-        confirm_sender::heartbeat(context, &confirm_sender);
+        confirm_sender::heartbeat(context, &confirm_sender, &shown, &board);
         Ok(())
     })
 }

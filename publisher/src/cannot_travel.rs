@@ -3,7 +3,7 @@
 
 use outbox_publisher::rules::cursor::CursorPosition;
 use shared::printable::printable;
-use shared::wire::{Event, TickRef};
+use shared::wire::{Event, Held, TickRef};
 use std::fmt;
 use uuid::Uuid;
 
@@ -18,6 +18,8 @@ pub(crate) struct CannotTravel {
     /// Of the event itself.
     pub(crate) position: CursorPosition,
     text: String,
+    /// Table and key; none of a TRUNCATE.
+    row: Option<(String, String)>,
 }
 
 /// Which event it is.
@@ -52,6 +54,7 @@ impl<'a> Unsendable<'a> {
             event_id,
             txid,
             position: CursorPosition { tick: tick.number, ordinal: ordinal - 1 },
+            row: key.map(|key| (table.to_owned(), key.to_owned())),
             text: format!(
                 "{row} of {} cannot be sent, and what comes later waits: {why}. Or leave it out, on record, in the source: \
                  select replication.skip_event('{event_id}', 'why') (tick {}; docs/operations.md, A row cannot be sent)",
@@ -59,6 +62,14 @@ impl<'a> Unsendable<'a> {
                 tick.number
             ),
         }
+    }
+}
+
+impl CannotTravel {
+    /// As the page shows it.
+    pub(crate) fn figure(&self) -> Held {
+        let row = self.row.as_ref().map(|(table, key)| (table.as_str(), key.as_str()));
+        Held::of(None, &self.text, row, None)
     }
 }
 

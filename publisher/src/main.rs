@@ -14,6 +14,7 @@ mod audit;
 mod cannot_travel;
 mod confirming;
 mod encoder;
+mod figures;
 mod heartbeat;
 mod leadership;
 mod metrics;
@@ -37,6 +38,7 @@ use shared::budget::Budget;
 use shared::config::Environment;
 use shared::metrics::Queue;
 use shared::schema::Side;
+use shared::status::{self, Board};
 use shared::supervisor::{Command, Supervisor, Surface, run_migration, run_service};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -89,9 +91,11 @@ fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
     let (leads, behind) = (leadership.clone(), sampled.clone());
     surface.leads = Some(Arc::new(move || leads.current().is_some()));
     surface.hindrance = Box::new(move || behind.hindrance());
+    let board = Arc::new(Board::new(status::Side::Source));
+    surface.board = Some(board.clone());
     supervisor.show(environment, HTTP_ADDRESS, surface)?;
 
-    let looking = leadership.clone();
+    let (looking, shown) = (leadership.clone(), sampled.clone());
     supervisor.spawn("sampler", move |context| sampling::run(context, &looking, &sampled))?;
 
     let described = leadership.clone();
@@ -116,10 +120,11 @@ fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
         publishing::Publishing::new(broker.clone(), subject, leadership.clone(), max_payload, to_publish);
     supervisor.spawn("publishing", move |context| publishing.run(context))?;
 
-    let heartbeats = heartbeat::Heartbeats::new(broker.clone(), &subject_prefix, leadership.clone());
+    let heartbeats =
+        heartbeat::Heartbeats::new(broker.clone(), &subject_prefix, leadership.clone(), shown, board.clone());
     supervisor.spawn("heartbeat", move |context| heartbeats.run(context))?;
 
-    let confirming = confirming::Confirming::new(broker, &subject_prefix, leadership.clone());
+    let confirming = confirming::Confirming::new(broker, &subject_prefix, leadership.clone(), board);
     supervisor.spawn("confirms", move |context| confirming.run(context))?;
 
     let audited = leadership.clone();

@@ -1,7 +1,7 @@
 //! Made-up states of a system. What the page shows of them is judged as in the services.
 
 use jiff::{Timestamp, ToSpan};
-use shared::status::{Document, Facts, Half, Line, Pace, Reach, Sample, Samples};
+use shared::status::{Document, Facts, Half, Line, Pace, Sample, Samples};
 use shared::wire::{Held, Paused, SourceFigures, TargetFigures};
 
 /// As outbox-publisher knows it.
@@ -40,10 +40,9 @@ pub(crate) fn healthy() -> Known {
         captured_events: Some(5_120_443),
         unpublished_events: Some(0),
         unconfirmed_events: Some(12),
-        unpublished_ms: Some(0),
-        unreceived_ms: Some(1),
-        unapplied_ms: Some(3),
-        unconfirmed_ms: Some(4),
+        capture_to_publish_ms: Some(0),
+        publish_to_receive_ms: Some(1),
+        total_ms: Some(4),
         outbox_bytes: Some(412_000_000),
         outbox_growth_bytes_per_second: Some(240_000),
         last_change_at: Some("2026-11-30T14:03:08Z".parse().unwrap()),
@@ -55,6 +54,7 @@ pub(crate) fn healthy() -> Known {
         as_of: Some("2026-11-30T14:03:08.191Z".parse().unwrap()),
         behind_ms: Some(4),
         waiting_events: Some(0),
+        receive_to_apply_ms: Some(0),
         quarantine_unseen: Some(0),
         stream_nodes: Some(3),
         stream_nodes_current: Some(3),
@@ -69,8 +69,8 @@ pub(crate) fn healthy() -> Known {
             age_seconds: Some(0.1),
             version: Some("0.1.0".to_owned()),
             leads: Some(true),
-            database: Reach::connected(),
-            nats: Reach::connected(),
+            database_connected: Some(true),
+            nats_connected: Some(true),
             figures: Some(source),
             ..Half::default()
         },
@@ -126,8 +126,8 @@ pub(crate) fn catching_up() -> Known {
     let mut known = healthy();
     known.samples = samples(known.now, |second| second.saturating_sub(700) * 170);
     let a = known.a();
-    (a.unconfirmed_events, a.unapplied_ms, a.unconfirmed_ms) = (Some(48_000), Some(34_000), Some(34_100));
-    a.unpublished_ms = Some(6_000);
+    (a.unconfirmed_events, a.total_ms) = (Some(48_000), Some(34_100));
+    a.capture_to_publish_ms = Some(6_000);
     known.behind_seconds = Some(34.0);
     known.pace =
         Pace { captured_per_second: Some(190.0), applied_per_second: Some(589.0), still_seconds: 0.0 };
@@ -159,7 +159,7 @@ pub(crate) fn quiet() -> Known {
     known.a().last_change_at = Some("2026-11-30T13:12:44Z".parse().unwrap());
     known.a().unconfirmed_events = Some(0);
     let a = known.a();
-    (a.unreceived_ms, a.unapplied_ms, a.unconfirmed_ms) = (Some(0), Some(0), Some(0));
+    (a.publish_to_receive_ms, a.total_ms) = (Some(0), Some(0));
     known.pace =
         Pace { captured_per_second: Some(0.0), applied_per_second: Some(0.0), still_seconds: 3000.0 };
     known
@@ -192,7 +192,7 @@ pub(crate) fn silent() -> Known {
 pub(crate) fn unknown() -> Known {
     let mut known = healthy();
     known.target = Half::default();
-    known.source.age_seconds = Some(4.0);
+    known.source.age_seconds = Some(34.0);
     known.behind_seconds = None;
     known.pace = Pace::default();
     known.samples = Samples::default();
@@ -202,9 +202,9 @@ pub(crate) fn unknown() -> Known {
 
 pub(crate) fn cut_off() -> Known {
     let mut known = healthy();
-    known.source.database = Reach::lost("connection refused");
+    known.source.database_connected = Some(false);
     known.source.trouble =
         Some("ticker: connect to localhost:5432: connection refused (os error 111)".to_owned());
-    known.source.age_seconds = Some(9.0);
+    known.source.age_seconds = Some(19.0);
     known
 }

@@ -1,7 +1,7 @@
 //! Serves the page, and the document that a test gives it.
 
 use parking_lot::Mutex;
-use shared::status::{Document, PAGE, content_security_policy};
+use shared::status::{Document, PAGE, page_headers};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
@@ -70,10 +70,10 @@ fn serve(mut stream: TcpStream, served: &Mutex<Answer>) {
             }
         }
     };
-    let policy = content_security_policy();
+    let headers: String = page_headers().iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let _ = write!(
         stream,
-        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nContent-Security-Policy: {policy}\r\n\
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n{headers}\
          X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n{body}",
         body.len()
     );

@@ -40,7 +40,7 @@ const CASES: &[Case] = &[
         "■ STALLED",
     ),
     ("silent", silent, "UNKNOWN", "question", "no word from B for 7 s, last heard 14:03:01 UTC", "? UNKNOWN"),
-    ("unknown", unknown, "UNKNOWN", "question", "PostgreSQL A has not answered for 4 s", "? UNKNOWN"),
+    ("unknown", unknown, "UNKNOWN", "question", "PostgreSQL A has not answered for 34 s", "? UNKNOWN"),
     ("cut-off", cut_off, "STALLED", "square", "outbox-publisher cannot reach PostgreSQL A", "■ STALLED"),
 ];
 

@@ -3,7 +3,7 @@
 use super::operator;
 use super::staging::Staged;
 use crate::inbox::{StoredBatches, record_drift, record_processed};
-use crate::tables::{Drift, Tables, WriteMode};
+use crate::tables::{Drift, RefusedRow, Tables, WriteMode};
 use anyhow::{Context, Error, Result, ensure};
 use inbox_processor::rules::applied::AppliedTick;
 use inbox_processor::rules::position::TargetPosition;
@@ -19,6 +19,13 @@ pub(super) enum OutOfTime {
     EndsSession,
     /// It counts as refused: more time did not help.
     Blocks,
+}
+
+/// Why PostgreSQL refuses.
+pub(super) struct Refused {
+    pub(super) error: String,
+    /// The row that is refused, where one can be named.
+    pub(super) row: Option<RefusedRow>,
 }
 
 /// What is to be applied.
@@ -52,7 +59,7 @@ impl Attempt<'_> {
         &self,
         transaction: &mut Transaction<'_>,
         tables: &mut Tables,
-    ) -> Result<Result<Applied, String>> {
+    ) -> Result<Result<Applied, Refused>> {
         let mut attempt = transaction.savepoint("apply").context("set a savepoint")?;
         let result = self.apply(&mut attempt, tables).and_then(|applied| {
             // What would fail at the commit fails here.
@@ -65,7 +72,10 @@ impl Attempt<'_> {
                 attempt.rollback().context("roll back to the savepoint")?;
                 // Row types that were created are rolled back.
                 tables.forget();
-                Ok(Err(in_one_line(&error)))
+                Ok(Err(Refused {
+                    row: error.downcast_ref::<RefusedRow>().cloned(),
+                    error: in_one_line(&error),
+                }))
             }
             Err(error) => Err(error),
         }

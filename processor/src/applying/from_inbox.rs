@@ -5,7 +5,7 @@
 //! before have no effect, transactions that are to be skipped are left out. Where PostgreSQL refuses, the
 //! ticks before the first one that it refuses are applied, and the refused transaction and row are named.
 
-use super::attempt::{Applied, Attempt, OutOfTime};
+use super::attempt::{Applied, Attempt, OutOfTime, Refused};
 use super::refused::refused_transaction;
 use super::target::Target;
 use crate::inbox::{Entry, Refusal, lock_position};
@@ -63,17 +63,17 @@ impl Target {
         self.tables.forget_altered(&mut transaction)?;
         let (applied, refusal) = match attempt.run(&mut transaction, &mut self.tables)? {
             Ok(applied) => (applied, None),
-            Err(error) if !attempt.is_of_one_tick() => {
+            Err(Refused { error, row }) if !attempt.is_of_one_tick() => {
                 transaction.rollback().context("roll back")?;
-                return Ok(Some(Refusal { tick: attempt.up_to, txid: None, error }));
+                return Ok(Some(Refusal { tick: attempt.up_to, txid: None, error, row }));
             }
-            Err(error) => {
+            Err(Refused { error, row }) => {
                 let known = blocked.filter(|known| known.tick == attempt.up_to && known.error == error);
                 let txid = match known {
                     Some(known) => known.txid,
                     None => refused_transaction(&mut transaction, &mut self.tables, attempt, &error)?,
                 };
-                (Applied::default(), Some(Refusal { tick: attempt.up_to, txid, error }))
+                (Applied::default(), Some(Refusal { tick: attempt.up_to, txid, error, row }))
             }
         };
         let after = position_after(before, &applied.ticks);

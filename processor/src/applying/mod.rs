@@ -22,6 +22,7 @@ mod staging;
 mod target;
 
 use crate::confirm_sender::ConfirmSender;
+use crate::inbox::Refusal;
 use crate::receiving::Decoded;
 use crate::tables::prepare_session;
 use anyhow::{Context, Result};
@@ -165,7 +166,7 @@ impl Applying {
     }
 
     fn report_status(&self, session: &Session, target: &str) {
-        self.confirm_sender.set_blocked(session.is_blocked());
+        self.confirm_sender.set_blocked(session.refusal().map(Refusal::figure));
         self.confirm_sender.set_status(Some(session.status(target)));
     }
 

@@ -70,7 +70,7 @@ fn refusal(
     attempt: &Attempt<'_>,
 ) -> Result<Option<String>> {
     let mut trial = transaction.savepoint("trial")?;
-    let refusal = attempt.run(&mut trial, tables)?.err();
+    let refusal = attempt.run(&mut trial, tables)?.err().map(|refused| refused.error);
     trial.rollback()?;
     // Row types that were created are rolled back.
     tables.forget();

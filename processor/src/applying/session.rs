@@ -102,10 +102,6 @@ impl Session {
         self.target.position.as_ref().map_or(0, TargetPosition::last_applied)
     }
 
-    pub(super) fn is_blocked(&self) -> bool {
-        self.hold.is_some()
-    }
-
     /// Why apply is blocked, if it is.
     pub(super) fn refusal(&self) -> Option<&Refusal> {
         self.hold.as_ref().map(|hold| &hold.refusal)

@@ -27,7 +27,7 @@ pub(crate) struct Sampled(Mutex<Option<Seen>>);
 pub(crate) struct Seen {
     pub(crate) standing: Standing,
     pub(crate) at: SystemTime,
-    looked: Instant,
+    pub(crate) looked: Instant,
 }
 
 impl Sampled {

@@ -18,7 +18,7 @@ mod write_mode;
 
 pub(crate) use changes::{EqualKeys, SchemaSegment, TableChanges, ends_before};
 pub(crate) use lacking::hold;
-pub(crate) use refusal::row_for_people;
+pub(crate) use refusal::{RefusedRow, row_for_people};
 pub(crate) use session::{encoding, prepare_session};
 pub(crate) use write_mode::{Drift, WriteMode};
 

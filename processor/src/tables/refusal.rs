@@ -10,6 +10,7 @@ use postgres::Transaction;
 use postgres::error::{DbError, SqlState};
 use shared::fault::fault_of;
 use shared::wire::Shape;
+use std::fmt;
 
 impl Tables {
     /// The error, with the first row of the changes that the target refuses, written in the same mode, where
@@ -99,9 +100,23 @@ fn find_refused<'a>(
     }
 }
 
+/// A row that is refused. Context of an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RefusedRow {
+    pub(crate) table: String,
+    /// As far as it fits into a message for people.
+    pub(crate) key: String,
+}
+
+impl fmt::Display for RefusedRow {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "the row is {} of {}", self.key, self.table)
+    }
+}
+
 /// The row of a key.
-pub(crate) fn row_for_people(key: &str, shape: &Shape) -> String {
-    format!("the row is {} of {}", shortened(key), shape.name())
+pub(crate) fn row_for_people(key: &str, shape: &Shape) -> RefusedRow {
+    RefusedRow { table: shape.name(), key: shortened(key) }
 }
 
 /// A key, as far as it fits into a message for people.

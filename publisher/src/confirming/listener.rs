@@ -8,12 +8,14 @@ use crate::outbox::{progress, source};
 use anyhow::Result;
 use outbox_publisher::rules::confirms::{Confirms, Consequences, Outcome};
 use shared::database::Pooled;
+use shared::status::Board;
 use shared::wire::Confirm;
 use std::time::Instant;
 
 /// Takes the confirms of one term.
 pub(super) struct Listener<'a> {
     term: &'a Term,
+    board: &'a Board,
     client: Pooled,
     /// That the server of `client` writes.
     timeline: i64,
@@ -22,10 +24,11 @@ pub(super) struct Listener<'a> {
 }
 
 impl<'a> Listener<'a> {
-    pub(super) fn new(term: &'a Term) -> Result<Listener<'a>> {
+    pub(super) fn new(term: &'a Term, board: &'a Board) -> Result<Listener<'a>> {
         let mut client = term.connection()?;
         Ok(Listener {
             term,
+            board,
             timeline: source::wal_timeline(&mut client)?,
             senders: Senders::new(source::source_id(&mut client)?),
             client,
@@ -67,6 +70,7 @@ impl<'a> Listener<'a> {
         self.note_progress(confirm, consequences.confirmed_tick);
         self.term.target_reads(&confirm.reads);
         if let Some(status) = &confirm.status {
+            self.board.note_target(status, confirm.figures.clone(), Instant::now());
             self.term.report(&confirm.target, status.clone());
         }
         if consequences.shows_history {

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use listener::Listener;
 use shared::broker::{Broker, Connection};
 use shared::fault::{Fault, fault_of};
+use shared::status::Board;
 use shared::supervisor::ThreadContext;
 use shared::wire::{FORMAT, Refusal, confirm_subject, refusal_subject};
 use std::sync::Arc;
@@ -23,12 +24,18 @@ pub(crate) struct Confirming {
     subject: String,
     refusal_subject: String,
     leadership: Arc<Leadership>,
+    board: Arc<Board>,
 }
 
 impl Confirming {
-    pub(crate) fn new(broker: Broker, subject_prefix: &str, leadership: Arc<Leadership>) -> Confirming {
+    pub(crate) fn new(
+        broker: Broker,
+        subject_prefix: &str,
+        leadership: Arc<Leadership>,
+        board: Arc<Board>,
+    ) -> Confirming {
         let (subject, refusal_subject) = (confirm_subject(subject_prefix), refusal_subject(subject_prefix));
-        Confirming { broker, subject, refusal_subject, leadership }
+        Confirming { broker, subject, refusal_subject, leadership, board }
     }
 
     pub(crate) fn run(mut self, context: &ThreadContext) -> Result<()> {
@@ -37,7 +44,7 @@ impl Confirming {
     }
 
     fn session(&mut self, term: &Term, context: &ThreadContext) -> Result<()> {
-        let mut listener = Listener::new(term)?;
+        let mut listener = Listener::new(term, &self.board)?;
         let connection = self.broker.connect()?;
         let messages = connection.subscribe(&self.subject)?;
         while term.continues(context.stop()) {

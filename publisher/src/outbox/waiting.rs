@@ -21,6 +21,10 @@ pub(crate) struct Waiting {
     pub(crate) oldest_unconfirmed_seconds: f64,
     /// The number of the oldest running transaction that has one; none where there is none.
     pub(crate) oldest_running: Option<String>,
+    /// About the highest number of an event; none where the outbox is empty.
+    pub(crate) last_event: Option<i64>,
+    /// When the last tick was taken, in microseconds since 1970; none before the first.
+    pub(crate) last_tick_at_us: Option<i64>,
 }
 
 /// Looks up the oldest tick of each stage.
@@ -40,7 +44,10 @@ pub(crate) fn look(client: &mut Client, progress: Progress, received_tick: i64) 
                         extract(epoch from now.at)::float8 as at
                  from now)
              select (select max(t.tick) from replication.tick t), greatest(unpublished, 0), greatest(unreceived, 0),
-                    greatest(unconfirmed, 0), oldest_running, at
+                    greatest(unconfirmed, 0), oldest_running, at,
+                    -- Events of transactions that ran at the same time are not in the order of their numbers.
+                    (select max(e.id) from (select o.id from replication.outbox_event o order by o.txid desc, o.id desc limit 100) e),
+                    (select (extract(epoch from t.taken_at) * 1e6)::bigint from replication.tick t where t.tick > 0 order by t.tick desc limit 1)
              from age",
             &[&published_tick, &received_tick, &confirmed_tick],
         )
@@ -58,6 +65,8 @@ pub(crate) fn look(client: &mut Client, progress: Progress, received_tick: i64) 
         unconfirmed_ticks: number(taken_tick - confirmed_tick),
         oldest_unconfirmed_seconds: row.get::<_, f64>(5) - total_seconds,
         oldest_running: row.get(4),
+        last_event: row.get(6),
+        last_tick_at_us: row.get(7),
     })
 }
 

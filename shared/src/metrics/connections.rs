@@ -45,6 +45,16 @@ pub(crate) fn nats_closed() {
     NATS_OPEN.fetch_sub(1, Ordering::AcqRel);
 }
 
+/// Whether the last attempt to reach PostgreSQL succeeded.
+pub(crate) fn is_database_connected() -> bool {
+    DATABASE.connected.load(Ordering::Acquire)
+}
+
+/// Whether there is a connection to NATS.
+pub(crate) fn is_nats_connected() -> bool {
+    NATS_OPEN.load(Ordering::Acquire) > 0
+}
+
 /// Of a service that uses NATS, or none.
 pub(super) fn readings(has_nats: bool) -> Readings {
     let mut readings = vec![

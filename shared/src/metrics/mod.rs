@@ -8,7 +8,10 @@ mod process;
 mod queues;
 mod readings;
 
-pub(crate) use connections::{database_connected, database_lost, nats_closed, nats_opened, nats_reconnected};
+pub(crate) use connections::{
+    database_connected, database_lost, is_database_connected, is_nats_connected, nats_closed, nats_opened,
+    nats_reconnected,
+};
 pub use prometheus_client::metrics::counter::Counter;
 pub use prometheus_client::metrics::family::Family;
 pub use prometheus_client::metrics::histogram::Histogram;

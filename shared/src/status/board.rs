@@ -1,6 +1,6 @@
 //! Where the threads of a service note what they know of both sides.
 
-use super::document::{Document, Half, Line, Reach};
+use super::document::{Document, Half, Line};
 use super::flow::Condition;
 use super::judging::{Facts, State};
 use super::samples::{Sample, Samples};
@@ -28,6 +28,19 @@ pub struct Board {
     known: Mutex<Known>,
 }
 
+/// What a service knows of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Own {
+    /// What is wrong with it; none while it is healthy.
+    pub trouble: Option<String>,
+    /// Whether it leads; another one may.
+    pub leads: bool,
+    /// Whether it reaches its database.
+    pub database_connected: bool,
+    /// Whether it reaches its NATS cluster.
+    pub nats_connected: bool,
+}
+
 #[derive(Default)]
 struct Known {
     source: Noted<SourceFigures>,
@@ -41,7 +54,7 @@ struct Known {
 #[derive(Default)]
 struct Noted<F> {
     half: Half<F>,
-    noted_at: Option<Instant>,
+    looked_at: Option<Instant>,
     /// The counter of its service.
     events: Option<u64>,
 }
@@ -68,43 +81,23 @@ impl Board {
         Board { side, known: Mutex::new(known) }
     }
 
-    /// The source's service is so, and knows this of its side.
-    pub fn note_source(&self, status: &Status, figures: Option<SourceFigures>) {
-        self.known.lock().source.note(status, figures, Moment::now());
+    /// The source's service is so, and knew this of its side at `looked_at`.
+    pub fn note_source(&self, status: &Status, figures: Option<SourceFigures>, looked_at: Instant) {
+        self.known.lock().source.note(status, figures, looked_at, Moment::now());
     }
 
-    /// The target's service is so, and knows this of its side.
-    pub fn note_target(&self, status: &Status, figures: Option<TargetFigures>) {
-        self.known.lock().target.note(status, figures, Moment::now());
+    /// The target's service is so, and knew this of its side at `looked_at`.
+    pub fn note_target(&self, status: &Status, figures: Option<TargetFigures>, looked_at: Instant) {
+        self.known.lock().target.note(status, figures, looked_at, Moment::now());
     }
 
-    /// How this service is, whatever it knows of its side.
-    pub fn note_trouble(&self, trouble: Option<String>) {
+    /// What this service knows of itself, whatever it knows of its side.
+    pub fn note_own(&self, own: Own) {
         let mut known = self.known.lock();
         match self.side {
-            Side::Source => known.source.half.trouble = trouble,
-            Side::Target => known.target.half.trouble = trouble,
+            Side::Source => known.source.own(own),
+            Side::Target => known.target.own(own),
         }
-    }
-
-    /// Whether this service leads.
-    pub fn note_leads(&self, leads: bool) {
-        let mut known = self.known.lock();
-        match self.side {
-            Side::Source => known.source.half.leads = Some(leads),
-            Side::Target => known.target.half.leads = Some(leads),
-        }
-    }
-
-    /// Whether this service reaches its database and its cluster.
-    pub fn note_reach(&self, database: Reach, nats: Reach) {
-        let mut known = self.known.lock();
-        let Known { source, target, .. } = &mut *known;
-        let (of_database, of_nats) = match self.side {
-            Side::Source => (&mut source.half.database, &mut source.half.nats),
-            Side::Target => (&mut target.half.database, &mut target.half.nats),
-        };
-        (*of_database, *of_nats) = (database, nats);
     }
 
     /// Keeps a sample of what is known, and a line of what changed. Call this once a second.
@@ -119,22 +112,34 @@ impl Board {
 }
 
 impl<F: Clone> Noted<F> {
-    fn note(&mut self, status: &Status, figures: Option<F>, now: Moment) {
+    fn note(&mut self, status: &Status, figures: Option<F>, looked_at: Instant, now: Moment) {
         let half = &mut self.half;
-        half.heard_at = Some(now.at);
+        let age = now.instant.duration_since(looked_at);
+        half.heard_at = now.at.checked_sub(age).ok();
         half.version = Some(status.version.clone());
         half.trouble.clone_from(&status.trouble);
-        if !half.is_own {
-            // Only one that leads says something.
-            half.leads = Some(true);
-        }
+        half.unknown_because = None;
+        // Only one that leads says something.
+        half.leads = Some(true);
         half.figures = figures;
         self.events = Some(status.events);
-        self.noted_at = Some(now.instant);
+        self.looked_at = Some(looked_at);
+    }
+
+    fn own(&mut self, own: Own) {
+        let Own { trouble, leads, database_connected, nats_connected } = own;
+        let half = &mut self.half;
+        half.version = Some(env!("CARGO_PKG_VERSION").to_owned());
+        (half.trouble, half.leads) = (trouble, Some(leads));
+        (half.database_connected, half.nats_connected) = (Some(database_connected), Some(nats_connected));
+        if !leads {
+            half.unknown_because = Some("this service does not lead".to_owned());
+            (half.figures, half.heard_at, self.looked_at, self.events) = (None, None, None, None);
+        }
     }
 
     fn at(&self, now: Moment) -> Half<F> {
-        let age = self.noted_at.map(|noted_at| now.instant.duration_since(noted_at).as_secs_f64());
+        let age = self.looked_at.map(|looked_at| now.instant.duration_since(looked_at).as_secs_f64());
         Half { age_seconds: age, ..self.half.clone() }
     }
 }
@@ -216,12 +221,10 @@ mod tests {
 
     fn heard() -> Board {
         let board = Board::new(Side::Source);
-        let source = SourceFigures { unapplied_ms: Some(0), ..SourceFigures::default() };
-        board.note_source(&status(None), Some(source));
-        board.note_target(
-            &status(None),
-            Some(TargetFigures { behind_ms: Some(0), ..TargetFigures::default() }),
-        );
+        let source = SourceFigures { total_ms: Some(0), ..SourceFigures::default() };
+        board.note_source(&status(None), Some(source), Instant::now());
+        let target = TargetFigures { behind_ms: Some(0), ..TargetFigures::default() };
+        board.note_target(&status(None), Some(target), Instant::now());
         board
     }
 
@@ -238,6 +241,23 @@ mod tests {
         assert_eq!(document.verdict.state, State::Unknown);
         assert!(document.target.age_seconds.unwrap() >= 7.0 && document.behind_seconds.unwrap() >= 7.0);
         assert!(document.flow[4].text.ends_with("7 s ago"), "{:?}", document.flow[4]);
+    }
+
+    #[test]
+    fn a_service_that_does_not_lead_knows_nothing_of_its_side() {
+        let board = heard();
+        board.note_own(Own { leads: true, database_connected: true, nats_connected: true, ..Own::default() });
+        assert_eq!(board.document().verdict.state, State::Following);
+        board.note_own(Own {
+            leads: false,
+            database_connected: true,
+            nats_connected: true,
+            ..Own::default()
+        });
+        let document = board.document();
+        assert_eq!(document.verdict.state, State::Unknown);
+        assert_eq!(document.verdict.sentence, "nothing is known of A: this service does not lead");
+        assert!(document.source.figures.is_none() && document.captured_events_per_second.is_none());
     }
 
     #[test]

@@ -7,6 +7,11 @@ use crate::wire::{SourceFigures, TargetFigures};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+/// The other side says something each second: two of its messages are missing.
+const SILENT_AFTER_S: f64 = 2.2;
+/// This side is looked at each second, and less often where that takes long.
+const STALE_AFTER_S: f64 = 15.0;
+
 /// Raised when a field gets another meaning or goes away. New fields do not raise it.
 pub const SCHEMA_VERSION: u32 = 1;
 
@@ -82,21 +87,12 @@ pub struct Half<F> {
     pub leads: Option<bool>,
     /// What is wrong with its service; null while it is healthy.
     pub trouble: Option<String>,
-    /// Whether its service reaches its database.
-    pub database: Reach,
+    /// Whether its service reaches its database; null where that is not known.
+    pub database_connected: Option<bool>,
     /// Whether its service reaches its NATS cluster.
-    pub nats: Reach,
+    pub nats_connected: Option<bool>,
     /// What it says of its side.
     pub figures: Option<F>,
-}
-
-/// Whether something can be reached.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reach {
-    /// Null where that is not known.
-    pub connected: Option<bool>,
-    /// Why not.
-    pub error: Option<String>,
 }
 
 /// Something that somebody has to do.
@@ -127,18 +123,15 @@ pub struct Line {
     pub text: String,
 }
 
-impl Reach {
-    /// It can be reached.
-    pub fn connected() -> Reach {
-        Reach { connected: Some(true), error: None }
+impl<F> Half<F> {
+    /// Whether it was heard lately.
+    pub(super) fn is_fresh(&self) -> bool {
+        let limit = if self.is_own { STALE_AFTER_S } else { SILENT_AFTER_S };
+        self.age_seconds.is_some_and(|age| age <= limit)
     }
 
-    /// It cannot, because of `error`.
-    pub fn lost(error: &str) -> Reach {
-        Reach { connected: Some(false), error: Some(error.to_owned()) }
-    }
-
-    pub(super) fn is_lost(&self) -> bool {
-        self.connected == Some(false)
+    /// What it says of its side, while that is fresh: what was true is not what is.
+    pub(super) fn fresh(&self) -> Option<&F> {
+        self.figures.as_ref().filter(|_| self.is_fresh())
     }
 }

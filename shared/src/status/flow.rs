@@ -1,7 +1,7 @@
 //! The way of an event from A to B, stage by stage, and which one is in trouble.
 
-use super::document::{Half, Reach};
-use super::judging::{Facts, is_fresh};
+use super::document::Half;
+use super::judging::Facts;
 use super::words::{duration, time_of_day, wait, whole_seconds};
 use serde::{Deserialize, Serialize};
 
@@ -83,7 +83,7 @@ impl Facts<'_> {
     }
 
     fn database<F>(&self, half: &Half<F>, side: &str) -> (Condition, String) {
-        if half.database.is_lost() {
+        if half.database_connected == Some(false) {
             return (Broken, "cannot be reached".to_owned());
         }
         self.unless_silent(half, || match &half.figures {
@@ -93,7 +93,7 @@ impl Facts<'_> {
     }
 
     fn service<F>(&self, half: &Half<F>, is_held: bool, is_paused: bool) -> (Condition, String) {
-        if !half.is_own && !is_fresh(half) {
+        if !half.is_own && !half.is_fresh() {
             return self.silent(half);
         }
         match (is_held, is_paused, &half.trouble, half.leads) {
@@ -107,13 +107,13 @@ impl Facts<'_> {
     }
 
     fn nats<F>(&self, half: &Half<F>, nodes: Option<(u32, u32)>) -> (Condition, String) {
-        match (&half.nats, nodes) {
-            (reach, _) if reach.is_lost() => (Broken, "cannot be reached".to_owned()),
-            (_, Some((current, all))) if is_fresh(half) => {
+        match (half.nats_connected, nodes) {
+            (Some(false), _) => (Broken, "cannot be reached".to_owned()),
+            (_, Some((current, all))) if half.is_fresh() => {
                 let condition = if current == all { Good } else { Attention };
                 (condition, format!("{current}/{all} nodes"))
             }
-            (Reach { connected: Some(true), .. }, _) => (Good, "connected".to_owned()),
+            (Some(true), _) => (Good, "connected".to_owned()),
             _ => self.unless_silent(half, || (Good, "connected".to_owned())),
         }
     }
@@ -127,16 +127,14 @@ impl Facts<'_> {
         self.unless_silent(self.source, || {
             let a = self.source.figures.as_ref();
             let waiting = a.and_then(|a| a.unconfirmed_events);
-            queue(waiting, a.and_then(|a| a.unpublished_ms))
+            queue(waiting, a.and_then(|a| a.capture_to_publish_ms))
         })
     }
 
     fn inbox(&self) -> (Condition, String) {
         self.unless_silent(self.target, || {
-            let waiting = self.target.figures.as_ref().and_then(|b| b.waiting_events);
-            let age =
-                self.source.figures.as_ref().filter(|_| is_fresh(self.source)).and_then(|a| a.unapplied_ms);
-            queue(waiting, age.filter(|_| waiting.is_some_and(|events| events > 0)))
+            let b = self.target.figures.as_ref();
+            queue(b.and_then(|b| b.waiting_events), b.and_then(|b| b.receive_to_apply_ms))
         })
     }
 
@@ -145,7 +143,7 @@ impl Facts<'_> {
         half: &Half<F>,
         otherwise: impl FnOnce() -> (Condition, String),
     ) -> (Condition, String) {
-        if is_fresh(half) { otherwise() } else { self.silent(half) }
+        if half.is_fresh() { otherwise() } else { self.silent(half) }
     }
 
     fn silent<F>(&self, half: &Half<F>) -> (Condition, String) {
@@ -190,7 +188,6 @@ fn queue(waiting: Option<u64>, age_ms: Option<u64>) -> (Condition, String) {
 #[cfg(test)]
 mod tests {
     use super::super::judging::fixtures::{Known, known};
-    use super::*;
 
     fn flow(known: &Known) -> Vec<String> {
         known
@@ -231,13 +228,13 @@ mod tests {
     #[test]
     fn what_cannot_be_reached_and_what_is_held_is_broken() {
         let mut known = known();
-        known.source.database = Reach::lost("connection refused");
-        known.source.age_seconds = Some(9.0);
+        known.source.database_connected = Some(false);
+        known.source.age_seconds = Some(19.0);
         known.source.trouble = Some("ticker: connection refused".to_owned());
         known.hold_target();
         let flow = flow(&known);
         assert_eq!(flow[0], "■ PostgreSQL A: cannot be reached");
-        assert_eq!(flow[1], "? outbox: last heard 14:03:08, 9 s ago");
+        assert_eq!(flow[1], "? outbox: last heard 14:03:08, 19 s ago");
         assert_eq!(flow[2], "▲ outbox-publisher: not healthy");
         assert_eq!(flow[6], "■ inbox-processor: held");
     }
@@ -246,7 +243,7 @@ mod tests {
     fn a_backlog_asks_for_attention_and_a_size_that_is_not_known_is_not_zero() {
         let mut known = known();
         let a = known.source.figures.as_mut().unwrap();
-        (a.unconfirmed_events, a.unpublished_ms) = (Some(12_000), Some(34_000));
+        (a.unconfirmed_events, a.capture_to_publish_ms) = (Some(12_000), Some(34_000));
         known.target.figures.as_mut().unwrap().waiting_events = None;
         known.target.figures.as_mut().unwrap().stream_nodes_current = Some(2);
         let flow = flow(&known);

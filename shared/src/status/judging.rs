@@ -7,10 +7,6 @@ use crate::wire::{Held, Paused, SourceFigures, TargetFigures};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// The other side says something each second. Two of its messages are missing.
-pub(super) const SILENT_AFTER_S: f64 = 2.2;
-/// What this side knows of itself is no older than this, or its database does not answer.
-pub(super) const STALE_AFTER_S: f64 = 3.0;
 /// With events waiting, a target that does not move for so long is stalled.
 const STALLED_AFTER_S: f64 = 15.0;
 /// What B shows is so old: it does not follow, it catches up.
@@ -121,8 +117,8 @@ impl Facts<'_> {
             let since = held.since.map_or_else(String::new, |since| format!(" since {}", self.time(since)));
             self.verdict(State::Held, format!("{side} {doing} {place}{since}; later transactions wait"))
         };
-        let a = self.source_figures().and_then(|a| a.held.as_ref());
-        let b = self.target_figures().and_then(|b| b.held.as_ref());
+        let a = self.source.fresh().and_then(|a| a.held.as_ref());
+        let b = self.target.fresh().and_then(|b| b.held.as_ref());
         b.map(|b| held("B", "refuses", b)).or_else(|| a.map(|a| held("A", "cannot send", a)))
     }
 
@@ -132,20 +128,20 @@ impl Facts<'_> {
             let why = paused.why.as_ref().map_or_else(String::new, |why| format!(": {why}"));
             self.verdict(State::Paused, format!("an operator has paused {what}{since}{why}"))
         };
-        let a = self.source_figures().and_then(|a| a.paused.as_ref());
-        let b = self.target_figures().and_then(|b| b.paused.as_ref());
+        let a = self.source.fresh().and_then(|a| a.paused.as_ref());
+        let b = self.target.fresh().and_then(|b| b.paused.as_ref());
         b.map(|b| paused("applying", b)).or_else(|| a.map(|a| paused("publishing", a)))
     }
 
     /// This service cannot reach what is beside it: of that it is sure.
     fn cut_off(&self) -> Option<Verdict> {
         let ends = [
-            (&self.source.database, "outbox-publisher cannot reach PostgreSQL A"),
-            (&self.source.nats, "outbox-publisher cannot reach NATS A"),
-            (&self.target.database, "inbox-processor cannot reach PostgreSQL B"),
-            (&self.target.nats, "inbox-processor cannot reach NATS B"),
+            (self.source.database_connected, "outbox-publisher cannot reach PostgreSQL A"),
+            (self.source.nats_connected, "outbox-publisher cannot reach NATS A"),
+            (self.target.database_connected, "inbox-processor cannot reach PostgreSQL B"),
+            (self.target.nats_connected, "inbox-processor cannot reach NATS B"),
         ];
-        let (_, lost) = ends.into_iter().find(|(reach, _)| reach.is_lost())?;
+        let (_, lost) = ends.into_iter().find(|(connected, _)| *connected == Some(false))?;
         Some(self.verdict(State::Stalled, lost.to_owned()))
     }
 
@@ -163,7 +159,7 @@ impl Facts<'_> {
                 None => format!("nothing was heard of {side} yet"),
             });
         };
-        if !is_fresh(half) {
+        if !half.is_fresh() {
             let silence = whole_seconds(age);
             let heard = self.time(heard_at);
             return Some(if half.is_own {
@@ -188,8 +184,8 @@ impl Facts<'_> {
 
     /// What waits for B, in words; none where nothing does.
     fn waiting(&self) -> Option<String> {
-        let a = self.source_figures()?;
-        match (a.unapplied_ms, a.unconfirmed_events) {
+        let a = self.source.fresh()?;
+        match (a.total_ms, a.unconfirmed_events) {
             (Some(0), _) => None,
             (_, Some(events)) if events > 0 => Some(format!("{} events wait", count(events))),
             (Some(_), _) => Some("events wait".to_owned()),
@@ -222,13 +218,13 @@ impl Facts<'_> {
     }
 
     fn left_seconds(&self, gained_per_second: f64) -> Option<f64> {
-        let events = self.source_figures()?.unconfirmed_events?;
+        let events = self.source.fresh()?.unconfirmed_events?;
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         Some(events as f64 / gained_per_second)
     }
 
     fn good(&self) -> Verdict {
-        let shown = self.target_figures().and_then(|b| b.as_of);
+        let shown = self.target.fresh().and_then(|b| b.as_of);
         let as_of = shown.map_or_else(
             || "B shows A as it was".to_owned(),
             |as_of| format!("B shows A as of {} UTC", time_of_day(as_of, self.now, "%H:%M:%S.%3f")),
@@ -236,7 +232,8 @@ impl Facts<'_> {
         let ago =
             self.behind_seconds.map_or_else(String::new, |behind| format!(" ({} ago)", duration(behind)));
         let quiet_since = self
-            .source_figures()
+            .source
+            .fresh()
             .filter(|_| self.waiting().is_none())
             .and_then(|a| a.last_change_at)
             .filter(|at| self.now.duration_since(*at).as_secs_f64() >= QUIET_AFTER_S);
@@ -264,24 +261,9 @@ impl Facts<'_> {
         }
     }
 
-    /// Only while it is fresh: what was true is not what is.
-    fn source_figures(&self) -> Option<&SourceFigures> {
-        self.source.figures.as_ref().filter(|_| is_fresh(self.source))
-    }
-
-    fn target_figures(&self) -> Option<&TargetFigures> {
-        self.target.figures.as_ref().filter(|_| is_fresh(self.target))
-    }
-
     fn time(&self, at: Timestamp) -> String {
         format!("{} UTC", time_of_day(at, self.now, "%H:%M:%S"))
     }
-}
-
-/// Whether a half was heard lately.
-pub(super) fn is_fresh<F>(half: &Half<F>) -> bool {
-    let limit = if half.is_own { STALE_AFTER_S } else { SILENT_AFTER_S };
-    half.age_seconds.is_some_and(|age| age <= limit)
 }
 
 #[cfg(test)]

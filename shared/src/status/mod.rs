@@ -10,12 +10,14 @@ mod flow;
 mod judging;
 mod needs;
 mod page;
+mod remedy;
 mod samples;
 mod words;
 
-pub use board::{Board, Side};
-pub use document::{Document, Half, Line, Need, Reach, SCHEMA_VERSION};
+pub use board::{Board, Own, Side};
+pub use document::{Document, Half, Line, Need, SCHEMA_VERSION};
 pub use flow::{Condition, Stage};
 pub use judging::{Facts, State, Verdict};
-pub use page::{PAGE, content_security_policy};
+pub use page::{PAGE, page_headers};
+pub use remedy::statement_in;
 pub use samples::{KEPT, Pace, Sample, Samples, Series};

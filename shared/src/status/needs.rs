@@ -1,7 +1,8 @@
 //! What somebody has to do.
 
 use super::document::Need;
-use super::judging::{Facts, is_fresh};
+use super::judging::Facts;
+use super::remedy::statement_in;
 use super::words::count;
 use crate::wire::Held;
 
@@ -9,26 +10,36 @@ impl Facts<'_> {
     /// What somebody has to do, the most urgent first.
     pub fn needs(&self) -> Vec<Need> {
         let mut needs = Vec::new();
-        let a = self.source.figures.as_ref().filter(|_| is_fresh(self.source));
-        let b = self.target.figures.as_ref().filter(|_| is_fresh(self.target));
+        let a = self.source.fresh();
+        let b = self.target.fresh();
         let held_in_b = b.and_then(|b| b.held.as_ref());
         let held_in_a = a.and_then(|a| a.held.as_ref());
         needs.extend(held_in_b.map(|held| of_held("B refuses a change", "B", held)));
         needs.extend(held_in_a.map(|held| of_held("A cannot send a change", "A", held)));
         let services = [
-            ("outbox-publisher is not healthy", &self.source.trouble, held_in_a.is_some()),
-            ("inbox-processor is not healthy", &self.target.trouble, held_in_b.is_some()),
+            ("outbox-publisher is not healthy", "A", &self.source.trouble, held_in_a.is_some()),
+            ("inbox-processor is not healthy", "B", &self.target.trouble, held_in_b.is_some()),
         ];
-        for (what, trouble, is_told) in services {
+        for (what, database, trouble, is_told) in services {
             if let Some(trouble) = trouble.as_ref().filter(|_| !is_told) {
-                needs.push(Need { what: what.to_owned(), error: Some(trouble.clone()), ..Need::default() });
+                let statement = statement_in(trouble).map(str::to_owned);
+                needs.push(Need {
+                    what: what.to_owned(),
+                    error: Some(trouble.clone()),
+                    run_in: statement.as_ref().map(|_| database.to_owned()),
+                    statement,
+                    ..Need::default()
+                });
             }
         }
         if let Some(messages) = b.and_then(|b| b.quarantine_unseen).filter(|messages| *messages > 0) {
             needs.push(Need {
                 what: format!("{} messages were set aside, and nobody has looked at them", count(messages)),
                 run_in: Some("B".to_owned()),
-                statement: Some("select * from replication.quarantine;".to_owned()),
+                statement: Some(
+                    "select * from replication.quarantine; select replication.quarantine_acknowledge();"
+                        .to_owned(),
+                ),
                 ..Need::default()
             });
         }

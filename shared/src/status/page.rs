@@ -2,12 +2,21 @@
 
 use data_encoding::BASE64;
 use ring::digest::{SHA256, digest};
+use std::sync::LazyLock;
 
 /// One file, without anything from elsewhere. It asks for `/status.json` once a second.
 pub const PAGE: &str = include_str!("page.html");
 
+static POLICY: LazyLock<String> = LazyLock::new(content_security_policy);
+static HEADERS: LazyLock<[(&str, &str); 1]> = LazyLock::new(|| [("Content-Security-Policy", &POLICY)]);
+
+/// What the page is to be sent with, beside what all answers have.
+pub fn page_headers() -> &'static [(&'static str, &'static str)] {
+    &*HEADERS
+}
+
 /// The page's own script and style, by their hashes, and the status; nothing else.
-pub fn content_security_policy() -> String {
+fn content_security_policy() -> String {
     let hash = |tag: &str| match between(tag) {
         Some(text) => format!("'sha256-{}'", BASE64.encode(digest(&SHA256, text.as_bytes()).as_ref())),
         None => "'none'".to_owned(),

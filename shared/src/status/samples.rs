@@ -14,7 +14,7 @@ const RATE_SECONDS: usize = 10;
 /// One second. What was not known is absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sample {
-    /// The ages of the oldest tick that is not published, received, applied, confirmed yet.
+    /// The ages of what waits longest to be published, received, applied, and in all.
     pub ages_ms: [Option<u64>; 4],
     /// A counter of captured events.
     pub captured: Option<u64>,
@@ -76,17 +76,17 @@ impl Sample {
         applied: Option<u64>,
         behind_seconds: Option<f64>,
     ) -> Sample {
-        let a = source.figures.as_ref();
-        let b = target.figures.as_ref();
+        let a = source.fresh();
+        let b = target.fresh();
         Sample {
             ages_ms: [
-                a.and_then(|a| a.unpublished_ms),
-                a.and_then(|a| a.unreceived_ms),
-                a.and_then(|a| a.unapplied_ms),
-                a.and_then(|a| a.unconfirmed_ms),
+                a.and_then(|a| a.capture_to_publish_ms),
+                a.and_then(|a| a.publish_to_receive_ms),
+                b.and_then(|b| b.receive_to_apply_ms),
+                a.and_then(|a| a.total_ms),
             ],
             captured: a.and_then(|a| a.captured_events),
-            applied,
+            applied: b.and(applied),
             position: (b.and_then(|b| b.received_tick), b.and_then(|b| b.applied_tick)),
             behind_ms: behind_seconds.map(to_ms),
         }

@@ -1,10 +1,11 @@
-//! What a service shows of itself over HTTP: probes and metrics.
+//! What a service shows of itself over HTTP: probes, metrics, and the page.
 
 use super::health::Health;
 use super::threads::{Supervisor, Turn};
 use crate::config::Environment;
 use crate::http::{Answer, Site, serve};
 use crate::metrics::{self, Labelled, Reading, Readings, Registry, single};
+use crate::status::{Board, Own, PAGE, page_headers};
 use anyhow::{Result, ensure};
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -14,6 +15,9 @@ use std::time::Duration;
 /// A supervisor whose loop has not turned for so long hangs.
 const TURNED_WITHIN: Duration = Duration::from_secs(5);
 
+/// The board keeps a sample of each second.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// What a service says of itself beyond the health of its threads.
 pub struct Surface {
     /// The metrics of this service.
@@ -22,6 +26,8 @@ pub struct Surface {
     pub leads: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
     /// What keeps it from being ready, although each thread does its work.
     pub hindrance: Box<dyn Fn() -> Option<String> + Send + Sync>,
+    /// What is known of both sides, for the page; none of a service that is of neither.
+    pub board: Option<Arc<Board>>,
     /// More paths.
     pub site: Site,
 }
@@ -36,6 +42,7 @@ impl Surface {
             registry: metrics::registry(service, has_nats),
             leads: None,
             hindrance: Box::new(|| None),
+            board: None,
             site: Site::named(names),
         })
     }
@@ -52,9 +59,12 @@ impl Supervisor {
             address.parse::<SocketAddr>().is_ok(),
             "HTTP_ADDRESS={address} is not allowed: it takes an address with a port, such as {default_address}, or off"
         );
-        let Surface { mut registry, leads, hindrance, mut site } = surface;
+        let Surface { mut registry, leads, hindrance, board, mut site } = surface;
         let (health, turn) = (self.health().clone(), self.turn().clone());
         let ready = Ready { health: health.clone(), leads: leads.clone(), hindrance: hindrance.into() };
+        if let Some((board, leads)) = board.zip(leads.clone()) {
+            self.show_page(&mut site, board, leads)?;
+        }
         registry.register_collector(Box::new(own_readings(health, leads, ready.clone())));
         let process = metrics::process();
         for path in ["/livez", "/healthz"] {
@@ -64,6 +74,36 @@ impl Supervisor {
         site.add("/readyz", move || ready.answer());
         site.add("/metrics", move || metrics::scrape(&[&registry, &process]));
         serve(self, address, site)
+    }
+}
+
+impl Supervisor {
+    /// Adds the page and its document to `site`, and keeps them up to date.
+    fn show_page(
+        &mut self,
+        site: &mut Site,
+        board: Arc<Board>,
+        leads: Arc<dyn Fn() -> bool + Send + Sync>,
+    ) -> Result<()> {
+        site.add("/", || Answer::ok("text/html; charset=utf-8", PAGE).with_headers(page_headers()));
+        let shown = board.clone();
+        site.add("/status.json", move || match serde_json::to_string(&shown.document()) {
+            Ok(json) => Answer::ok("application/json", json),
+            Err(error) => Answer::probe(false, format!("the status cannot be written: {error}\n")),
+        });
+        self.spawn("status", move |context| {
+            context.healthy();
+            while !context.stop().wait(SAMPLE_INTERVAL) {
+                board.note_own(Own {
+                    trouble: context.service_trouble(),
+                    leads: leads(),
+                    database_connected: metrics::is_database_connected(),
+                    nats_connected: metrics::is_nats_connected(),
+                });
+                board.sample();
+            }
+            Ok(())
+        })
     }
 }
 

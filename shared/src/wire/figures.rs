@@ -24,17 +24,17 @@ pub struct SourceFigures {
     /// Events that the target has not confirmed.
     pub unconfirmed_events: Option<u64>,
     /// The age of the oldest tick that the stream does not have; 0 where it has all. The others likewise.
-    pub unpublished_ms: Option<u64>,
-    /// …that the target has not received.
-    pub unreceived_ms: Option<u64>,
-    /// …that the target has not applied.
-    pub unapplied_ms: Option<u64>,
+    pub capture_to_publish_ms: Option<u64>,
+    /// …that the stream has, and the target has not received.
+    pub publish_to_receive_ms: Option<u64>,
     /// …that the target has not confirmed.
-    pub unconfirmed_ms: Option<u64>,
+    pub total_ms: Option<u64>,
     /// The size of the outbox on disk.
     pub outbox_bytes: Option<u64>,
     /// How fast it grows while nothing is confirmed.
     pub outbox_growth_bytes_per_second: Option<u64>,
+    /// Until it fills the disk that it was given, if nothing were confirmed.
+    pub disk_free_seconds: Option<u64>,
     /// When the last tick with events was taken.
     pub last_change_at: Option<Timestamp>,
     /// What cannot be sent, and holds up what comes later.
@@ -60,6 +60,8 @@ pub struct TargetFigures {
     pub behind_ms: Option<u64>,
     /// Events that were received and are not applied.
     pub waiting_events: Option<u64>,
+    /// The age of the oldest of them; 0 where there is none.
+    pub receive_to_apply_ms: Option<u64>,
     /// Messages that were set aside since somebody looked.
     pub quarantine_unseen: Option<u64>,
     /// Nodes that keep the stream, and how many of them are there.

@@ -1,6 +1,6 @@
 //! Tests: what is known while all is well.
 
-use super::super::document::{Half, Reach};
+use super::super::document::Half;
 use super::super::samples::Pace;
 use super::Facts;
 use crate::wire::{Held, SourceFigures, TargetFigures};
@@ -41,10 +41,9 @@ pub(in super::super) fn known() -> Known {
         confirmed_tick: Some(7),
         unpublished_events: Some(0),
         unconfirmed_events: Some(0),
-        unpublished_ms: Some(0),
-        unreceived_ms: Some(0),
-        unapplied_ms: Some(0),
-        unconfirmed_ms: Some(0),
+        capture_to_publish_ms: Some(0),
+        publish_to_receive_ms: Some(0),
+        total_ms: Some(0),
         last_change_at: Some("2026-11-30T14:03:07Z".parse().unwrap()),
         ..SourceFigures::default()
     };
@@ -54,6 +53,7 @@ pub(in super::super) fn known() -> Known {
         as_of: Some("2026-11-30T14:03:07.812Z".parse().unwrap()),
         behind_ms: Some(200),
         waiting_events: Some(0),
+        receive_to_apply_ms: Some(0),
         stream_nodes: Some(3),
         stream_nodes_current: Some(3),
         ..TargetFigures::default()
@@ -65,8 +65,8 @@ pub(in super::super) fn known() -> Known {
             heard_at: Some(now),
             age_seconds: Some(0.1),
             leads: Some(true),
-            database: Reach::connected(),
-            nats: Reach::connected(),
+            database_connected: Some(true),
+            nats_connected: Some(true),
             figures: Some(source),
             ..Half::default()
         },

@@ -1,6 +1,5 @@
 use super::fixtures::{Known, known};
 use super::*;
-use crate::status::Reach;
 
 /// A change of what is known, and what is thought then.
 type Case = (&'static str, fn(&mut Known), State, &'static str, &'static str);
@@ -16,7 +15,7 @@ fn b(known: &mut Known) -> &mut TargetFigures {
 /// 12,000 events wait, and the oldest is `age_s` old.
 fn wait(known: &mut Known, age_s: u64) {
     a(known).unconfirmed_events = Some(12_000);
-    a(known).unapplied_ms = Some(age_s * 1000);
+    a(known).total_ms = Some(age_s * 1000);
     known.behind_seconds = Some(std::time::Duration::from_secs(age_s).as_secs_f64());
 }
 
@@ -196,10 +195,10 @@ const CASES: &[Case] = &[
     ),
     (
         "the own database hangs",
-        |known| known.source.age_seconds = Some(4.2),
+        |known| known.source.age_seconds = Some(16.2),
         State::Unknown,
         "? UNKNOWN",
-        "PostgreSQL A has not answered for 4 s, the last time at 14:03:08 UTC",
+        "PostgreSQL A has not answered for 16 s, the last time at 14:03:08 UTC",
     ),
     (
         "the own side is not looked at",
@@ -221,8 +220,8 @@ const CASES: &[Case] = &[
     (
         "the own database cannot be reached",
         |known| {
-            known.source.database = Reach::lost("connection refused");
-            known.source.age_seconds = Some(9.0);
+            known.source.database_connected = Some(false);
+            known.source.age_seconds = Some(19.0);
         },
         State::Stalled,
         "■ STALLED",
@@ -230,7 +229,7 @@ const CASES: &[Case] = &[
     ),
     (
         "the own cluster cannot be reached",
-        |known| known.source.nats = Reach::lost("no server"),
+        |known| known.source.nats_connected = Some(false),
         State::Stalled,
         "■ STALLED",
         "outbox-publisher cannot reach NATS A",
