@@ -74,6 +74,7 @@ print_summary() {
   ! tls_is_on || nats=tls quote=\' suffix="?sslmode=verify-full&sslrootcert=$(tls_directory)/ca.crt"
   heading "Running"
   printf '  %s\n' \
+    "page           http://localhost:$OUTBOX_PUBLISHER_HTTP_PORT (as A knows it), http://localhost:$INBOX_PROCESSOR_HTTP_PORT (as B does)" \
     "PostgreSQL A   psql ${quote}postgres://$user@localhost:$POSTGRES_A_PORT/transactions$suffix$quote" \
     "PostgreSQL B   psql ${quote}postgres://$user@localhost:$POSTGRES_B_PORT/transactions$suffix$quote" \
     "NATS A         $nats://localhost:$NATS_A_1_PORT   monitoring: http://localhost:$NATS_A_1_MONITOR_PORT" \

@@ -9,6 +9,8 @@ check_tools() {
   type -P openssl >/dev/null || packages_install openssl || return
   type -P promtool >/dev/null || packages_install prometheus || return
   type -P jq >/dev/null || packages_install jq || return
+  # What reads the page: tests/page, tests/stories/page.rs.
+  type -P chromium >/dev/null || packages_install chromium || return
   # Where money is written otherwise than in the C locale: tests/stories/values.rs.
   scripts/install-locales.sh de_DE ja_JP || return
   compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || packages_install libfaketime || return

@@ -5,6 +5,7 @@ use crate::sampling::Sampled;
 use inbox_processor::rules::ways::is_idle;
 use parking_lot::Mutex;
 use shared::broker::Connection;
+use shared::broker::jetstream::Nodes;
 use shared::retry::Complaint;
 use shared::status::Board;
 use shared::supervisor::ThreadContext;
@@ -49,6 +50,8 @@ pub(crate) struct ConfirmSender {
     blocked: AtomicBool,
     /// Why.
     held: Mutex<Option<Held>>,
+    /// As they were counted last.
+    stream_nodes: Mutex<Option<Nodes>>,
     /// The last pull came back empty, and the next one is under way.
     drained: AtomicBool,
     /// Messages pulled and not yet committed.
@@ -72,6 +75,7 @@ impl ConfirmSender {
             complaint: Mutex::default(),
             blocked: AtomicBool::new(false),
             held: Mutex::default(),
+            stream_nodes: Mutex::default(),
             drained: AtomicBool::new(false),
             in_work: AtomicU64::new(0),
             events: AtomicU64::new(0),
@@ -166,6 +170,15 @@ impl ConfirmSender {
     pub(crate) fn set_blocked(&self, held: Option<Held>) {
         self.blocked.store(held.is_some(), Ordering::Release);
         *self.held.lock() = held;
+    }
+
+    pub(crate) fn set_stream_nodes(&self, nodes: Option<Nodes>) {
+        *self.stream_nodes.lock() = nodes;
+    }
+
+    /// The nodes that keep the stream; none where that is not known.
+    pub(crate) fn stream_nodes(&self) -> Option<Nodes> {
+        *self.stream_nodes.lock()
     }
 
     /// Why apply is blocked, if it is.

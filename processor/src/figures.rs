@@ -15,6 +15,7 @@ pub(crate) fn of(confirms: &ConfirmSender, sampled: &Sampled) -> Option<(TargetF
         #[expect(clippy::cast_possible_truncation, reason = "microseconds since 1970")]
         Timestamp::from_microsecond((seconds * 1e6).round() as i64).ok()
     };
+    let nodes = confirms.stream_nodes();
     let figures = TargetFigures {
         received_tick: Some(received_tick),
         applied_tick: Some(applied_tick),
@@ -23,8 +24,8 @@ pub(crate) fn of(confirms: &ConfirmSender, sampled: &Sampled) -> Option<(TargetF
         waiting_events: Some(whole(standing.unapplied_events)),
         receive_to_apply_ms: Some(whole(standing.unapplied_seconds * 1000.0)),
         quarantine_unseen: Some(whole(standing.quarantine_unseen)),
-        stream_nodes: None,
-        stream_nodes_current: None,
+        stream_nodes: nodes.map(|nodes| nodes.all),
+        stream_nodes_current: nodes.map(|nodes| nodes.current),
         held: confirms.held().map(|held| Held { since: standing.held_since_seconds.and_then(at), ..held }),
         paused: None,
         unknown_because: None,

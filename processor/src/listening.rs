@@ -5,7 +5,8 @@ use crate::confirm_sender::ConfirmSender;
 use crate::metrics::METRICS;
 use anyhow::{Context, Result};
 use crossbeam_channel::Receiver;
-use shared::broker::{Broker, Incoming};
+use shared::broker::jetstream::Stream;
+use shared::broker::{Broker, Connection, Incoming};
 use shared::database::Database;
 use shared::retry::Complaint;
 use shared::status::Board;
@@ -21,24 +22,31 @@ const SILENT_AFTER: Duration = HEARTBEAT_INTERVAL.saturating_mul(30);
 /// database busy.
 const STORE_INTERVAL: Duration = HEARTBEAT_INTERVAL.checked_div(2).unwrap();
 
+/// The nodes of the stream are counted this often.
+const NODES_INTERVAL: Duration = Duration::from_secs(5);
+
 /// So many of them are looked at, from the last one back.
 const LOOKED_AT: usize = 16;
 
 pub(crate) struct Listening {
     broker: Broker,
     subject: String,
+    stream: Stream,
     database: Database,
     confirm_sender: Arc<ConfirmSender>,
     board: Arc<Board>,
     /// When the source was heard last; none where it was never heard: one of an older version sends no heartbeats.
     heard_at: Option<Instant>,
     complaint: Complaint,
+    /// When the stream's nodes are counted next.
+    nodes_due: Instant,
 }
 
 impl Listening {
     pub(crate) fn new(
         broker: Broker,
         subject: String,
+        stream: Stream,
         database: Database,
         confirm_sender: Arc<ConfirmSender>,
         board: Arc<Board>,
@@ -46,11 +54,13 @@ impl Listening {
         Listening {
             broker,
             subject,
+            stream,
             database,
             confirm_sender,
             board,
             heard_at: None,
             complaint: Complaint::default(),
+            nodes_due: Instant::now(),
         }
     }
 
@@ -64,6 +74,7 @@ impl Listening {
         while !context.stop().requested() {
             if self.confirm_sender.is_leading() {
                 self.expect_what_was_heard()?;
+                self.count_nodes(&connection);
                 match self.trouble() {
                     None => context.healthy(),
                     Some(trouble) => context.unhealthy(&trouble),
@@ -81,6 +92,19 @@ impl Listening {
             }
         }
         Ok(())
+    }
+
+    /// For people: an answer that does not come leaves it unknown.
+    fn count_nodes(&mut self, connection: &Connection) {
+        if Instant::now() < self.nodes_due {
+            return;
+        }
+        let nodes = self.stream.nodes(connection);
+        if let Err(error) = &nodes {
+            log::debug!("count the nodes of the stream: {error:#}");
+        }
+        self.confirm_sender.set_stream_nodes(nodes.ok());
+        self.nodes_due = Instant::now() + NODES_INTERVAL;
     }
 
     /// A source that was heard before this process started is heard again, or reported.

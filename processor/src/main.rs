@@ -94,6 +94,7 @@ fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
     let listening = Listening::new(
         broker.clone(),
         heartbeat_subject,
+        stream.clone(),
         database.clone(),
         confirm_sender.clone(),
         board.clone(),

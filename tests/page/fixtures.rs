@@ -45,6 +45,7 @@ pub(crate) fn healthy() -> Known {
         total_ms: Some(4),
         outbox_bytes: Some(412_000_000),
         outbox_growth_bytes_per_second: Some(240_000),
+        disk_free_seconds: Some(41 * 86_400),
         last_change_at: Some("2026-11-30T14:03:08Z".parse().unwrap()),
         ..SourceFigures::default()
     };

@@ -9,5 +9,6 @@
 mod access;
 mod browser;
 mod fixtures;
+mod person;
 mod server;
 mod states;

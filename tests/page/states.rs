@@ -58,6 +58,9 @@ fn every_state_is_told_in_word_and_shape_and_in_the_tab() {
         assert_eq!(shown, json!(format!("#m-{shape}")), "{name}");
         let icon = browser.look("document.querySelector('link[rel=icon]').href");
         assert!(icon.as_str().unwrap().starts_with("data:image/svg+xml,"), "{name}: {icon}");
+        if *name == "healthy" {
+            assert_eq!(browser.text("#outbox"), "41 days");
+        }
         let drawn =
             browser.look("[...document.querySelectorAll('#lag-chart path, #rate-chart path')].length");
         assert_eq!(drawn.as_u64() > Some(0), *name != "unknown", "{name}: {drawn} lines");

@@ -12,6 +12,8 @@ mod attached;
 mod barrier;
 mod blocked;
 mod broker;
+#[path = "../page/browser.rs"]
+mod browser;
 mod capture;
 mod chain;
 mod clocks;
@@ -44,6 +46,7 @@ mod operation;
 mod own_columns;
 mod owners;
 mod paused;
+mod page;
 mod pauses;
 mod poison;
 mod property;

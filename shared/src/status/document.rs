@@ -7,8 +7,8 @@ use crate::wire::{SourceFigures, TargetFigures};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// The other side says something each second: two of its messages are missing.
-const SILENT_AFTER_S: f64 = 2.2;
+/// The other side says something each second: two are missing, and a page that looks a second later says so within three.
+const SILENT_AFTER_S: f64 = 2.0;
 /// This side is looked at each second, and less often where that takes long.
 const STALE_AFTER_S: f64 = 15.0;
 

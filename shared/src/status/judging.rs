@@ -146,10 +146,20 @@ impl Facts<'_> {
     }
 
     fn unknown(&self) -> Option<Verdict> {
-        let why = self.why_unknown("A", self.source).or_else(|| self.why_unknown("B", self.target)).or_else(
-            || self.behind_seconds.is_none().then(|| "B does not say as of when it shows A".to_owned()),
-        )?;
+        let why = self
+            .why_unknown("A", self.source)
+            .or_else(|| self.why_unknown("B", self.target))
+            .or_else(|| self.behind_seconds.is_none().then(|| self.why_age_unknown()).flatten())?;
         Some(self.verdict(State::Unknown, why))
+    }
+
+    /// None where there is nothing to show yet.
+    fn why_age_unknown(&self) -> Option<String> {
+        (!self.is_nothing_captured()).then(|| "B does not say as of when it shows A".to_owned())
+    }
+
+    fn is_nothing_captured(&self) -> bool {
+        self.source.fresh().is_some_and(|a| a.taken_tick == Some(0) && a.total_ms == Some(0))
     }
 
     fn why_unknown<F>(&self, side: &str, half: &Half<F>) -> Option<String> {
@@ -224,6 +234,9 @@ impl Facts<'_> {
     }
 
     fn good(&self) -> Verdict {
+        if self.is_nothing_captured() {
+            return self.verdict(State::Quiet, "nothing was captured in A yet".to_owned());
+        }
         let shown = self.target.fresh().and_then(|b| b.as_of);
         let as_of = shown.map_or_else(
             || "B shows A as it was".to_owned(),

@@ -10,7 +10,7 @@ mod stream;
 pub use api::{is_gone, stored_sequence};
 pub use consumer::{Consumer, sequence};
 pub use stored::Stored;
-pub use stream::{Stream, released};
+pub use stream::{Nodes, Stream, released};
 
 /// The payload that acknowledges a message, to be published to its reply subject.
 pub const ACK: &[u8] = b"+ACK";

@@ -29,6 +29,30 @@ pub struct Stream {
     pub may_be_recreated: bool,
 }
 
+/// The nodes that keep a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nodes {
+    /// All of them.
+    pub all: u32,
+    /// Those that are there and have what the leader has, itself included.
+    pub current: u32,
+}
+
+impl Nodes {
+    /// A server that is in no cluster keeps it alone, and says nothing of that.
+    fn of(info: &Value) -> Nodes {
+        let cluster = &info["cluster"];
+        let others = cluster["replicas"].as_array().map_or(&[][..], Vec::as_slice);
+        let is_current = |node: &&Value| node["current"] == true && node["offline"] != true;
+        let has_leader = cluster.is_null() || cluster["leader"].as_str().is_some_and(|name| !name.is_empty());
+        let count = |nodes: usize| u32::try_from(nodes).unwrap_or(u32::MAX);
+        Nodes {
+            all: count(others.len()).saturating_add(1),
+            current: count(others.iter().filter(is_current).count()).saturating_add(u32::from(has_leader)),
+        }
+    }
+}
+
 impl Stream {
     /// Creates the stream where it is missing; leaves it as it is where it exists.
     pub fn ensure(&self, connection: &Connection) -> Result<()> {
@@ -79,6 +103,11 @@ impl Stream {
 
     fn info(&self, connection: &Connection) -> Result<Value> {
         api(connection, &format!("STREAM.INFO.{}", self.name), &Value::Null)
+    }
+
+    /// How many nodes keep the stream, and how many of these are there and current. Waits at most 1.5 s.
+    pub fn nodes(&self, connection: &Connection) -> Result<Nodes> {
+        Ok(Nodes::of(&self.info(connection)?))
     }
 
     /// The sequence of the last message that the stream has; none where it has none, or where single ones were deleted from
@@ -189,4 +218,25 @@ fn check_release(info: &Value) -> Result<()> {
 /// Reads the answer to [`Stream::release`].
 pub fn released(answer: &Incoming) -> Result<()> {
     api_answer("STREAM.PURGE", answer).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_counts_while_it_is_there_and_current() {
+        let nodes = |info: Value| {
+            let Nodes { current, all } = Nodes::of(&info);
+            (current, all)
+        };
+        assert_eq!(nodes(json!({})), (1, 1));
+        assert_eq!(nodes(json!({"cluster": {"leader": "n1"}})), (1, 1));
+        let replica = |current: bool, offline: bool| json!({"current": current, "offline": offline});
+        let cluster =
+            |leader: &str, replicas: [Value; 2]| json!({"cluster": {"leader": leader, "replicas": replicas}});
+        assert_eq!(nodes(cluster("n1", [replica(true, false), replica(true, false)])), (3, 3));
+        assert_eq!(nodes(cluster("n1", [replica(false, false), replica(true, true)])), (1, 3));
+        assert_eq!(nodes(cluster("", [replica(true, false), replica(true, false)])), (2, 3));
+    }
 }

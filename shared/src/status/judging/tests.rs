@@ -58,6 +58,16 @@ const CASES: &[Case] = &[
         "B shows A as of 14:03:07.812 UTC (2.0 s ago)",
     ),
     (
+        "nothing was ever captured",
+        |known| {
+            a(known).taken_tick = Some(0);
+            known.behind_seconds = None;
+        },
+        State::Quiet,
+        "● QUIET",
+        "nothing was captured in A yet",
+    ),
+    (
         "B gains",
         |known| {
             wait(known, 34);
@@ -173,8 +183,8 @@ const CASES: &[Case] = &[
         "no word from B for 7 s, last heard 14:03:08 UTC",
     ),
     (
-        "one message of the other side is missing",
-        |known| known.target.age_seconds = Some(2.1),
+        "the other side's message is late",
+        |known| known.target.age_seconds = Some(1.9),
         State::Following,
         "● 0.40 s",
         "B shows A as of 14:03:07.812 UTC (0.40 s ago)",
