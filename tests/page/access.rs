@@ -5,7 +5,9 @@ use super::fixtures::{Known, catching_up, cut_off, healthy, held, paused, quiet,
 use super::server::{Answer, Server};
 use serde_json::json;
 
-const STATES: &[(&str, fn() -> Known)] = &[
+type State = (&'static str, fn() -> Known);
+
+const STATES: &[State] = &[
     ("healthy", healthy),
     ("quiet", quiet),
     ("catching-up", catching_up),

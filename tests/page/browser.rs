@@ -1,4 +1,4 @@
-//! A headless Chromium, driven over its DevTools protocol. It listens on no port: what is said goes through pipes, and it
+//! A headless Chromium, driven over its `DevTools` protocol. It listens on no port: what is said goes through pipes, and it
 //! ends when this process does.
 
 use crossbeam_channel::{Receiver, bounded};
@@ -60,17 +60,17 @@ impl Browser {
             })
             .unwrap();
         let mut browser = Browser { child, input, messages, last_id: 0, session: String::new(), directory };
-        let target = browser.call("Target.createTarget", json!({"url": "about:blank"}));
+        let target = browser.call("Target.createTarget", &json!({"url": "about:blank"}));
         let attach = json!({"targetId": target["targetId"], "flatten": true});
-        let session = browser.call("Target.attachToTarget", attach);
-        browser.session = session["sessionId"].as_str().unwrap().to_owned();
-        browser.call("Page.enable", json!({}));
+        let session = browser.call("Target.attachToTarget", &attach);
+        session["sessionId"].as_str().unwrap().clone_into(&mut browser.session);
+        browser.call("Page.enable", &json!({}));
         browser.resize(width, height);
         browser
     }
 
     /// Asks the browser, and waits for its answer.
-    pub(crate) fn call(&mut self, method: &str, parameters: Value) -> Value {
+    pub(crate) fn call(&mut self, method: &str, parameters: &Value) -> Value {
         self.last_id += 1;
         let mut message = json!({"id": self.last_id, "method": method, "params": parameters});
         if !self.session.is_empty() {
@@ -90,20 +90,20 @@ impl Browser {
     }
 
     pub(crate) fn open(&mut self, url: &str) {
-        let opened = self.call("Page.navigate", json!({"url": url}));
+        let opened = self.call("Page.navigate", &json!({"url": url}));
         assert!(opened["errorText"].is_null(), "{url}: {opened}");
     }
 
     pub(crate) fn resize(&mut self, width: u32, height: u32) {
         let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
-        self.call("Emulation.setDeviceMetricsOverride", size);
+        self.call("Emulation.setDeviceMetricsOverride", &size);
     }
 
     /// What a script says that looks at the page.
     pub(crate) fn look(&mut self, script: &str) -> Value {
         let looked = self.call(
             "Runtime.evaluate",
-            json!({"expression": script, "returnByValue": true, "awaitPromise": true}),
+            &json!({"expression": script, "returnByValue": true, "awaitPromise": true}),
         );
         assert!(looked["exceptionDetails"].is_null(), "{script}: {}", looked["exceptionDetails"]);
         looked["result"]["value"].clone()
@@ -143,7 +143,7 @@ impl Browser {
         let clip = json!({"x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1});
         let picture = self.call(
             "Page.captureScreenshot",
-            json!({"format": "png", "clip": clip, "captureBeyondViewport": true}),
+            &json!({"format": "png", "clip": clip, "captureBeyondViewport": true}),
         );
         let picture = data_encoding::BASE64.decode(picture["data"].as_str().unwrap().as_bytes()).unwrap();
         std::fs::create_dir_all(&directory).unwrap();

@@ -70,10 +70,12 @@ fn serve(mut stream: TcpStream, served: &Mutex<Answer>) {
             }
         }
     };
-    let headers: String = page_headers().iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let headers: Vec<String> =
+        page_headers().iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    let headers = headers.join("\r\n");
     let _ = write!(
         stream,
-        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n{headers}\
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n{headers}\r\n\
          X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n{body}",
         body.len()
     );

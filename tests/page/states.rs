@@ -113,7 +113,7 @@ fn what_is_held_says_table_key_error_and_what_to_run() {
     }
     browser.call(
         "Browser.grantPermissions",
-        json!({"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}),
+        &json!({"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}),
     );
     browser.look("document.querySelector('#needs button').click()");
     browser.wait_for_text("#needs button", "Copied");

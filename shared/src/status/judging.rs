@@ -97,7 +97,20 @@ impl State {
 impl Facts<'_> {
     /// The first that applies: what somebody has to decide, what was decided, what is broken here, what cannot be known,
     /// what does not move, what is late.
+    ///
+    /// Where it works although something needs a person, it says so.
     pub fn judge(&self) -> Verdict {
+        let mut verdict = self.state();
+        let needs = self.needs().len();
+        let works = !matches!(verdict.state, State::Paused | State::Held | State::Stalled | State::Unknown);
+        if works && needs > 0 {
+            verdict.sentence = format!("{}; {needs} needs you", verdict.sentence);
+            verdict.title = format!("{}, {needs} needs you", verdict.title);
+        }
+        verdict
+    }
+
+    fn state(&self) -> Verdict {
         self.held()
             .or_else(|| self.paused())
             .or_else(|| self.cut_off())

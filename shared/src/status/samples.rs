@@ -65,7 +65,7 @@ pub struct Series {
 pub struct Samples {
     kept: VecDeque<Sample>,
     last_at: Option<Timestamp>,
-    still_samples: usize,
+    still_for: usize,
 }
 
 impl Sample {
@@ -110,7 +110,7 @@ impl Samples {
             .kept
             .back()
             .is_some_and(|last| (last.position, last.applied) != (sample.position, sample.applied));
-        self.still_samples = if moved { 0 } else { self.still_samples + 1 };
+        self.still_for = if moved { 0 } else { self.still_for + 1 };
         if self.kept.len() == KEPT {
             self.kept.pop_front();
         }
@@ -125,7 +125,7 @@ impl Samples {
             captured_per_second: self.rate(last, RATE_SECONDS, |sample| sample.captured),
             applied_per_second: self.rate(last, RATE_SECONDS, |sample| sample.applied),
             #[expect(clippy::cast_precision_loss, reason = "seconds, for people")]
-            still_seconds: self.still_samples as f64,
+            still_seconds: self.still_for as f64,
         }
     }
 

@@ -58,6 +58,13 @@ const CASES: &[Case] = &[
         "B shows A as of 14:03:07.812 UTC (2.0 s ago)",
     ),
     (
+        "it works, and A loses changes",
+        |known| known.source.trouble = Some("audit: public.users: its trigger is missing".to_owned()),
+        State::Following,
+        "● 0.40 s, 1 needs you",
+        "B shows A as of 14:03:07.812 UTC (0.40 s ago); 1 needs you",
+    ),
+    (
         "nothing was ever captured",
         |known| {
             a(known).taken_tick = Some(0);
