@@ -3,7 +3,7 @@
 use crate::confirm_sender::ConfirmSender;
 use crate::sampling::{Sampled, Seen};
 use jiff::Timestamp;
-use shared::wire::{Held, TargetFigures};
+use shared::wire::{Held, Paused, TargetFigures};
 use std::time::Instant;
 
 /// With what was sampled, and when; none where this process does not lead, or nothing was sampled lately.
@@ -27,7 +27,7 @@ pub(crate) fn of(confirms: &ConfirmSender, sampled: &Sampled) -> Option<(TargetF
         stream_nodes: nodes.map(|nodes| nodes.all),
         stream_nodes_current: nodes.map(|nodes| nodes.current),
         held: confirms.held().map(|held| Held { since: standing.held_since_seconds.and_then(at), ..held }),
-        paused: None,
+        paused: standing.paused.as_ref().map(|(since, why)| Paused::of(at(*since), why)),
         unknown_because: None,
     };
     Some((figures, looked))

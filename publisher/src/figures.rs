@@ -4,7 +4,7 @@ use crate::leadership::Term;
 use crate::outbox::progress::Progress;
 use crate::sampling::Sampled;
 use jiff::Timestamp;
-use shared::wire::SourceFigures;
+use shared::wire::{Paused, SourceFigures};
 
 /// Of this term, with what was sampled.
 pub(crate) fn of(term: &Term, sampled: &Sampled, taken_tick: i64) -> SourceFigures {
@@ -32,7 +32,9 @@ pub(crate) fn of(term: &Term, sampled: &Sampled, taken_tick: i64) -> SourceFigur
         last_change_at: waiting
             .and_then(|waiting| Timestamp::from_microsecond(waiting.last_tick_at_us?).ok()),
         held: term.held().map(|held| held.figure()),
-        paused: None,
+        paused: waiting
+            .and_then(|waiting| waiting.paused.as_ref())
+            .map(|(since_us, why)| Paused::of(Timestamp::from_microsecond(*since_us).ok(), why)),
         unknown_because: (!missing.is_empty())
             .then(|| format!("{} were not looked at lately", missing.join(" and "))),
     }

@@ -111,7 +111,7 @@ fn both_pages_say_that_b_follows_and_know_the_other_side() {
 }
 
 #[test]
-fn a_held_row_is_on_both_pages_with_what_to_run() {
+fn what_is_held_and_what_is_paused_is_on_both_pages() {
     let mut replication = Replication::prepare("page_held", &[]);
     let (mut of_a, mut of_b) = pages("held", &mut replication);
     let (mut source, mut target) = (replication.source(), replication.target());
@@ -131,6 +131,16 @@ fn a_held_row_is_on_both_pages_with_what_to_run() {
     for page in [&mut of_a, &mut of_b] {
         follow(page);
         page.wait_for_text("#needs", "Needs you (0)");
+    }
+    target.execute("select replication.pause('a backup')", &[]).unwrap();
+    for page in [&mut of_a, &mut of_b] {
+        page.wait_for_text("#sentence", "an operator has paused applying since ");
+        assert!(page.text("#sentence").ends_with(": a backup"), "{}", page.text("#sentence"));
+        assert_eq!(page.title(), "‖ PAUSED");
+    }
+    target.execute("select replication.resume()", &[]).unwrap();
+    for page in [&mut of_a, &mut of_b] {
+        follow(page);
     }
     // A row by itself: its table and key are named.
     target.batch_execute("alter table users add constraint no_bad check (name <> 'bad')").unwrap();

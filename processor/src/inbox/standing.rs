@@ -20,6 +20,8 @@ pub(crate) struct Standing {
     pub(crate) source_time_seconds: Option<f64>,
     /// How long ago that was.
     pub(crate) behind_seconds: Option<f64>,
+    /// Since when applying is paused, and why; none while it is not.
+    pub(crate) paused: Option<(f64, String)>,
 }
 
 /// Looks; that may take long where much waits in the inbox.
@@ -37,9 +39,11 @@ pub(crate) fn look(client: &mut Client) -> Result<Standing> {
                     (select count(*) from replication.skipped_transaction where applied_tick is not null)::float8 as skipped,
                     q.messages::float8 as quarantined, q.unseen::float8 as unseen,
                     pg_total_relation_size('replication.inbox_batch')::float8 as inbox_bytes,
-                    extract(epoch from a.source_time)::float8 as source_time, extract(epoch from a.behind)::float8 as behind
+                    extract(epoch from a.source_time)::float8 as source_time, extract(epoch from a.behind)::float8 as behind,
+                    extract(epoch from s.paused_at)::float8 as paused_at, s.reason as paused_why
              from replication.quarantine_status q
-             left join replication.position p on true left join replication.as_of a on true",
+             left join replication.position p on true left join replication.as_of a on true
+             left join replication.paused s on s.what = 'applying'",
             &[],
         )
         .context("look how the target stands")?;
@@ -55,5 +59,6 @@ pub(crate) fn look(client: &mut Client) -> Result<Standing> {
         inbox_bytes: row.get("inbox_bytes"),
         source_time_seconds: row.get("source_time"),
         behind_seconds: row.get("behind"),
+        paused: row.get::<_, Option<f64>>("paused_at").zip(row.get("paused_why")),
     })
 }

@@ -25,6 +25,8 @@ pub(crate) struct Waiting {
     pub(crate) last_event: Option<i64>,
     /// When the last tick was taken, in microseconds since 1970; none before the first.
     pub(crate) last_tick_at_us: Option<i64>,
+    /// Since when publishing is paused, in microseconds since 1970, and why; none while it is not.
+    pub(crate) paused: Option<(i64, String)>,
 }
 
 /// Looks up the oldest tick of each stage.
@@ -47,8 +49,9 @@ pub(crate) fn look(client: &mut Client, progress: Progress, received_tick: i64) 
                     greatest(unconfirmed, 0), oldest_running, at,
                     -- Events of transactions that ran at the same time are not in the order of their numbers.
                     (select max(e.id) from (select o.id from replication.outbox_event o order by o.txid desc, o.id desc limit 100) e),
-                    (select (extract(epoch from t.taken_at) * 1e6)::bigint from replication.tick t where t.tick > 0 order by t.tick desc limit 1)
-             from age",
+                    (select (extract(epoch from t.taken_at) * 1e6)::bigint from replication.tick t where t.tick > 0 order by t.tick desc limit 1),
+                    (extract(epoch from p.paused_at) * 1e6)::bigint, p.reason
+             from age left join replication.paused p on p.what = 'publishing'",
             &[&published_tick, &received_tick, &confirmed_tick],
         )
         .context("look how far replication is")?;
@@ -67,6 +70,7 @@ pub(crate) fn look(client: &mut Client, progress: Progress, received_tick: i64) 
         oldest_running: row.get(4),
         last_event: row.get(6),
         last_tick_at_us: row.get(7),
+        paused: row.get::<_, Option<i64>>(8).zip(row.get(9)),
     })
 }
 

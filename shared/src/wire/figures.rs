@@ -128,6 +128,13 @@ impl Held {
     }
 }
 
+impl Paused {
+    /// Its text is cut, and its control characters are escaped.
+    pub fn of(since: Option<Timestamp>, why: &str) -> Paused {
+        Paused { since, why: Some(printable(why, TEXT_MAX)) }
+    }
+}
+
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     String::deserialize(deserializer).map(|text| printable(&text, TEXT_MAX))
 }
