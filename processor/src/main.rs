@@ -21,6 +21,7 @@ mod receiving;
 mod sampling;
 mod settings;
 mod tables;
+mod verifying;
 
 use anyhow::Result;
 use applying::Applying;
@@ -62,6 +63,7 @@ fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
         confirm_subject,
         refusal_subject,
         heartbeat_subject,
+        verify_subjects,
         group_events_max,
         retention,
         ..
@@ -100,6 +102,10 @@ fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
         board.clone(),
     );
     supervisor.spawn("listening", move |context| listening.run(context))?;
+
+    let verifying =
+        verifying::Verifying::new(broker.clone(), verify_subjects, database.clone(), confirm_sender.clone());
+    supervisor.spawn("verifier", move |context| verifying.run(context))?;
 
     let signing = broker.signing().clone();
     let puller = Puller::new(broker, stream, refusal_subject, confirm_sender.clone(), to_decode);

@@ -6,10 +6,12 @@ use shared::broker::Broker;
 use shared::broker::jetstream::Stream;
 use shared::config::Environment;
 use shared::database::Database;
-use shared::wire::{confirm_subject, events_subject, heartbeat_subject, refusal_subject};
+use shared::wire::{
+    confirm_subject, events_subject, heartbeat_subject, refusal_subject, verified_subject, verify_subject,
+};
 use std::time::Duration;
 
-/// The applying session is not from the pool, which is for the pruner, the sampler and for what the source says.
+/// The sessions that apply and verify are not from the pool, which is for the pruner, the sampler and for what the source says.
 const POOLED_CONNECTIONS: u32 = 3;
 
 /// The settings of inbox-processor.
@@ -23,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) refusal_subject: String,
     /// Where heartbeats of the source arrive.
     pub(crate) heartbeat_subject: String,
+    /// Where the source asks which rows the target has otherwise, and where that is answered.
+    pub(crate) verify_subjects: (String, String),
     /// Under backlog, ticks are applied together up to about so many events.
     pub(crate) group_events_max: usize,
     pub(crate) retention: Retention,
@@ -47,6 +51,7 @@ impl Settings {
             confirm_subject: confirm_subject(&prefix),
             refusal_subject: refusal_subject(&prefix),
             heartbeat_subject: heartbeat_subject(&prefix),
+            verify_subjects: (verify_subject(&prefix), verified_subject(&prefix)),
             retention: Retention {
                 inbox: environment.seconds("INBOX_RETENTION", 86400.0, 1.0..=31_536_000.0)?,
                 outbox: environment.seconds("OUTBOX_RETENTION", 86400.0, 1.0..=31_536_000.0)?,

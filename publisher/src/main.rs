@@ -27,6 +27,7 @@ mod reader;
 mod sampling;
 mod settings;
 mod ticker;
+mod verifying;
 
 use anyhow::Result;
 use crossbeam_channel::bounded;
@@ -70,6 +71,7 @@ fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
         batch_sizes,
         outbox_retention,
         outbox_disk_bytes,
+        verification,
         ..
     } = settings;
 
@@ -123,6 +125,12 @@ fn start(environment: &Environment, supervisor: &mut Supervisor) -> Result<()> {
     let heartbeats =
         heartbeat::Heartbeats::new(broker.clone(), &subject_prefix, leadership.clone(), shown, board.clone());
     supervisor.spawn("heartbeat", move |context| heartbeats.run(context))?;
+
+    if !verification.interval.is_zero() {
+        let verifying =
+            verifying::Verifying::new(broker.clone(), &subject_prefix, leadership.clone(), verification);
+        supervisor.spawn("verifier", move |context| verifying.run(context))?;
+    }
 
     let confirming = confirming::Confirming::new(broker, &subject_prefix, leadership.clone(), board);
     supervisor.spawn("confirms", move |context| confirming.run(context))?;

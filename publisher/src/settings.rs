@@ -1,9 +1,11 @@
 //! What the operator can set, read and checked once at start.
 
+use crate::verifying::Budget;
 use anyhow::{Result, bail};
 use shared::broker::Broker;
 use shared::config::Environment;
 use shared::database::Database;
+use shared::wire::SLICE_ROWS_MAX;
 use std::time::Duration;
 
 /// Confirms, progress, audit, pruner, and one to spare.
@@ -25,6 +27,8 @@ pub(crate) struct Settings {
     pub(crate) outbox_retention: Duration,
     /// Bytes of disk that the outbox may fill, to say when it will have; none where nobody has said it.
     pub(crate) outbox_disk_bytes: Option<u64>,
+    /// How much of each table is compared with the target, and how often.
+    pub(crate) verification: Budget,
 }
 
 /// How many events go into a message.
@@ -65,20 +69,26 @@ impl Settings {
             statement_timeout,
             outbox_retention: environment.seconds("OUTBOX_RETENTION", 86400.0, 1.0..=31_536_000.0)?,
             outbox_disk_bytes: environment.count_if_set("OUTBOX_DISK_BYTES", 1..=u64::MAX)?,
+            verification: Budget {
+                interval: environment.seconds("VERIFY_INTERVAL", 60.0, 0.0..=86_400.0)?,
+                rows_max: environment.count("VERIFY_ROWS", 1000, 1..=SLICE_ROWS_MAX)?,
+            },
         })
     }
 
     pub(crate) fn log(&self) {
         log::info!(
             "database {}, subjects {}.*, POLL_INTERVAL {} s, BATCH_SIZE {}, BATCH_SIZE_MAX {}, OUTBOX_RETENTION {} s, \
-             SOURCE_STATEMENT_TIMEOUT {} s",
+             SOURCE_STATEMENT_TIMEOUT {} s, VERIFY_INTERVAL {} s, VERIFY_ROWS {}",
             self.database.address(),
             self.subject_prefix,
             self.poll_interval.as_secs_f64(),
             self.batch_sizes.caught_up,
             self.batch_sizes.max,
             self.outbox_retention.as_secs_f64(),
-            self.statement_timeout.as_secs()
+            self.statement_timeout.as_secs(),
+            self.verification.interval.as_secs_f64(),
+            self.verification.rows_max
         );
     }
 }

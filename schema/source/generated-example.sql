@@ -143,6 +143,44 @@ AS $function$
             $function$
 ;
 
+CREATE OR REPLACE FUNCTION replication.verify_keys_3(relation oid, columns text[], keys text[])
+ RETURNS TABLE(key text, hash text)
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET row_security TO 'off'
+AS $function$
+            begin
+                if to_regclass('public.sample') is distinct from relation then
+                    perform replication.refuse_renamed(relation, 'public.sample');
+                end if;
+                return query select r.key, r.hash from replication.rows_of_keys(relation, '{name,id}', columns, keys) r;
+                if (select c.relfilenode from pg_class c where c.oid = relation) is distinct from pg_relation_filenode(relation) then
+                    raise exception 'the table was emptied or rewritten meanwhile' using errcode = 'serialization_failure';
+                end if;
+            end
+            $function$
+;
+
+CREATE OR REPLACE FUNCTION replication.verify_slice_3(relation oid, columns text[], after text, rows_max integer, bytes_max integer)
+ RETURNS TABLE(key text, hash text)
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET row_security TO 'off'
+AS $function$
+            begin
+                if to_regclass('public.sample') is distinct from relation then
+                    perform replication.refuse_renamed(relation, 'public.sample');
+                end if;
+                return query select r.key, r.hash from replication.rows_between(relation, '{name,id}', columns, after, null, rows_max, bytes_max) r;
+                if (select c.relfilenode from pg_class c where c.oid = relation) is distinct from pg_relation_filenode(relation) then
+                    raise exception 'the table was emptied or rewritten meanwhile' using errcode = 'serialization_failure';
+                end if;
+            end
+            $function$
+;
+
 CREATE TRIGGER replication_delete AFTER DELETE ON public.sample REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION replication.capture_3();
 
 CREATE TRIGGER replication_insert AFTER INSERT ON public.sample REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION replication.capture_insert_3();

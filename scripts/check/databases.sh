@@ -109,6 +109,10 @@ databases_judge() {
   if known capture_problem; then
     finding 2 "A does not capture every change: $(now capture_problem)" "in A: select * from replication.capture_problem"
   fi
+  if known verified_different; then
+    finding 2 "rows differ in B: $(now verified_different)" \
+      "in A: select remedy from replication.verification where state = 'differs', and run what it says (docs/operations.md, Verification)"
+  fi
   if known publishing_held; then
     finding 2 "publishing is held up in A since $(now publishing_held_since), and later transactions wait: $(now publishing_held)" \
       "as the message says; nothing is lost (docs/operations.md, A row cannot be sent)"

@@ -72,6 +72,11 @@ commit;
     -- A scan: on a large outbox it takes too long for this.
     set statement_timeout = '1s';
     select count(*) as outbox_total from replication.outbox_event;
+    select to_regclass('replication.verification_of_source') is not null as has_verification \gset
+    \if :has_verification
+        select regexp_replace(string_agg(format('%s (%s)', table_name, array_to_string(differing[1:3], ', ')), ', ' order by table_name), '[[:cntrl:]]', '?', 'g') as verified_different
+        from replication.verification_of_source where state = 'differs';
+    \endif
     -- What is refused is found by looking at each table.
     select to_regclass('replication.not_attached') is not null as has_not_attached \gset
     \if :has_not_attached

@@ -18,6 +18,7 @@ fn nats_with_rights(stream: &str) -> PrivateNats {
     let of_stream = |call: &str, rest: &str| format!("$JS.API.{call}.{stream}{rest}");
     let of_processor = [
         format!("{stream}.confirm"),
+        format!("{stream}.verified"),
         format!("{stream}.events"),
         "_INBOX.>".to_owned(),
         of_stream("STREAM.INFO", ""),
@@ -33,12 +34,12 @@ fn nats_with_rights(stream: &str) -> PrivateNats {
         "accounts {{ CLIENT {{ jetstream: enabled, users: [
              {{ user: all, password: password }}
              {{ user: outbox-publisher, password: password, permissions: {{
-                 publish: [\"{stream}.events\", \"{stream}.refusal\", \"{stream}.heartbeat\"],
-                 subscribe: [\"{stream}.confirm\", \"_INBOX.>\"] }} }}
+                 publish: [\"{stream}.events\", \"{stream}.refusal\", \"{stream}.heartbeat\", \"{stream}.verify\"],
+                 subscribe: [\"{stream}.confirm\", \"{stream}.verified\", \"_INBOX.>\"] }} }}
              {{ user: before-heartbeats, password: password, permissions: {{
                  publish: [\"{stream}.events\", \"{stream}.refusal\"], subscribe: [\"{stream}.confirm\", \"_INBOX.>\"] }} }}
              {{ user: inbox-processor, password: password, permissions: {{
-                 publish: {of_processor:?}, subscribe: [\"{stream}.refusal\", \"{stream}.heartbeat\", \"_INBOX.>\"] }} }}
+                 publish: {of_processor:?}, subscribe: [\"{stream}.refusal\", \"{stream}.heartbeat\", \"{stream}.verify\", \"_INBOX.>\"] }} }}
              {}{}{}
          ] }} }}",
         user("no_release", &of_stream("STREAM.PURGE", "")),
@@ -85,8 +86,8 @@ fn a_right_that_is_missing_at_nats_is_named_and_nothing_is_green_without_it() {
             // Before that it is idle, until it leads.
             assert!(named.is_none() || health.contains("degraded"), "{user}: {health}");
             let connections = replication.processor.log()[before..].matches("connected to").count();
-            // One of them is for heartbeats.
-            (connections > 3).then_some(())
+            // Two of them are for heartbeats and for the verification.
+            (connections > 4).then_some(())
         });
         let took = begun.elapsed();
         println!("{user}: named after {named:?}, retried twice within {took:?}, {} consumers", consumers());

@@ -71,3 +71,4 @@ mod triggers;
 mod trust;
 mod upgrade;
 mod values;
+mod verification;

@@ -69,7 +69,7 @@ const NAMED_BY_OIDS: &str = "
         end loop;
     end$$;
     alter table replication.attached drop column id cascade;
-    delete from replication.schema_version where side = 'source' and version >= 60; drop table replication.capture_hole, replication.recorded_snapshot, replication.skipped_event, replication.moved_key, replication.heard_target cascade;
+    delete from replication.schema_version where side = 'source' and version >= 60; drop table replication.capture_hole, replication.recorded_snapshot, replication.skipped_event, replication.moved_key, replication.heard_target, replication.verified_table, replication.verified_difference cascade;
     alter table replication.shape drop column key_collations cascade;
     alter table replication.progress drop column held_since cascade, drop column held_error cascade,
         drop column held_event cascade, drop column held_txid cascade;

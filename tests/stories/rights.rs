@@ -1,7 +1,9 @@
 //! Whose rights count: of those who write, of owners, and of the services.
 
 use crate::capture::{ITEMS, run};
-use crate::harness::{Replication, attach, count, ctl, make_in_both, start_with_tables, wait_for_health};
+use crate::harness::{
+    Replication, attach, count, ctl, make_in_both, start_with_tables, wait_for, wait_for_health,
+};
 use postgres::Client;
 use shared::schema::{Side, migrate};
 
@@ -139,7 +141,7 @@ fn row_security_cannot_hide_rows_from_the_capture() {
 
 #[test]
 fn services_of_roles_that_are_no_superusers() {
-    let mut replication = Replication::prepare("least_rights", &[]);
+    let mut replication = Replication::prepare("least_rights", &[("VERIFY_INTERVAL", "0.2")]);
     make_in_both(&replication, ITEMS);
     replication.target().batch_execute("select replication.remove()").unwrap();
     for mut client in [replication.source(), replication.target()] {
@@ -183,6 +185,12 @@ fn services_of_roles_that_are_no_superusers() {
         "begin; update items set id = id + 1 where id = 2; delete from items where id = 1; insert into items values (1, 5, 'again'); commit",
     );
     assert_eq!(run(&replication, &["items"], "truncate items"), [0]);
+    for client in [&mut source, &mut target] {
+        wait_for("all tables are verified", || {
+            (count(client, "select count(*) from replication.verification where state = 'equal'") == 3)
+                .then_some(())
+        });
+    }
     // A pause is obeyed, and that is noted.
     for side in [&["pause", "--why", "rights"][..], &["pause", "--why", "rights", "--publishing"]] {
         ctl(&replication, side).ended(0);

@@ -148,7 +148,7 @@ fn has_foreign_owner(client: &mut impl GenericClient, relation: u32) -> Result<b
 }
 
 /// Fails where writing to the table would run code of somebody who may not do what this role may.
-fn require_trusted_code(client: &mut impl GenericClient, relation: u32, name: &str) -> Result<()> {
+pub(super) fn require_trusted_code(client: &mut impl GenericClient, relation: u32, name: &str) -> Result<()> {
     let row = client
         .query_one(
             "select reason, remedy from replication.code_refusal($1::oid::regclass, current_user::regrole)",
@@ -165,7 +165,7 @@ fn named<'a>(names: &[String], known: &'a [Column]) -> Vec<&'a Column> {
     names.iter().filter_map(|name| known.iter().find(|column| column.name == *name)).collect()
 }
 
-fn columns(client: &mut impl GenericClient, relation: u32) -> Result<Vec<Column>> {
+pub(super) fn columns(client: &mut impl GenericClient, relation: u32) -> Result<Vec<Column>> {
     let rows = client
         .query(
             "select a.attname::text,
@@ -195,6 +195,16 @@ fn columns(client: &mut impl GenericClient, relation: u32) -> Result<Vec<Column>
             computed_when_read: row.get(6),
         })
         .collect())
+}
+
+/// Fails where the table has no unique key on the columns of the source's key.
+pub(super) fn require_same_key(
+    client: &mut impl GenericClient,
+    shape: &Shape,
+    relation: u32,
+    name: &str,
+) -> Result<()> {
+    same_key(client, shape, relation, name).map(drop)
 }
 
 /// Whether a row `t`, and whether a row `kept`, has the key of `k`, as SQL.

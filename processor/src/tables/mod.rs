@@ -4,6 +4,7 @@
 //! the source's column list and the target's column types, so each value is read by its own type.
 
 mod changes;
+mod comparing;
 mod definition;
 mod emptying;
 mod keeping;
@@ -17,6 +18,7 @@ mod table;
 mod write_mode;
 
 pub(crate) use changes::{EqualKeys, SchemaSegment, TableChanges, ends_before};
+pub(crate) use comparing::{Comparable, comparable};
 pub(crate) use lacking::hold;
 pub(crate) use refusal::{RefusedRow, row_for_people};
 pub(crate) use session::{encoding, prepare_session};

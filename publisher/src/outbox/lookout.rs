@@ -3,7 +3,7 @@
 use super::plan_once;
 use super::ticks::is_captured_between;
 use anyhow::{Context, Result};
-use postgres::{Client, Statement};
+use postgres::{Client, GenericClient, Statement};
 use shared::wire::{Snapshot, TickRef};
 
 /// Looks in one session of its own.
@@ -39,7 +39,7 @@ impl Lookout {
         Ok(Lookout { last_tick, look })
     }
 
-    pub(crate) fn look(&self, client: &mut Client) -> Result<Sight> {
+    pub(crate) fn look(&self, client: &mut impl GenericClient) -> Result<Sight> {
         let last = client.query_one(&self.last_tick, &[]).context("read the last tick")?;
         let row = client
             .query_one(&self.look, &[&last.get::<_, &str>(2)])

@@ -13,3 +13,4 @@ pub mod gate;
 pub mod history;
 pub mod resend;
 pub mod silence;
+pub mod verdicts;

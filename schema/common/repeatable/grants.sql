@@ -36,7 +36,7 @@ begin
     execute format('grant select on all tables in schema replication to %s', role);
     for function in
         select p.oid::regprocedure from pg_proc p
-        where p.pronamespace = 'replication'::regnamespace and p.proname !~ '^capture_(insert_|rows_|explain_)?[0-9]+$'
+        where p.pronamespace = 'replication'::regnamespace and p.proname !~ '^(capture_(insert_|rows_|explain_)?|verify_(slice|keys)_)[0-9]+$'
           and not has_function_privilege(role, p.oid, 'execute')
     loop
         execute format('grant execute on function %s to %s', function, role);

@@ -1,5 +1,18 @@
 -- Attaching and detaching tables.
 
+-- Lets the role of outbox-publisher read what is compared with the target: keys, and hashes of rows.
+create or replace function replication.grant_verification(relation regclass, role regrole) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $grant$
+declare
+    id int := replication.capture_id(relation);
+begin
+    execute format('grant execute on function replication.verify_slice_%1$s(oid, text[], text, int, int), '
+                   'replication.verify_keys_%1$s(oid, text[], text[]) to %2$s', id, role);
+end
+$grant$;
+
 -- Writes a table's capture functions, where they are not what they should be. Locks no table. They stay the caller's where
 -- the shape is of the role with the number 0 and the caller is no superuser.
 create or replace function replication.renew_capture_functions(relation regclass, shape_id int) returns void
@@ -15,6 +28,7 @@ begin
        or exists (select from replication.capture_function_names(relation) f where to_regproc(f) is null) then
         execute generated;
         execute format('comment on function replication.%I() is %L', 'capture_' || replication.capture_id(relation), mark);
+        perform replication.grant_verification(relation, r) from replication.roles_that_update('replication.progress') r;
     end if;
     if replication.capture_role_number(shape_id) > 0 or replication.is_superuser() then
         perform replication.give_to_capture_role(relation, replication.capture_role_number(shape_id));
@@ -302,7 +316,7 @@ begin
     perform replication.drop_capture_functions(array(
         select 'replication.' || p.proname
         from pg_proc p
-        where p.pronamespace = 'replication'::regnamespace and p.proname ~ '^capture_(insert_|rows_|explain_)?[0-9]+$'
+        where p.pronamespace = 'replication'::regnamespace and p.proname ~ '^(capture_(insert_|rows_|explain_)?|verify_(slice|keys)_)[0-9]+$'
           and substring(p.proname from '[0-9]+$') not in (select a.id::text from replication.attached a)));
 end
 $do$;

@@ -129,7 +129,28 @@ return format(
             shape_id,
             replication.capture_events(shape_id, 'I', replication.row_text(relation, 'k'), replication.capture_source(shape_id)));
 
--- The statements that create a table's four capture functions.
+-- The body of a function that reads rows of the table to be compared with the target's. A table that was emptied or
+-- rewritten since the snapshot of the transaction looks empty in it: that is an error.
+create or replace function replication.verify_body(shape_id int, reader text, arguments text) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+return (
+    select format(
+            $verify$
+            begin
+                if to_regclass(%1$L) is distinct from relation then
+                    perform replication.refuse_renamed(relation, %1$L);
+                end if;
+                return query select r.key, r.hash from replication.%2$s(relation, %3$L, columns, %4$s) r;
+                if (select c.relfilenode from pg_class c where c.oid = relation) is distinct from pg_relation_filenode(relation) then
+                    raise exception 'the table was emptied or rewritten meanwhile' using errcode = 'serialization_failure';
+                end if;
+            end
+            $verify$, replication.capture_source(shape_id), reader, s.key_columns, arguments)
+    from replication.shape s where s.id = shape_id
+);
+
+-- The statements that create a table's capture functions, and those that read its rows to be compared.
 --
 -- The bodies are quoted as literals (%L): the names in them are the table owner's choice, and whoever creates the functions
 -- has more rights than that owner.
@@ -166,9 +187,24 @@ return format(
         set row_security = off
         as 'begin select e.state, e.message into state, message from replication.planning_error(statement) e; end';
 
+        create or replace function replication.verify_slice_%1$s(relation oid, columns text[], after text, rows_max int, bytes_max int)
+        returns table (key text, hash text)
+        language plpgsql security definer
+        set search_path = pg_catalog, pg_temp
+        set row_security = off
+        as %7$L;
+
+        create or replace function replication.verify_keys_%1$s(relation oid, columns text[], keys text[])
+        returns table (key text, hash text)
+        language plpgsql security definer
+        set search_path = pg_catalog, pg_temp
+        set row_security = off
+        as %8$L;
+
         -- Or anybody's trigger could call them, with rows of its own making.
         revoke execute on function replication.capture_insert_%1$s(), replication.capture_%1$s(), replication.capture_rows_%1$s(),
-            replication.capture_explain_%1$s(text) from public
+            replication.capture_explain_%1$s(text), replication.verify_slice_%1$s(oid, text[], text, int, int),
+            replication.verify_keys_%1$s(oid, text[], text[]) from public
         $format$,
         replication.capture_id(relation),
         -- The style of dates, which almost every table has, is tested instead: it is almost always what it must be.
@@ -176,7 +212,9 @@ return format(
         replication.capture_insert_body(relation, shape_id),
         replication.capture_settings(relation, shape_id, 'search_path'),
         replication.capture_change_body(relation, shape_id),
-        replication.capture_rows_body(relation, shape_id));
+        replication.capture_rows_body(relation, shape_id),
+        replication.verify_body(shape_id, 'rows_between', 'after, null, rows_max, bytes_max'),
+        replication.verify_body(shape_id, 'rows_of_keys', 'keys'));
 
 -- The functions that an attached table's capture consists of; they need not exist.
 create or replace function replication.capture_function_names(relation regclass) returns setof text
@@ -185,7 +223,7 @@ set search_path = pg_catalog, pg_temp
 begin atomic
     select 'replication.' || kind || a.id
     from replication.attached a
-    cross join unnest(array['capture_insert_', 'capture_', 'capture_rows_', 'capture_explain_']) as kind
+    cross join unnest(array['capture_insert_', 'capture_', 'capture_rows_', 'capture_explain_', 'verify_slice_', 'verify_keys_']) as kind
     where a.relation = capture_function_names.relation;
 end;
 

@@ -171,7 +171,13 @@ begin
     -- Where it was taken from PUBLIC.
     for function in
         select to_regprocedure(f) from unnest(array['replication.is_own_event(bigint, text)', 'replication.refuse_renamed(regclass, text)',
-                                                    'replication.planning_error(text)']) f
+                                                    'replication.planning_error(text)',
+                                                    'replication.rows_between(regclass, text[], text[], text, text, int, int)',
+                                                    'replication.rows_of_keys(regclass, text[], text[], text[])',
+                                                    'replication.key_order(regclass, text[])', 'replication.row_hash(regclass, text[], text)',
+                                                    'replication.key_bound(regclass, text[], text, boolean)', 'replication.row_fields(text)',
+                                                    'replication.key_operators(regclass, text[])',
+                                                    'replication.key_condition(regclass, text[], text, text)']) f
         -- While the schema is made, not all are there; attach asks again.
         where to_regprocedure(f) is not null and not has_function_privilege(role, to_regprocedure(f), 'execute')
     loop

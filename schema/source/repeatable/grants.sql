@@ -10,6 +10,7 @@ begin atomic
            ('recorded_snapshot', 'delete'), ('heard_target', 'insert, update, delete'), ('wake_wanted', 'update'),
            ('outbox_event_id_seq', null), ('recorded_snapshot_id_seq', null), ('attached', null), ('attached_id_seq', null),
            ('shape', null), ('shape_id_seq', null), ('capture_hole', null), ('capture_hole_id_seq', null),
+           ('verified_table', 'insert, update, delete'), ('verified_difference', 'insert, update, delete'),
            ('skipped_event', null), ('pause', 'update (obeyed_at)'), ('pause_id_seq', null), ('schema_version', null), ('repeatable', null);
 end;
 
@@ -21,6 +22,8 @@ begin
     perform replication.grant_reading(role);
     perform replication.grant_exactly(role, format('replication.%I', p.name)::regclass, p.privileges)
     from replication.publisher_privileges() p;
+    perform replication.grant_verification(a.relation, role)
+    from replication.attached a where to_regproc('replication.verify_keys_' || a.id) is not null;
 end
 $grant$;
 comment on function replication.grant_to_publisher(regrole) is

@@ -8,6 +8,7 @@ set search_path = pg_catalog, pg_temp
 begin atomic
     values ('position', 'insert, update'), ('applied_tick', 'insert, delete'), ('inbox_batch', 'insert, delete'),
            ('processed_events', 'insert, delete'), ('heard_source', 'insert, update, delete'), ('quarantine', 'insert, delete'),
+           ('verification_heard', 'insert, update, delete'),
            ('skipped_transaction', 'update'), ('quarantine_id_seq', null), ('retry_wanted', null), ('adoption', null),
            ('adoption_id_seq', null), ('pause', 'update (obeyed_at)'), ('pause_id_seq', null), ('quarantine_seen', null), ('written', null), ('schema_version', null), ('repeatable', null);
 end;

@@ -53,9 +53,9 @@ impl Side {
     /// changes. A test compares it with their text.
     pub(super) fn revision(self) -> i32 {
         match self {
-            Side::Common => 12,
-            Side::Source => 93,
-            Side::Target => 72,
+            Side::Common => 13,
+            Side::Source => 96,
+            Side::Target => 75,
         }
     }
 
@@ -107,6 +107,7 @@ const SOURCE: &[Migration] = migrations![
     83 "source/083_key_collations.sql",
     84 "source/084_moved_keys.sql",
     85 "source/085_heard_target.sql",
+    96 "source/096_verification.sql",
 ];
 const TARGET: &[Migration] = migrations![
     1 "target/001_inbox_and_positions.sql",
@@ -118,6 +119,7 @@ const TARGET: &[Migration] = migrations![
     62 "target/062_payload_of_any_encoding.sql",
     63 "target/063_as_of.sql",
     70 "target/070_timeline_of_heartbeats.sql",
+    75 "target/075_verification.sql",
 ];
 
 const COMMON_REPEATABLE: &[Repeatable] = repeatable![
@@ -125,6 +127,7 @@ const COMMON_REPEATABLE: &[Repeatable] = repeatable![
     "common/repeatable/values.sql",
     "common/repeatable/rows_for_people.sql",
     "common/repeatable/key_condition.sql",
+    "common/repeatable/verification.sql",
     "common/repeatable/refusals.sql",
     "common/repeatable/remove.sql",
     "common/repeatable/pause.sql",
@@ -152,6 +155,7 @@ const SOURCE_REPEATABLE: &[Repeatable] = repeatable![
     "source/repeatable/overview.sql",
     "source/repeatable/trace.sql",
     "source/repeatable/doctor.sql",
+    "source/repeatable/verification.sql",
     "source/repeatable/retention.sql",
     "source/repeatable/grants.sql",
 ];
@@ -169,6 +173,7 @@ const TARGET_REPEATABLE: &[Repeatable] = repeatable![
     "target/repeatable/doctor.sql",
     "target/repeatable/sequences.sql",
     "target/repeatable/retention.sql",
+    "target/repeatable/verification.sql",
     "target/repeatable/grants.sql",
 ];
 
@@ -200,9 +205,9 @@ mod tests {
     #[test]
     fn a_changed_file_is_a_new_version() {
         let known = [
-            (Side::Common, 12, 0x8b11_97f7_ad47_4935),
-            (Side::Source, 93, 0xfe8a_91eb_525c_3fad),
-            (Side::Target, 72, 0xdc4f_4517_9dd2_5a28),
+            (Side::Common, 13, 0x1338_4a69_13cb_54c1),
+            (Side::Source, 96, 0x8702_9915_1b2b_fcab),
+            (Side::Target, 75, 0x001e_652b_1d5c_1869),
         ];
         for (side, version, expected) in known {
             let actual = fingerprint(side);

@@ -10,7 +10,7 @@ use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 /// Messages as they were on the wire.
-const CORPUS: [&str; 10] = [
+const CORPUS: [&str; 14] = [
     include_str!("corpus/insert.json"),
     include_str!("corpus/update.json"),
     include_str!("corpus/delete.json"),
@@ -21,6 +21,10 @@ const CORPUS: [&str; 10] = [
     include_str!("corpus/confirm.json"),
     include_str!("corpus/heartbeat.json"),
     include_str!("corpus/refusal.json"),
+    include_str!("corpus/verify.json"),
+    include_str!("corpus/finding.json"),
+    include_str!("corpus/verified.json"),
+    include_str!("corpus/verified_unknown.json"),
 ];
 
 /// What is put in the place of a number, or anywhere.
@@ -166,6 +170,14 @@ fn read_by_all(payload: &[u8]) -> usize {
         taken += 1;
         assert!(Refusal::decode(&refusal.encode().unwrap()).is_ok());
     }
+    if let Ok(verify) = Verify::decode(payload) {
+        taken += 1;
+        assert!(Verify::decode(&verify.encode().unwrap()).is_ok());
+    }
+    if let Ok(verified) = Verified::decode(payload) {
+        taken += 1;
+        assert!(Verified::decode(&verified.encode().unwrap()).is_ok());
+    }
     taken
 }
 
@@ -235,7 +247,7 @@ fn fuzz() {
     }
     let grown_kib = peak_kib().saturating_sub(before);
     println!(
-        "{executions} messages read by four readers, {taken} taken; memory grew by {grown_kib} KiB; FUZZ_SEED={seed}"
+        "{executions} messages read by six readers, {taken} taken; memory grew by {grown_kib} KiB; FUZZ_SEED={seed}"
     );
     assert!(executions > 1000 && taken > 10, "{executions} {taken}");
     // Other tests of this process take some at the same time.

@@ -1,5 +1,6 @@
 //! The wire contract: what travels from the source to the target (a [`Batch`]) and back (a
-//! [`Confirm`]), what a source says beside them (a [`Heartbeat`], a [`Refusal`]), and the positions that both sides compare.
+//! [`Confirm`]), what a source says beside them (a [`Heartbeat`], a [`Refusal`]), how both verify that their rows are the
+//! same ([`Verify`], [`Verified`]), and the positions that both sides compare.
 //!
 //! Messages are JSON with a format version. Larger ones are compressed (LZ4): the broker keeps three copies.
 //! Values of the application travel in the text form that PostgreSQL gave them and are never interpreted
@@ -19,6 +20,7 @@ mod refusal;
 mod shape;
 mod snapshot;
 mod status;
+mod verify;
 
 #[cfg(test)]
 mod edges;
@@ -36,6 +38,10 @@ pub use refusal::Refusal;
 pub use shape::Shape;
 pub use snapshot::Snapshot;
 pub use status::Status;
+pub use verify::{
+    ANSWER_ROWS_MAX, Answer, Compare, Compared, EVIDENCE_MAX, Finding, KeyHash, KeyRange, Message,
+    SLICE_BYTES_MAX, SLICE_ROWS_MAX, State, TOO_MUCH, Verified, Verify,
+};
 
 /// The subject below `prefix` that carries batches from the source to the target.
 pub fn events_subject(prefix: &str) -> String {
@@ -55,4 +61,14 @@ pub fn heartbeat_subject(prefix: &str) -> String {
 /// The subject below `prefix` on which a source tells a target that it cannot serve it.
 pub fn refusal_subject(prefix: &str) -> String {
     format!("{prefix}.refusal")
+}
+
+/// The subject below `prefix` on which a source asks which rows its target has otherwise, and says what it found.
+pub fn verify_subject(prefix: &str) -> String {
+    format!("{prefix}.verify")
+}
+
+/// The subject below `prefix` that carries the target's answers to that.
+pub fn verified_subject(prefix: &str) -> String {
+    format!("{prefix}.verified")
 }
