@@ -1,5 +1,6 @@
-//! Continuous verification: the source compares its tables with the target, slice by slice. It finds what somebody changed
-//! there, within the time that the budget promises, and never takes for a difference what is under way.
+//! Continuous verification: the source compares its tables with the target, slice by slice. It finds what
+//! somebody changed there, within the time that the budget promises, and never takes for a difference what is
+//! under way.
 //!
 //! `VERIFY_SECONDS=3600` looks for false alarms for an hour instead of seconds.
 
@@ -51,7 +52,8 @@ fn shown(client: &mut Client, table: &str) -> Shown {
     })
 }
 
-/// Waits until both sides show this state of a table, and so many rows that differ. Returns what the source shows.
+/// Waits until both sides show this state of a table, and so many rows that differ. Returns what the source
+/// shows.
 fn wait_for_state(replication: &Replication, table: &str, state: &str, differing: usize) -> Shown {
     let (mut source, mut target) = (replication.source(), replication.target());
     let begun = Instant::now();
@@ -77,7 +79,6 @@ fn what_somebody_changes_in_the_target_is_found_and_named_and_mended_by_the_reme
     let (mut source, mut target) = (replication.source(), replication.target());
     source.batch_execute("insert into items select n, 'v' || n from generate_series(1, 500) n").unwrap();
     wait_for_state(&replication, "public.items", "equal", 0);
-    // Of an integer and text key, in the middle and at the ends.
     target
         .batch_execute(
             "update items set v = 'changed' where id in (1, 321); delete from items where id = 500",

@@ -18,8 +18,8 @@ pub(crate) struct Comparable {
     pub(crate) columns: Vec<String>,
 }
 
-/// Looks up the table of a shape. An error that carries [`Fault::Hold`](shared::fault::Fault::Hold) says why its rows are no
-/// rows of the source: as apply would say it.
+/// Looks up the table of a shape. An error that carries [`Fault::Hold`](shared::fault::Fault::Hold) says why
+/// its rows are no rows of the source: as apply would say it.
 pub(crate) fn comparable(client: &mut impl GenericClient, shape: &Shape) -> Result<Comparable> {
     let name = format!("{}.{}", quote(&shape.schema), quote(&shape.table));
     let (relation, role) = find(client, &name)?;
@@ -29,7 +29,7 @@ pub(crate) fn comparable(client: &mut impl GenericClient, shape: &Shape) -> Resu
     if !row.get::<_, bool>(0) {
         return Err(hold(denied(&name, &role)));
     }
-    require_trusted_code(client, relation, &name)?;
+    require_trusted_code(client, relation, name.as_str())?;
     let known = columns(client, relation)?;
     let carried = carried_columns(shape, &name, &known)?;
     require_same_key(client, shape, relation, &name)?;

@@ -1,5 +1,5 @@
-//! Answers the source's questions which rows this target has otherwise, and stores what the source makes of it. In a session
-//! of its own, beside apply. Nothing here changes a row of the application.
+//! Answers the source's questions which rows this target has otherwise, and stores what the source makes of
+//! it. In a session of its own, beside apply. Nothing here changes a row of the application.
 
 mod reading;
 
@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// The source has one question at a time. Of messages that came meanwhile, the last ones are looked at: whoever may publish
-/// must not make this database busy.
+/// The source has one question at a time. Of messages that came meanwhile, the last ones are looked at:
+/// whoever may publish must not make this database busy.
 const LOOKED_AT: usize = 16;
 /// So long after each message nothing is done.
 const PAUSE: Duration = Duration::from_millis(5);

@@ -1,7 +1,7 @@
 //! Reading the target's rows to be compared with the source's, as of one moment.
 //!
-//! The transactions here are rolled back: code of a table's owner that runs while rows are read may change settings of the
-//! session. Apply is not held up: rows are read as any reader reads them.
+//! The transactions here are rolled back: code of a table's owner that runs while rows are read may change
+//! settings of the session. Apply is not held up: rows are read as any reader reads them.
 
 use crate::tables::{Comparable, comparable};
 use anyhow::{Context, Result, anyhow, ensure};
@@ -168,12 +168,13 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The rows of a range that are not those of the source, and the source's rows that are not there. With the last key that
-    /// was looked at, where there are too many.
+    /// The rows of a range that are not those of the source, and the source's rows that are not there. With
+    /// the last key that was looked at, where there are too many.
     ///
-    /// The range is that of the target's order, which may be another one than the source's. All ranges of a round together
-    /// have each of the target's keys all the same: they lead from the beginning to the end, step by step, so one of them
-    /// leads past it. And whether a row of the source is there is not asked of the range alone.
+    /// The range is that of the target's order, which may be another one than the source's. All ranges of a
+    /// round together have each of the target's keys all the same: they lead from the beginning to the end,
+    /// step by step, so one of them leads past it. And whether a row of the source is there is not asked of
+    /// the range alone.
     fn others_in(
         &self,
         transaction: &mut Transaction<'_>,
@@ -236,7 +237,8 @@ impl Reader<'_> {
     }
 }
 
-/// For a shape of which the source tells something: stores what it says, if this target follows it and has the table.
+/// For a shape of which the source tells something: stores what it says, if this target follows it and has
+/// the table.
 pub(super) fn store(
     client: &mut Client,
     source: &str,

@@ -1,7 +1,7 @@
 //! Whether rows that source and target have otherwise really differ.
 
 use shared::wire::KeyHash;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 /// How a row of the target differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,8 @@ impl Kind {
     }
 }
 
-/// What was captured of a table between the snapshot that the target shows and the one in which the source looks again.
+/// What was captured of a table between the snapshot that the target shows and the one in which the source
+/// looks again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CapturedSince {
     /// Anything at all.
@@ -60,11 +61,12 @@ pub fn undecided(since: &CapturedSince) -> Option<&'static str> {
     }
 }
 
-/// Compares what the target has of some keys with what the source has of them, later: by then, it had captured `since`.
+/// Compares what the target has of some keys with what the source has of them, later: by then, it had
+/// captured `since`.
 ///
-/// What the target shows is a state that the source had. So a row of which nothing was captured since is in the source what
-/// it has to be in the target, now.
-pub fn judge(in_target: &[KeyHash], in_source: &HashMap<String, String>, since: &CapturedSince) -> Verdicts {
+/// What the target shows is a state that the source had. So a row of which nothing was captured since is in
+/// the source what it has to be in the target, now.
+pub fn judge(in_target: &[KeyHash], in_source: &BTreeMap<String, String>, since: &CapturedSince) -> Verdicts {
     let mut verdicts = Verdicts::default();
     for KeyHash(key, theirs) in in_target {
         let ours = in_source.get(key);

@@ -50,7 +50,8 @@ impl Asker {
         Ok(id)
     }
 
-    /// The answer of `target` to a question. None where it does not answer in time, or this session is to end.
+    /// The answer of `target` to a question. None where it does not answer in time, or this session is to
+    /// end.
     pub(super) fn ask(
         &mut self,
         (term, stop): (&Term, &Stop),
@@ -85,7 +86,8 @@ impl Asker {
         )
     }
 
-    /// The answer in a message, if it is the one that is waited for. Answers of others, and late ones, are none.
+    /// The answer in a message, if it is the one that is waited for. Answers of others, and late ones, are
+    /// none.
     fn answer(&mut self, message: &Incoming, id: Uuid, target: &str) -> Option<Answer> {
         match self.read(message) {
             Ok(verified) => (verified.id == id && verified.target == target).then_some(verified.answer),

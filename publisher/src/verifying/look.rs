@@ -119,8 +119,8 @@ impl Looking<'_> {
         findings.store_slice(self.rows.client(), &slice, &found.different)
     }
 
-    /// Asks the target for the rows that `read` reads, which says where they end, too. In a range from behind `after`, rows
-    /// that only the target has count as well.
+    /// Asks the target for the rows that `read` reads, which says where they end, too. In a range from behind
+    /// `after`, rows that only the target has count as well.
     fn compare(
         &mut self,
         table: &Attached,
@@ -133,7 +133,7 @@ impl Looking<'_> {
             let range = after.map(|after| KeyRange { after: after.clone(), up_to });
             match self.ask_for_all(table, &remembered.columns, reading, range)? {
                 Asked::Found(found) => return Ok(found),
-                Asked::Columns(columns) => remembered.columns = usable(table, columns)?,
+                Asked::Columns(columns) => remembered.columns = usable(table, &columns)?,
             }
         }
         bail!("the target wants other columns again and again")
@@ -219,8 +219,9 @@ fn is_cut(rows: &[KeyHash]) -> bool {
     rows.iter().map(|row| row.0.len()).sum::<usize>() >= shared::wire::SLICE_BYTES_MAX
 }
 
-/// The columns that the target can compare, in the table's order. Fails where these are not the table's, or lack its key.
-fn usable(table: &Attached, wanted: Vec<String>) -> Result<Vec<String>> {
+/// The columns that the target can compare, in the table's order. Fails where these are not the table's, or
+/// lack its key.
+fn usable(table: &Attached, wanted: &[String]) -> Result<Vec<String>> {
     let columns: Vec<String> =
         table.shape.columns.iter().filter(|column| wanted.contains(column)).cloned().collect();
     let has_key = table.shape.key.iter().all(|column| columns.contains(column));

@@ -1,8 +1,10 @@
-//! Continuous verification: compares each attached table with the target, slice by slice, for as long as this process leads.
+//! Continuous verification: compares each attached table with the target, slice by slice, for as long as this
+//! process leads.
 //!
-//! A slice is read in one snapshot, and sent as keys and hashes. The target waits until it shows that snapshot, and answers
-//! which rows it has otherwise. These are judged by what was captured since ([`outbox_publisher::rules::verdicts`]): whatever
-//! is under way is never taken for a difference. Nothing here changes a row.
+//! A slice is read in one snapshot, and sent as keys and hashes. The target waits until it shows that
+//! snapshot, and answers which rows it has otherwise. These are judged by what was captured since
+//! ([`outbox_publisher::rules::verdicts`]): whatever is under way is never taken for a difference. Nothing
+//! here changes a row.
 
 mod asking;
 mod look;

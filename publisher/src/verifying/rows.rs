@@ -1,15 +1,16 @@
 //! Reading rows of attached tables to be compared: keys, and hashes of rows.
 //!
-//! The functions that read them have the rights of a table's owner, whose code may run inside and change settings of the
-//! session. So what such a function returns is the last thing that a transaction reads, and each transaction is rolled back,
-//! which takes such settings back. Holding a snapshot keeps VACUUM from nothing for longer than one reading.
+//! The functions that read them have the rights of a table's owner, whose code may run inside and change
+//! settings of the session. So what such a function returns is the last thing that a transaction reads, and
+//! each transaction is rolled back, which takes such settings back. Holding a snapshot keeps VACUUM from
+//! nothing for longer than one reading.
 
 use crate::outbox::lookout::{Lookout, Sight};
 use anyhow::{Context, Result, ensure};
 use outbox_publisher::rules::verdicts::CapturedSince;
 use postgres::{Client, IsolationLevel, Row, Transaction};
 use shared::wire::{KeyHash, SLICE_BYTES_MAX, Shape, Snapshot, TickRef};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// One reading takes no longer. Whoever waits to alter the table waits as long, and others behind him.
 const SETTINGS: &str = "
@@ -49,8 +50,8 @@ const ATTACHED: &str = "
     join pg_class c on c.oid = a.relation";
 
 impl Rows {
-    /// Has the session read rows in the order of their keys, whatever the planner believes of a table, and write values as
-    /// they travel.
+    /// Has the session read rows in the order of their keys, whatever the planner believes of a table, and
+    /// write values as they travel.
     pub(super) fn prepare(mut client: Client) -> Result<Rows> {
         client.batch_execute(SETTINGS).context("prepare the session")?;
         Ok(Rows { lookout: Lookout::prepare(&mut client)?, client })
@@ -70,7 +71,8 @@ impl Rows {
         Ok(rows.iter().map(attached_table).collect())
     }
 
-    /// The next rows behind a key, up to `rows_max`; fewer where their keys are long, and none behind the last.
+    /// The next rows behind a key, up to `rows_max`; fewer where their keys are long, and none behind the
+    /// last.
     pub(super) fn slice(
         &mut self,
         table: &Attached,
@@ -100,15 +102,15 @@ impl Rows {
         Ok(Reading { snapshot, tick, rows })
     }
 
-    /// What the source has of some keys now, and what it has captured since the snapshot that the target shows, in one
-    /// snapshot.
+    /// What the source has of some keys now, and what it has captured since the snapshot that the target
+    /// shows, in one snapshot.
     pub(super) fn look_again(
         &mut self,
         table: &Attached,
         columns: &[String],
         keys: &[&str],
         shown: &Snapshot,
-    ) -> Result<(HashMap<String, String>, CapturedSince)> {
+    ) -> Result<(BTreeMap<String, String>, CapturedSince)> {
         let (mut transaction, ..) = self.begin(table)?;
         let since = captured_since(&mut transaction, table, keys, shown)?;
         let rows = hashes(&mut transaction, table, columns, keys)?;
@@ -160,7 +162,7 @@ fn hashes(
     table: &Attached,
     columns: &[String],
     keys: &[&str],
-) -> Result<HashMap<String, String>> {
+) -> Result<BTreeMap<String, String>> {
     let rows = transaction
         .query(
             &format!("select key, hash from replication.verify_keys_{}($1, $2, $3)", table.id),
@@ -200,8 +202,8 @@ fn captured_since(
     })
 }
 
-/// The events that this transaction sees and the snapshot $1 does not: of transactions that were in progress there, or began
-/// later. Of each form that the table ever had.
+/// The events that this transaction sees and the snapshot $1 does not: of transactions that were in progress
+/// there, or began later. Of each form that the table ever had.
 const CAPTURED_SINCE: &str = "
     with of_table as materialized (
         select s.id from replication.shape s

@@ -1,5 +1,5 @@
-//! Continuous verification: the source sends keys and hashes of rows, the target answers which of them it has otherwise, and
-//! hears what the source makes of that. Rows themselves do not travel.
+//! Continuous verification: the source sends keys and hashes of rows, the target answers which of them it has
+//! otherwise, and hears what the source makes of that. Rows themselves do not travel.
 
 use super::bounded::at_most;
 use super::encoding::{Formatted, check_identities, read};
@@ -14,15 +14,16 @@ use uuid::Uuid;
 
 /// Rows of a slice: what `VERIFY_ROWS` may be.
 pub const SLICE_ROWS_MAX: usize = 5000;
-/// Keys of a slice have about so many bytes together. With hashes and escapes, a message stays below the 1 MB that a NATS
-/// server takes by default.
+/// Keys of a slice have about so many bytes together. With hashes and escapes, a message stays below the 1 MB
+/// that a NATS server takes by default.
 pub const SLICE_BYTES_MAX: usize = 128 * 1024;
 /// Rows of an answer.
 pub const ANSWER_ROWS_MAX: usize = 2 * SLICE_ROWS_MAX + 1000;
 /// Rows that are kept as evidence, of one table.
 pub const EVIDENCE_MAX: usize = 100;
 
-/// What the reason begins with where rows could not be read in time, or do not fit into a message: a shorter slice may do.
+/// What the reason begins with where rows could not be read in time, or do not fit into a message: a shorter
+/// slice may do.
 pub const TOO_MUCH: &str = "too much at once: ";
 
 /// Bytes of a hash.
@@ -72,20 +73,22 @@ pub enum Message {
 pub struct Compare {
     /// In which the source read its rows: a target that shows less waits.
     pub snapshot: Snapshot,
-    /// Nothing was captured after this tick that the snapshot sees: a target that has applied it, and no more, shows the
-    /// source as of the snapshot. Absent where something was.
+    /// Nothing was captured after this tick that the snapshot sees: a target that has applied it, and no
+    /// more, shows the source as of the snapshot. Absent where something was.
     pub tick: Option<TickRef>,
     /// The columns that are in the hashes, in this order.
     #[serde(deserialize_with = "at_most::<_, _, COLUMNS_MAX>")]
     pub columns: Vec<String>,
-    /// Rows that the target has in this range and that are not in `rows` differ, too. Absent: nothing else is looked at.
+    /// Rows that the target has in this range and that are not in `rows` differ, too. Absent: nothing else is
+    /// looked at.
     pub range: Option<KeyRange>,
     /// The rows of the source.
     #[serde(deserialize_with = "at_most::<_, _, SLICE_ROWS_MAX>")]
     pub rows: Vec<KeyHash>,
 }
 
-/// From behind one key up to another, in the order that the target has. Absent: from the beginning, to the end.
+/// From behind one key up to another, in the order that the target has. Absent: from the beginning, to the
+/// end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRange {
     /// Behind this key.
@@ -263,65 +266,4 @@ fn check_rows(rows: &[KeyHash]) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::encoding::FORMAT;
-    use super::*;
-
-    fn verify(message: Message) -> Verify {
-        let shape = Shape {
-            id: 1,
-            schema: "public".to_owned(),
-            table: "users".to_owned(),
-            columns: vec!["id".to_owned()],
-            key: vec!["id".to_owned()],
-            types: vec!["integer".to_owned()],
-            generated: vec![],
-            key_collations: None,
-        };
-        Verify {
-            format: FORMAT,
-            source: "1/a".to_owned(),
-            timeline: 1,
-            id: Uuid::from_u128(1),
-            shape,
-            message,
-        }
-    }
-
-    fn compare(rows: Vec<KeyHash>) -> Message {
-        let snapshot = Snapshot::try_from("1:1:".to_owned()).unwrap();
-        let columns = vec!["id".to_owned()];
-        Message::Compare(Compare { snapshot, tick: None, columns, range: None, rows })
-    }
-
-    fn survives(sent: &Verify) -> bool {
-        Verify::decode(&sent.encode().unwrap()).is_ok_and(|read| read == *sent)
-    }
-
-    #[test]
-    fn a_question_survives_the_wire_within_its_bounds() {
-        let row = |hash: &str| KeyHash("(1)".to_owned(), Some(hash.to_owned()));
-        assert!(survives(&verify(compare(vec![row("0123456789abcdef"), KeyHash("(2)".to_owned(), None)]))));
-        assert!(!survives(&verify(compare(vec![row(&"0".repeat(HASH_MAX + 1))]))));
-        assert!(survives(&verify(compare(vec![row("0"); SLICE_ROWS_MAX]))));
-        assert!(!survives(&verify(compare(vec![row("0"); SLICE_ROWS_MAX + 1]))));
-        let mut of_ours = verify(compare(vec![]));
-        of_ours.shape.schema = "replication".to_owned();
-        assert!(!survives(&of_ours));
-    }
-
-    #[test]
-    fn texts_for_people_are_escaped_wherever_they_come_from() {
-        let answer = Answer::Unknown("\u{1b}[2J".repeat(10_000));
-        let verified = Verified {
-            format: FORMAT,
-            target: "2/b".to_owned(),
-            source: "1/a".to_owned(),
-            id: Uuid::from_u128(1),
-            answer,
-        };
-        let read = Verified::decode(&verified.encode().unwrap()).unwrap();
-        let Answer::Unknown(reason) = read.answer else { panic!("{read:?}") };
-        assert!(!reason.contains('\u{1b}') && reason.len() < 10_000, "{reason}");
-    }
-}
+mod tests;
