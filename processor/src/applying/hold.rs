@@ -16,7 +16,7 @@ impl Hold {
     /// Begins a hold, and logs it as an error.
     pub(super) fn begin(refusal: Refusal) -> Hold {
         METRICS.hold_attempts.inc();
-        let Refusal { tick, txid, error } = &refusal;
+        let Refusal { tick, txid, error, row: _ } = &refusal;
         log::error!(tick, txid, error; "apply is blocked; retrying. Later transactions wait.");
         let mut backoff = Backoff::default();
         let retry_at = Instant::now() + backoff.next_pause();
@@ -27,7 +27,7 @@ impl Hold {
     pub(super) fn failed_again(&mut self, refusal: Refusal) {
         METRICS.hold_attempts.inc();
         if self.refusal != refusal {
-            let Refusal { tick, txid, error } = &refusal;
+            let Refusal { tick, txid, error, row: _ } = &refusal;
             log::error!(tick, txid, error; "apply is blocked");
         }
         self.refusal = refusal;
