@@ -22,7 +22,7 @@ main() {
   trap "rm -r '$pictures'" EXIT
   cd "$ROOT"
   PAGE_SCREENSHOTS=$pictures cargo test "${TEST_BUILD[@]}" -p tests --test page -- every_state
-  cp "$pictures/healthy-light.png" docs/page.png
+  cp "$pictures/readme-light.png" docs/page.png
   say "docs/page.png is of now."
 }
 

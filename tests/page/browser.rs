@@ -135,11 +135,18 @@ impl Browser {
 
     /// Keeps a picture of the whole page in the directory that `PAGE_SCREENSHOTS` names, if it does.
     pub(crate) fn keep_picture(&mut self, name: &str) {
+        self.keep_picture_down_to(name, "footer");
+    }
+
+    /// The same, down to the end of this element.
+    pub(crate) fn keep_picture_down_to(&mut self, name: &str, selector: &str) {
         let directory = shared::config::Environment::read().optional("PAGE_SCREENSHOTS").map(PathBuf::from);
         let Some(directory) = directory else { return };
-        let size = self.look(
-            "(() => { const page = document.documentElement; return [page.clientWidth, Math.max(page.scrollHeight, innerHeight)]; })()",
-        );
+        let size = self.look(&format!(
+            "(() => {{ const end = document.querySelector({}).getBoundingClientRect().bottom + scrollY; \
+             return [document.documentElement.clientWidth, Math.ceil(end + 18)]; }})()",
+            json!(selector)
+        ));
         let clip = json!({"x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1});
         let picture = self.call(
             "Page.captureScreenshot",

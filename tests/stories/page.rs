@@ -204,6 +204,7 @@ fn the_page_says_within_seconds_which_service_died() {
     replication.processor.start();
     follow(&mut of_a);
     follow(&mut of_b);
+    of_a.wait_for_text("#lately", "UNKNOWN: no word from B");
     replication.publisher.kill();
     told(&mut of_b, "publisher-killed", "#sentence", "no word from A for ");
     assert!(of_b.text("#flow").contains("outbox-publisher\nlast heard "), "{}", of_b.text("#flow"));
@@ -218,7 +219,7 @@ fn the_page_says_within_seconds_which_service_died() {
     replication.publisher.thaw();
     follow(&mut of_a);
     follow(&mut of_b);
-    of_a.wait_for_text("#lately", "UNKNOWN: no word from B");
+    of_b.wait_for_text("#lately", "UNKNOWN: no word from A");
 }
 
 #[test]
