@@ -144,7 +144,7 @@ impl Browser {
         let Some(directory) = directory else { return };
         let size = self.look(&format!(
             "(() => {{ const end = document.querySelector({}).getBoundingClientRect().bottom + scrollY; \
-             return [document.documentElement.clientWidth, Math.ceil(end + 18)]; }})()",
+             return [document.documentElement.clientWidth, Math.ceil(end + 8)]; }})()",
             json!(selector)
         ));
         let clip = json!({"x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1});

@@ -47,7 +47,7 @@ const CASES: &[Case] = &[
 #[test]
 fn every_state_is_told_in_word_and_shape_and_in_the_tab() {
     let server = Server::start(healthy().document());
-    let mut browser = Browser::start("states", 1120, 900);
+    let mut browser = Browser::start("states", 1280, 900);
     browser.open(&server.url);
     for (name, known, word, shape, sentence, title) in CASES {
         server.show(known().document());
