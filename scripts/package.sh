@@ -33,10 +33,9 @@ parse_arguments() {
   done
 }
 
-# Sets SERVICES and, with the crate that makes it, COMMAND_LINE.
+# Sets SERVICES and COMMAND_LINE.
 programs_load() {
-  SERVICES=(outbox-publisher inbox-processor data-generator) COMMAND_LINE=()
-  [[ ! -e $ROOT/ctl/Cargo.toml ]] || COMMAND_LINE=(replicationctl)
+  SERVICES=(outbox-publisher inbox-processor data-generator) COMMAND_LINE=(replicationctl)
   [[ -z $PROGRAMS ]] || return 0
   prepare_binaries >&2
   PROGRAMS=${CARGO_TARGET_DIR:-$ROOT/target}/release
@@ -53,7 +52,7 @@ files_stage() {
   install --mode=644 "$ROOT"/packaging/systemd/*.service "$STAGE/$UNITS/"
   install --mode=644 "$ROOT"/packaging/etc/*.env "$STAGE/etc/replication/"
   for service in "${SERVICES[@]}"; do install --directory --mode=700 "$STAGE/etc/replication/$service"; done
-  [[ ${#COMMAND_LINE[@]} -eq 0 ]] || command_line_stage
+  command_line_stage
   manual_stage
   documents_stage
 }
