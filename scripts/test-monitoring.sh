@@ -35,6 +35,8 @@ own_settings_load() {
   export RUN_DIR=$ROOT/.run/monitoring-test ENV_FILE=/dev/null GENERATION_INTERVAL=0.05
   # Full within hours, if B takes nothing.
   export OUTBOX_DISK_BYTES=100000000
+  # A changed row is found within seconds.
+  export VERIFY_INTERVAL=1 VERIFY_ROWS=5000
   settings_move_ports "$PORT_OFFSET"
   settings_load
   layer_load native
@@ -101,6 +103,7 @@ main() {
   prometheus_begin
   test_metrics_of_each_service
   heading "Each alert, by its fault"
+  test_alerts_of_the_verification
   test_alerts_of_what_somebody_did
   test_alerts_of_a_target_that_takes_nothing
   test_alerts_of_services_that_are_away

@@ -60,6 +60,14 @@ publish_garbage() {
   [[ $line == PONG* ]] || die "NATS did not take the garbage"
 }
 
+test_alerts_of_the_verification() {
+  until_true "all tables are verified" is_true 'count(replication_differing_rows == 0) == 2'
+  in_b "update users set name = 'somebody else' where id = (select id from users order by id limit 1)"
+  fires Differs ticket
+  in_a "select replication.resend('public.users')" >/dev/null
+  until_true "the tables are equal again" is_true 'count(replication_differing_rows == 0) == 2'
+}
+
 test_alerts_of_what_somebody_did() {
   fires ServiceDown ticket # the second publisher has not started yet
   publish_garbage
@@ -98,6 +106,9 @@ test_alerts_of_services_that_are_away() {
   in_a "update replication.progress set timeline = 99"
   component_start outbox-publisher
   fires TimelineGateClosed page
+  # Without a target no round is complete: as if that had been so for two days.
+  in_a "update replication.verified_table set verified_at = verified_at - interval '2 days'"
+  fires VerifiedTooOld ticket
   component_stop postgres-b
   component_start inbox-processor
   fires NoLeader page

@@ -10,7 +10,7 @@ use std::sync::Arc;
 type Value = fn(&Standing) -> Option<f64>;
 
 /// Name, meaning, whether it only grows, and the value where it is known.
-const SINGLE: [(&str, &str, bool, Value); 6] = [
+const SINGLE: [(&str, &str, bool, Value); 7] = [
     (
         "held_since_timestamp_seconds",
         "Since when apply is blocked; absent while it is not",
@@ -25,6 +25,9 @@ const SINGLE: [(&str, &str, bool, Value); 6] = [
     }),
     ("quarantine_unseen", "Quarantined messages that nobody has acknowledged", false, |standing| {
         Some(standing.quarantine_unseen)
+    }),
+    ("paused", "1 while an operator has paused applying", false, |standing| {
+        Some(f64::from(u8::from(standing.paused.is_some())))
     }),
     ("inbox_bytes", "Size of the inbox on disk", false, |standing| Some(standing.inbox_bytes)),
     (

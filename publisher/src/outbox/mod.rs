@@ -7,6 +7,7 @@ pub(crate) mod reading;
 pub(crate) mod sizes;
 pub(crate) mod source;
 pub(crate) mod ticks;
+pub(crate) mod verified;
 pub(crate) mod waiting;
 pub(crate) mod wake;
 

@@ -7,6 +7,7 @@ mod running;
 
 use crate::leadership::{Leadership, Term};
 use crate::outbox::sizes::{self, Sizes};
+use crate::outbox::verified::{self, VerifiedTable};
 use crate::outbox::waiting::{self, Waiting};
 use anyhow::Result;
 use parking_lot::Mutex;
@@ -32,6 +33,7 @@ pub(crate) struct Sampled {
     room_bytes: Option<u64>,
     waiting: Mutex<Option<Seen<Waiting>>>,
     sizes: Mutex<Option<Seen<Sizes>>>,
+    verified: Mutex<Vec<VerifiedTable>>,
     reference: Mutex<Reference>,
     running: Mutex<Running>,
 }
@@ -56,6 +58,7 @@ impl Sampled {
             room_bytes,
             waiting: Mutex::default(),
             sizes: Mutex::default(),
+            verified: Mutex::default(),
             reference: Mutex::default(),
             running: Mutex::default(),
         }
@@ -69,6 +72,11 @@ impl Sampled {
     /// How large the outbox is, as it was looked at last in this term.
     pub(crate) fn sizes(&self) -> Option<Seen<Sizes>> {
         self.sizes.lock().clone()
+    }
+
+    /// What is known of each attached table, as it was looked up last in this term.
+    pub(crate) fn verified(&self) -> Vec<VerifiedTable> {
+        self.verified.lock().clone()
     }
 
     /// Seconds until the outbox fills the disk that it was given, were nothing confirmed from now on.
@@ -95,6 +103,7 @@ impl Sampled {
     fn clear(&self) {
         *self.waiting.lock() = None;
         *self.sizes.lock() = None;
+        self.verified.lock().clear();
         *self.reference.lock() = Reference::default();
     }
 
@@ -125,6 +134,7 @@ fn session(context: &ThreadContext, term: &Term, sampled: &Sampled) -> Result<()
             let begun = Instant::now();
             let sizes = known_in_time(sizes::look(&mut client))?;
             *sampled.sizes.lock() = sizes.map(Seen::now);
+            *sampled.verified.lock() = known_in_time(verified::look(&mut client))?.unwrap_or_default();
             sizes_due = Instant::now() + SIZES_INTERVAL.max(begun.elapsed() * SIZES_SHARE);
         }
         context.healthy();
@@ -133,12 +143,12 @@ fn session(context: &ThreadContext, term: &Term, sampled: &Sampled) -> Result<()
     Ok(())
 }
 
-/// None where counting takes too long: then the sizes are unknown, and nothing is wrong with this service.
-fn known_in_time(sizes: Result<Sizes>) -> Result<Option<Sizes>> {
-    match sizes {
-        Ok(sizes) => Ok(Some(sizes)),
+/// None where counting takes too long: then the what was asked for is unknown, and nothing is wrong with this service.
+fn known_in_time<T>(looked: Result<T>) -> Result<Option<T>> {
+    match looked {
+        Ok(known) => Ok(Some(known)),
         Err(error) if fault_of(&error) == Fault::OutOfTime => {
-            log::debug!("the sizes are unknown: {error:#}");
+            log::debug!("unknown, since it takes too long: {error:#}");
             Ok(None)
         }
         Err(error) => Err(error),

@@ -1,6 +1,7 @@
 //! What was sampled, as metrics.
 
 use super::{Sampled, Seen};
+use crate::outbox::verified::VerifiedTable;
 use crate::outbox::waiting::Waiting;
 use shared::metrics::{Labelled, Reading, Readings, single};
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 type Value = fn(&Sampled) -> Option<f64>;
 
 /// Name, meaning, and the value where it is known.
-const SINGLE: [(&str, &str, Value); 6] = [
+const SINGLE: [(&str, &str, Value); 7] = [
     ("outbox_bytes", "Size of the outbox on disk", |sampled| Some(sampled.sizes()?.value.outbox_bytes)),
     (
         "outbox_growth_bytes_per_second",
@@ -33,6 +34,9 @@ const SINGLE: [(&str, &str, Value); 6] = [
     ),
     ("target_heard_tick", "The last tick that the target says it has stored", |sampled| {
         Some(sampled.waiting()?.value.received_tick)
+    }),
+    ("paused", "1 while an operator has paused publishing", |sampled| {
+        Some(f64::from(u8::from(sampled.waiting()?.value.paused.is_some())))
     }),
 ];
 
@@ -64,6 +68,7 @@ impl Sampled {
             ]
         }));
         readings.extend(self.events());
+        readings.extend(self.tables());
         readings.push(self.looked_at());
         Readings::new(readings)
     }
@@ -104,6 +109,24 @@ impl Sampled {
         ]
     }
 
+    fn tables(self: &Arc<Sampled>) -> [Reading; 2] {
+        let (verified, differing) = (self.clone(), self.clone());
+        [
+            Reading::gauge(
+                "verified_timestamp_seconds",
+                "When a round of the verification of the table was complete last",
+                &["table"],
+                move || of_tables(&verified.verified(), |table| table.verified_at_seconds),
+            ),
+            Reading::gauge(
+                "differing_rows",
+                "Rows of the table that differ in the target, as far as their keys are kept; absent where that is not known now",
+                &["table"],
+                move || of_tables(&differing.verified(), |table| table.differing_rows),
+            ),
+        ]
+    }
+
     fn looked_at(self: &Arc<Sampled>) -> Reading {
         let sampled = self.clone();
         Reading::gauge(
@@ -117,6 +140,10 @@ impl Sampled {
             },
         )
     }
+}
+
+fn of_tables(tables: &[VerifiedTable], value: fn(&VerifiedTable) -> Option<f64>) -> Vec<Labelled> {
+    tables.iter().filter_map(|table| Some(stage(&table.table, value(table)?))).collect()
 }
 
 fn stage(name: &str, value: f64) -> Labelled {
