@@ -1,6 +1,7 @@
 //! The one word, and what needs somebody: decided from what the sides say, without looking at anything.
 
 use super::Overview;
+use super::equal::Verification;
 use super::needs::{Need, is_silent, need, needs_of_source, needs_of_target, other_source};
 use super::trend::Trend;
 use crate::level::Level;
@@ -57,8 +58,8 @@ pub(crate) struct Judgement {
     pub(crate) lag_seconds: Option<f64>,
     pub(crate) waiting_events: Option<i64>,
     pub(crate) needs: Vec<Need>,
-    /// Until tables are verified all the time, nobody knows.
-    pub(crate) equal_since: Option<String>,
+    /// Whether both sides are equal, in words; none where that is not known.
+    pub(crate) equal: Option<String>,
 }
 
 /// Judges what was found, with what changed since it was looked at before.
@@ -71,6 +72,7 @@ pub(crate) fn judge(overview: &Overview, trend: Option<Trend>) -> Judgement {
     needs.extend(source.into_iter().flat_map(needs_of_source));
     needs.extend(target.into_iter().flat_map(needs_of_target));
     needs.extend(source.zip(target).and_then(|(source, target)| other_source(source, target)));
+    needs.extend(overview.verification.iter().flat_map(Verification::needs));
     let state = state(overview, trend);
     if state == State::Stalled {
         needs.push(need(
@@ -87,7 +89,7 @@ pub(crate) fn judge(overview: &Overview, trend: Option<Trend>) -> Judgement {
         lag_seconds: overview.lag_seconds(),
         waiting_events: overview.waiting_events(),
         needs,
-        equal_since: None,
+        equal: overview.verification.as_ref().and_then(Verification::words),
     }
 }
 

@@ -1,5 +1,6 @@
 //! How the replication stands, in the order in which operators ask.
 
+mod equal;
 mod judge;
 mod needs;
 mod overview;

@@ -1,5 +1,6 @@
 //! What each side says of itself, as its view has it.
 
+use super::equal::{self, Verification};
 use crate::side::{Side, words};
 use crate::sides::Sides;
 use anyhow::Result;
@@ -85,6 +86,8 @@ pub(crate) struct Overview {
     pub(crate) looked_at: Instant,
     pub(crate) source: Option<SourceOverview>,
     pub(crate) target: Option<TargetOverview>,
+    /// As the source knows it, else the target.
+    pub(crate) verification: Option<Verification>,
     /// Why a side that is known could not be looked at.
     pub(crate) errors: Vec<String>,
     /// The latest first.
@@ -97,9 +100,9 @@ impl Overview {
     /// Asks the sides that are known. An error of one does not hide the other.
     pub(crate) fn read(sides: &Sides) -> Overview {
         let mut overview = Overview::empty();
-        let source = sides.ask_source(|side| overview.ask(side, "source_overview", "source_lately"));
+        let source = sides.ask_source(|side| overview.ask(side, "source"));
         overview.source = overview.noted(source);
-        let target = sides.ask_target(|side| overview.ask(side, "target_overview", "target_lately"));
+        let target = sides.ask_target(|side| overview.ask(side, "target"));
         overview.target = overview.noted(target);
         // Times of one form, in UTC.
         overview.lately.sort_by(|one, other| other.at.cmp(&one.at));
@@ -112,15 +115,20 @@ impl Overview {
             looked_at: Instant::now(),
             source: None,
             target: None,
+            verification: None,
             errors: Vec::new(),
             lately: Vec::new(),
         }
     }
 
-    fn ask<T: serde::de::DeserializeOwned>(&mut self, side: &Side, view: &str, lately: &str) -> Result<T> {
-        let overview = side.row(&format!("select * from replication.{view}"), &[])?;
-        let lately = format!("select at, what from replication.{lately} order by at desc limit 5");
+    /// `what` is source or target.
+    fn ask<T: serde::de::DeserializeOwned>(&mut self, side: &Side, what: &str) -> Result<T> {
+        let overview = side.row(&format!("select * from replication.{what}_overview"), &[])?;
+        let lately = format!("select at, what from replication.{what}_lately order by at desc limit 5");
         self.lately.extend(side.rows::<Happened>(&lately, &[])?);
+        if self.verification.is_none() {
+            self.verification = Some(side.row(&equal::query(&format!("verification_of_{what}")), &[])?);
+        }
         Ok(overview)
     }
 

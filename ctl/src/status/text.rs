@@ -24,10 +24,7 @@ pub(super) fn of(output: &Output, status: &Status<'_>) -> String {
         row("", &format!("-> {}", line(&need.next)));
     }
     row("disk", &room(overview));
-    row(
-        "equal",
-        judgement.equal_since.as_deref().unwrap_or("unknown; ./compare-replication.sh compares now"),
-    );
+    row("equal", judgement.equal.as_deref().unwrap_or("unknown; ./compare-replication.sh compares now"));
     for happened in &overview.lately {
         row("lately", &format!("{}  {}", line(&happened.at), line(&happened.what)));
     }
