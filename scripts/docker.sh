@@ -213,6 +213,8 @@ component_purge() {
   docker volume rm --force "${project}_$1" >/dev/null
   rm -f "$RUN_DIR/$1".{started,stopped,failed}
   [[ -z $(docker ps --all --quiet --filter "label=com.docker.compose.project=$project") ]] || return 0
+  # Compose makes all volumes that its file names, also those of what was never started.
+  docker volume rm --force "${MONITORING_COMPONENTS[@]/#/${project}_}" >/dev/null
   for network in $(docker network ls --quiet --filter "label=com.docker.compose.project=$project"); do
     docker network rm "$network" >/dev/null
   done

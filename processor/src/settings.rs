@@ -11,8 +11,8 @@ use shared::wire::{
 };
 use std::time::Duration;
 
-/// The sessions that apply and verify are not from the pool, which is for the pruner, the sampler and for what the source says.
-const POOLED_CONNECTIONS: u32 = 3;
+/// The sessions that apply, verify and sample are not from the pool, which is for the pruner and for what the source says.
+const POOLED_CONNECTIONS: u32 = 2;
 
 /// The settings of inbox-processor.
 pub(crate) struct Settings {

@@ -6,7 +6,7 @@ mod readings;
 use crate::confirm_sender::ConfirmSender;
 use crate::inbox::standing::{self, Standing};
 use crate::metrics::METRICS;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use parking_lot::Mutex;
 use shared::database::Database;
 use shared::supervisor::ThreadContext;
@@ -52,10 +52,13 @@ pub(crate) fn run(
     sampled: &Sampled,
 ) -> Result<()> {
     context.keep_trying("look how the target stands", || {
+        let mut client = database.session()?;
+        // Functions and types of the same names may come first.
+        client.batch_execute("set search_path = pg_catalog").context("set up the session")?;
         while !context.stop().requested() {
             let begun = Instant::now();
             *sampled.0.lock() = if confirms.is_leading() {
-                let standing = standing::look(&mut *database.connection()?)?;
+                let standing = standing::look(&mut client)?;
                 Some(Seen { standing, at: SystemTime::now(), looked: Instant::now() })
             } else {
                 None

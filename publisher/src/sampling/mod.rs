@@ -9,7 +9,7 @@ use crate::leadership::{Leadership, Term};
 use crate::outbox::sizes::{self, Sizes};
 use crate::outbox::verified::{self, VerifiedTable};
 use crate::outbox::waiting::{self, Waiting};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use parking_lot::Mutex;
 use postgres::Client;
 pub(crate) use readings::since_1970;
@@ -127,6 +127,8 @@ pub(crate) fn run(context: &ThreadContext, leadership: &Leadership, sampled: &Ar
 
 fn session(context: &ThreadContext, term: &Term, sampled: &Sampled) -> Result<()> {
     let mut client = term.session(1)?;
+    // Functions and types of the same names may come first.
+    client.batch_execute("set search_path = pg_catalog").context("set up the session")?;
     let mut sizes_due = Instant::now();
     while term.continues(context.stop()) {
         sampled.look(&mut client, term)?;

@@ -6,7 +6,6 @@ use super::message::Incoming;
 use super::pulse::Pulse;
 use super::signing::Signing;
 use crate::attempts::Attempts;
-use crate::metrics::{nats_closed, nats_opened};
 use crate::stopping::receive_until;
 use anyhow::{Context, Result, anyhow, bail};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -53,7 +52,6 @@ impl Connection {
             reply_prefix: Connection::new_inbox(),
             requests: AtomicU64::new(0),
         };
-        nats_opened();
         connection.replies = Some(connection.subscribe(&format!("{}.*", connection.reply_prefix))?);
         Ok(connection)
     }
@@ -166,12 +164,6 @@ impl Connection {
         self.outgoing
             .send_timeout(command, LINK_DEADLINE)
             .map_err(|_| anyhow!("{} takes no more messages", self.server))
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        nats_closed();
     }
 }
 
