@@ -5,7 +5,6 @@ use super::identity::Identity;
 use super::message::Incoming;
 use super::pulse::Pulse;
 use crate::attempts::Attempt;
-use crate::metrics::{nats_closed, nats_opened};
 use crate::retry::Complaint;
 use crate::stopping::receive_until;
 use anyhow::{Context, Error, Result, anyhow};
@@ -111,7 +110,7 @@ fn options(identity: &Identity, pulse: &Arc<Pulse>) -> Result<nats::Options> {
 }
 
 fn serve(connection: nats::Connection, commands: &Receiver<Command>, pulse: &Pulse) {
-    nats_opened();
+    pulse.open();
     let mut subscriptions = Vec::new();
     loop {
         let first = match commands.recv_timeout(PING_INTERVAL) {
@@ -134,8 +133,7 @@ fn serve(connection: nats::Connection, commands: &Receiver<Command>, pulse: &Pul
             let _ = answer.send(());
         }
     }
-    // Whoever has the other end may look at it much later.
-    nats_closed();
+    pulse.close();
     // May block for ever on a server that hangs; nobody waits for this thread.
     drop(subscriptions);
     connection.close();

@@ -1,5 +1,6 @@
 //! The watchdog of a link.
 
+use crate::metrics::{nats_closed, nats_opened};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -7,13 +8,20 @@ use std::time::{Duration, Instant};
 pub(super) struct Pulse {
     started: Instant,
     lost: AtomicBool,
+    /// Counted as a connection.
+    open: AtomicBool,
     /// Milliseconds after `started` at which the call in work began, plus one; 0 while none is.
     busy_since_ms: AtomicU64,
 }
 
 impl Pulse {
     pub(super) fn new() -> Pulse {
-        Pulse { started: Instant::now(), lost: AtomicBool::new(false), busy_since_ms: AtomicU64::new(0) }
+        Pulse {
+            started: Instant::now(),
+            lost: AtomicBool::new(false),
+            open: AtomicBool::new(false),
+            busy_since_ms: AtomicU64::new(0),
+        }
     }
 
     /// Why the link cannot be used, if it cannot.
@@ -39,7 +47,21 @@ impl Pulse {
         self.busy_since_ms.store(0, Ordering::Release);
     }
 
+    /// The link is connected: it counts as a connection until it is lost or closed, however late its owner looks.
+    pub(super) fn open(&self) {
+        self.open.store(true, Ordering::Release);
+        nats_opened();
+    }
+
     pub(super) fn lose(&self) {
         self.lost.store(true, Ordering::Release);
+        self.close();
+    }
+
+    /// The link has ended.
+    pub(super) fn close(&self) {
+        if self.open.swap(false, Ordering::AcqRel) {
+            nats_closed();
+        }
     }
 }
