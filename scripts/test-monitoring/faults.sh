@@ -10,12 +10,15 @@ fires() {
   say "$1 ($2) fires, after $(seconds_since "$begun_ms") s"
 }
 
+# By the script, which keeps the watcher from starting it again at the same moment.
+stop() { quietly "$ROOT/stop-replication.sh" "$1"; }
+
 restarted() { is_true "process_start_time_seconds{job=\"$1\"} > $2"; }
 
 # restart SERVICE: and waits until Prometheus has seen it.
 restart() {
   local begun_s=$EPOCHREALTIME
-  component_stop "$1"
+  stop "$1"
   component_start "$1"
   until_true "Prometheus has seen that $1 was restarted" restarted "$1" "$begun_s"
 }
@@ -97,11 +100,11 @@ test_alerts_of_a_target_that_takes_nothing() {
 }
 
 test_alerts_of_services_that_are_away() {
-  component_stop outbox-publisher
+  stop outbox-publisher
   fires ServiceDown page
   fires SourceSilent page
   in_b "alter table users drop constraint nobody"
-  component_stop inbox-processor
+  stop inbox-processor
   # As after a failover, which makes another timeline.
   in_a "update replication.progress set timeline = 99"
   component_start outbox-publisher
@@ -109,7 +112,7 @@ test_alerts_of_services_that_are_away() {
   # Without a target no round is complete: as if that had been so for two days.
   in_a "update replication.verified_table set verified_at = verified_at - interval '2 days'"
   fires VerifiedTooOld ticket
-  component_stop postgres-b
+  stop postgres-b
   component_start inbox-processor
   fires NoLeader page
   fires TargetSilent page
