@@ -1,4 +1,4 @@
-//! What is said of the program itself: completions, the manual page, the version.
+//! About the program itself: completions, the manual page, the version.
 
 use crate::cli::Cli;
 use crate::level::Level;

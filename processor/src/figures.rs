@@ -3,7 +3,7 @@
 use crate::confirm_sender::ConfirmSender;
 use crate::sampling::{Sampled, Seen};
 use jiff::Timestamp;
-use shared::wire::{Held, Paused, TargetFigures};
+use shared::wire::{Held, Paused, TargetFigures, whole};
 use std::time::Instant;
 
 /// With what was sampled, and when; none where this process does not lead, or nothing was sampled lately.
@@ -31,10 +31,4 @@ pub(crate) fn of(confirms: &ConfirmSender, sampled: &Sampled) -> Option<(TargetF
         unknown_because: None,
     };
     Some((figures, looked))
-}
-
-/// Not below 0.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and for people")]
-fn whole(number: f64) -> u64 {
-    number.max(0.0) as u64
 }

@@ -5,11 +5,12 @@ use crate::sampling::Sampled;
 use inbox_processor::rules::applied::AppliedTick;
 use parking_lot::Mutex;
 use shared::metrics::{
-    Counter, Family, Histogram, Labelled, Queue, Reading, Readings, Registry, queue_readings, single,
+    Counter, Family, Histogram, Queue, Reading, Readings, Registry, exact, labelled, queue_readings,
+    since_1970, single,
 };
 use shared::wire::Heartbeat;
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 /// The counters of this process.
 pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
@@ -119,12 +120,12 @@ impl Metrics {
         if ticks.is_empty() {
             return;
         }
-        let events = ticks.iter().map(|tick| tick.events.unsigned_abs()).sum();
-        self.applied_events.inc_by(events);
+        let events: i64 = ticks.iter().map(|tick| tick.events).sum();
+        self.applied_events.inc_by(events.unsigned_abs());
         self.applied_ticks.inc_by(ticks.len() as u64);
         self.applied_transactions.inc_by(transactions);
         self.apply.observe(took.as_secs_f64());
-        self.apply_group_events.observe(number(events));
+        self.apply_group_events.observe(exact(events));
         let latency = self.latency.get_or_create(&[("stage", "total")]);
         let now = since_1970(SystemTime::now());
         for tick in ticks {
@@ -213,7 +214,7 @@ fn ticks(confirms: &Arc<ConfirmSender>) -> Reading {
     let confirms = confirms.clone();
     Reading::gauge("tick", "The last tick of each stage", &["stage"], move || {
         let Some((received, applied)) = confirms.ticks() else { return Vec::new() };
-        vec![stage("received", whole(received)), stage("applied", whole(applied))]
+        vec![labelled("received", exact(received)), labelled("applied", exact(applied))]
     })
 }
 
@@ -227,27 +228,6 @@ fn source_heard(confirms: &Arc<ConfirmSender>) -> Reading {
     )
 }
 
-/// A value of one stage.
-pub(crate) fn stage(name: &str, value: f64) -> Labelled {
-    (vec![name.to_owned()], value)
-}
-
-/// Exact up to 2^53.
-#[allow(clippy::cast_precision_loss)]
-pub(crate) fn whole(number: i64) -> f64 {
-    number as f64
-}
-
-#[allow(clippy::cast_precision_loss)]
-fn number(count: u64) -> f64 {
-    count as f64
-}
-
 fn micros(us: i64) -> f64 {
-    whole(us) / 1e6
-}
-
-/// Seconds.
-pub(crate) fn since_1970(at: SystemTime) -> f64 {
-    at.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+    exact(us) / 1e6
 }

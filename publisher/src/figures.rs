@@ -4,7 +4,7 @@ use crate::leadership::Term;
 use crate::outbox::progress::Progress;
 use crate::sampling::Sampled;
 use jiff::Timestamp;
-use shared::wire::{Paused, SourceFigures};
+use shared::wire::{Paused, SourceFigures, whole};
 
 /// Of this term, with what was sampled.
 pub(crate) fn of(term: &Term, sampled: &Sampled, taken_tick: i64) -> SourceFigures {
@@ -38,10 +38,4 @@ pub(crate) fn of(term: &Term, sampled: &Sampled, taken_tick: i64) -> SourceFigur
         unknown_because: (!missing.is_empty())
             .then(|| format!("{} were not looked at lately", missing.join(" and "))),
     }
-}
-
-/// Not below 0.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and for people")]
-fn whole(number: f64) -> u64 {
-    number.max(0.0) as u64
 }

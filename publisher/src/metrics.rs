@@ -1,9 +1,10 @@
 //! What outbox-publisher counts and shows to Prometheus. The names are listed in docs/monitoring.md.
 
 use crate::leadership::Leadership;
-use crate::sampling::{Sampled, since_1970};
+use crate::sampling::Sampled;
 use shared::metrics::{
-    Counter, Family, Histogram, Labelled, Queue, Reading, Readings, Registry, queue_readings, single,
+    Counter, Family, Histogram, Queue, Reading, Readings, Registry, exact, labelled, queue_readings,
+    since_1970, single,
 };
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -176,17 +177,12 @@ fn ticks(leadership: &Arc<Leadership>, sampled: &Arc<Sampled>) -> Reading {
     Reading::gauge("tick", "The last tick of each stage", &["stage"], move || {
         let Some(term) = leadership.current() else { return Vec::new() };
         let progress = term.progress();
+        let stage = |name, tick| labelled(name, exact(tick));
         let mut ticks =
             vec![stage("published", progress.published_tick), stage("confirmed", progress.confirmed_tick)];
         ticks.extend(sampled.taken_tick().map(|tick| stage("taken", tick)));
         ticks
     })
-}
-
-/// Exact up to 2^53.
-#[allow(clippy::cast_precision_loss)]
-fn stage(name: &str, tick: i64) -> Labelled {
-    (vec![name.to_owned()], tick as f64)
 }
 
 fn target_heard(leadership: &Arc<Leadership>) -> Reading {

@@ -50,7 +50,7 @@ impl State {
     }
 }
 
-/// What is said of it all.
+/// The verdict on both sides.
 #[derive(Debug, Serialize)]
 pub(crate) struct Judgement {
     pub(crate) state: State,

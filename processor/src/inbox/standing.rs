@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use postgres::Client;
 
-/// Times are in seconds since 1970, by the target's clock unless it is said otherwise.
+/// Times are in seconds since 1970, by the target's clock unless stated otherwise.
 #[derive(Clone, Debug)]
 pub(crate) struct Standing {
     /// Age of the oldest message that is stored and not applied; 0 where there is none.

@@ -3,8 +3,7 @@
 use super::{Sampled, Seen};
 use crate::confirm_sender::ConfirmSender;
 use crate::inbox::standing::Standing;
-use crate::metrics::{since_1970, stage, whole};
-use shared::metrics::{Reading, Readings, single};
+use shared::metrics::{Reading, Readings, exact, labelled, since_1970, single};
 use std::sync::Arc;
 
 type Value = fn(&Standing) -> Option<f64>;
@@ -70,9 +69,10 @@ impl Sampled {
             &["stage"],
             move || {
                 let received =
-                    sampled.seen().map(|seen| stage("receive_to_apply", seen.standing.unapplied_seconds));
-                let unsent = confirms.unconfirmed_seconds().map(|seconds| stage("apply_to_confirm", seconds));
-                let total = sampled.total_lag_seconds(&confirms).map(|seconds| stage("total", seconds));
+                    sampled.seen().map(|seen| labelled("receive_to_apply", seen.standing.unapplied_seconds));
+                let unsent =
+                    confirms.unconfirmed_seconds().map(|seconds| labelled("apply_to_confirm", seconds));
+                let total = sampled.total_lag_seconds(&confirms).map(|seconds| labelled("total", seconds));
                 received.into_iter().chain(unsent).chain(total).collect()
             },
         )
@@ -82,7 +82,9 @@ impl Sampled {
         let sampled = self.clone();
         Reading::gauge("lag_events", "Events that wait in the stage", &["stage"], move || {
             let seen = sampled.seen();
-            seen.map(|seen| stage("receive_to_apply", seen.standing.unapplied_events)).into_iter().collect()
+            seen.map(|seen| labelled("receive_to_apply", seen.standing.unapplied_events))
+                .into_iter()
+                .collect()
         })
     }
 
@@ -95,8 +97,8 @@ impl Sampled {
             move || {
                 let Some(Seen { standing, .. }) = sampled.seen() else { return Vec::new() };
                 vec![
-                    stage("deletes_missing", standing.deletes_missing),
-                    stage("inserts_overwritten", standing.inserts_overwritten),
+                    labelled("deletes_missing", standing.deletes_missing),
+                    labelled("inserts_overwritten", standing.inserts_overwritten),
                 ]
             },
         )
@@ -108,7 +110,7 @@ impl Sampled {
             "sample_timestamp_seconds",
             "When the database was looked at last",
             &["sample"],
-            move || sampled.seen().map(|seen| stage("lag", since_1970(seen.at))).into_iter().collect(),
+            move || sampled.seen().map(|seen| labelled("lag", since_1970(seen.at))).into_iter().collect(),
         )
     }
 }
@@ -117,6 +119,6 @@ fn lag_ticks(confirms: &Arc<ConfirmSender>) -> Reading {
     let confirms = confirms.clone();
     Reading::gauge("lag_ticks", "Ticks that wait in the stage", &["stage"], move || {
         let Some((received, applied)) = confirms.ticks() else { return Vec::new() };
-        vec![stage("receive_to_apply", whole((received - applied).max(0)))]
+        vec![labelled("receive_to_apply", exact((received - applied).max(0)))]
     })
 }

@@ -3,6 +3,7 @@
 use super::progress::Progress;
 use anyhow::{Context, Result};
 use postgres::Client;
+use shared::metrics::exact;
 
 /// Ages are by the source's clock, of the oldest tick that waits; 0 when nothing does.
 #[derive(Clone, Debug)]
@@ -74,8 +75,7 @@ pub(crate) fn look(client: &mut Client, progress: Progress, received_tick: i64) 
     })
 }
 
-/// Not below 0: positions and ticks are looked up one after the other. Exact up to 2^53.
-#[allow(clippy::cast_precision_loss)]
+/// Not below 0: positions and ticks are looked up one after the other.
 fn number(ticks: i64) -> f64 {
-    ticks.max(0) as f64
+    exact(ticks.max(0))
 }

@@ -12,7 +12,6 @@ use crate::outbox::waiting::{self, Waiting};
 use anyhow::{Context, Result};
 use parking_lot::Mutex;
 use postgres::Client;
-pub(crate) use readings::since_1970;
 use reference::Reference;
 use running::Running;
 use shared::fault::{Fault, fault_of};

@@ -3,9 +3,8 @@
 use super::{Sampled, Seen};
 use crate::outbox::verified::VerifiedTable;
 use crate::outbox::waiting::Waiting;
-use shared::metrics::{Labelled, Reading, Readings, single};
+use shared::metrics::{Labelled, Reading, Readings, labelled, since_1970, single};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 type Value = fn(&Sampled) -> Option<f64>;
 
@@ -54,17 +53,17 @@ impl Sampled {
             "Age of the oldest tick that waits in the stage; 0 when nothing waits",
             |waiting| {
                 vec![
-                    stage("capture_to_publish", waiting.unpublished_seconds),
-                    stage("publish_to_receive", waiting.unreceived_seconds),
-                    stage("total", waiting.total_seconds),
+                    labelled("capture_to_publish", waiting.unpublished_seconds),
+                    labelled("publish_to_receive", waiting.unreceived_seconds),
+                    labelled("total", waiting.total_seconds),
                 ]
             },
         ));
         readings.push(self.of_stages("lag_ticks", "Ticks that wait in the stage", |waiting| {
             vec![
-                stage("capture_to_publish", waiting.unpublished_ticks),
-                stage("publish_to_receive", waiting.unreceived_ticks),
-                stage("total", waiting.unconfirmed_ticks),
+                labelled("capture_to_publish", waiting.unpublished_ticks),
+                labelled("publish_to_receive", waiting.unreceived_ticks),
+                labelled("total", waiting.unconfirmed_ticks),
             ]
         }));
         readings.extend(self.events());
@@ -94,7 +93,10 @@ impl Sampled {
                 &["stage"],
                 move || {
                     let Some(Seen { value, .. }) = of_stages.sizes() else { return Vec::new() };
-                    vec![stage("capture_to_publish", value.unpublished), stage("total", value.unconfirmed)]
+                    vec![
+                        labelled("capture_to_publish", value.unpublished),
+                        labelled("total", value.unconfirmed),
+                    ]
                 },
             ),
             Reading::gauge(
@@ -103,7 +105,10 @@ impl Sampled {
                 &["state"],
                 move || {
                     let Some(Seen { value, .. }) = of_states.sizes() else { return Vec::new() };
-                    vec![stage("unpublished", value.unpublished), stage("unconfirmed", value.unconfirmed)]
+                    vec![
+                        labelled("unpublished", value.unpublished),
+                        labelled("unconfirmed", value.unconfirmed),
+                    ]
                 },
             ),
         ]
@@ -134,8 +139,8 @@ impl Sampled {
             "When the database was looked at last",
             &["sample"],
             move || {
-                let lag = sampled.waiting().map(|seen| stage("lag", since_1970(seen.at)));
-                let sizes = sampled.sizes().map(|seen| stage("sizes", since_1970(seen.at)));
+                let lag = sampled.waiting().map(|seen| labelled("lag", since_1970(seen.at)));
+                let sizes = sampled.sizes().map(|seen| labelled("sizes", since_1970(seen.at)));
                 lag.into_iter().chain(sizes).collect()
             },
         )
@@ -143,14 +148,5 @@ impl Sampled {
 }
 
 fn of_tables(tables: &[VerifiedTable], value: fn(&VerifiedTable) -> Option<f64>) -> Vec<Labelled> {
-    tables.iter().filter_map(|table| Some(stage(&table.table, value(table)?))).collect()
-}
-
-fn stage(name: &str, value: f64) -> Labelled {
-    (vec![name.to_owned()], value)
-}
-
-/// Seconds.
-pub(crate) fn since_1970(at: SystemTime) -> f64 {
-    at.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+    tables.iter().filter_map(|table| Some(labelled(&table.table, value(table)?))).collect()
 }

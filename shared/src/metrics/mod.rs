@@ -17,7 +17,7 @@ pub use prometheus_client::metrics::family::Family;
 pub use prometheus_client::metrics::histogram::Histogram;
 pub use prometheus_client::registry::Registry;
 pub use queues::{Queue, queue_readings};
-pub use readings::{Labelled, Reading, Readings, single};
+pub use readings::{Labelled, Reading, Readings, exact, labelled, since_1970, single};
 
 use crate::http::Answer;
 use prometheus_client::encoding::prometheus_text::{self, CONTENT_TYPE};

@@ -1,16 +1,15 @@
 //! What the kernel knows of this process.
 
-use super::readings::{Reading, Readings, single};
+use super::readings::{Reading, Readings, since_1970, single};
 use std::fs::{read_dir, read_to_string};
 use std::sync::LazyLock;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 /// Ticks per second in /proc: 100 wherever Linux runs (`man 5 proc`, `USER_HZ`).
 const CLOCK_TICKS: f64 = 100.0;
 
 /// When this process first looked, which it does at its start.
-static STARTED: LazyLock<f64> =
-    LazyLock::new(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()));
+static STARTED: LazyLock<f64> = LazyLock::new(|| since_1970(SystemTime::now()));
 
 pub(super) fn readings() -> Readings {
     let _ = *STARTED;

@@ -1,6 +1,6 @@
 //! How full the channels between threads are.
 
-use super::readings::{Labelled, Reading, Readings};
+use super::readings::{Labelled, Reading, Readings, labelled};
 use crossbeam_channel::Receiver;
 use std::sync::Arc;
 
@@ -34,5 +34,5 @@ pub fn queue_readings(queues: impl IntoIterator<Item = Queue>) -> Readings {
 }
 
 fn length(name: &str, length: usize) -> Labelled {
-    (vec![name.to_owned()], u32::try_from(length).map_or(f64::INFINITY, f64::from))
+    labelled(name, u32::try_from(length).map_or(f64::INFINITY, f64::from))
 }

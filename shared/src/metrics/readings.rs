@@ -6,6 +6,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The values of the labels, and the value.
 pub type Labelled = (Vec<String>, f64);
@@ -13,6 +14,22 @@ pub type Labelled = (Vec<String>, f64);
 /// A value without labels; none where it is unknown.
 pub fn single(value: Option<f64>) -> Vec<Labelled> {
     value.map(|value| (Vec::new(), value)).into_iter().collect()
+}
+
+/// A value with one label.
+pub fn labelled(label: &str, value: f64) -> Labelled {
+    (vec![label.to_owned()], value)
+}
+
+/// A count or a tick as metrics have it: exact up to 2^53.
+#[allow(clippy::cast_precision_loss)]
+pub fn exact(number: i64) -> f64 {
+    number as f64
+}
+
+/// A time as metrics have it, in seconds.
+pub fn since_1970(at: SystemTime) -> f64 {
+    at.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
 /// A metric, and how it is read. What is unknown is left out.

@@ -1,11 +1,15 @@
 //! What a service knows of its side, for the page of the other one. For people only: nothing is decided by it.
 
+use super::status::{TEXT_MAX, some_text, text};
 use crate::printable::printable;
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
-/// Characters of a text.
-const TEXT_MAX: usize = 1000;
+/// A figure as these have them: a whole number, not below 0.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and for people")]
+pub fn whole(number: f64) -> u64 {
+    number.max(0.0) as u64
+}
 
 /// Of the source. What is not known is absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,14 +137,6 @@ impl Paused {
     pub fn of(since: Option<Timestamp>, why: &str) -> Paused {
         Paused { since, why: Some(printable(why, TEXT_MAX)) }
     }
-}
-
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    String::deserialize(deserializer).map(|text| printable(&text, TEXT_MAX))
-}
-
-fn some_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Ok(Option::<String>::deserialize(deserializer)?.map(|text| printable(&text, TEXT_MAX)))
 }
 
 #[cfg(test)]

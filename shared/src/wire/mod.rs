@@ -30,7 +30,7 @@ mod fuzzing;
 pub use batch::{Batch, Event, Operation, Skipped, Source};
 pub use confirm::{CONFIRM_INTERVAL, Confirm};
 pub use encoding::{FORMAT, OtherFormat, TooLarge, UNPACKED_MAX, Unreadable, unpack, unpacked_bytes};
-pub use figures::{Held, Paused, SourceFigures, TargetFigures};
+pub use figures::{Held, Paused, SourceFigures, TargetFigures, whole};
 pub use formats::{OLDEST_FORMAT, common_format, formats_read};
 pub use heartbeat::{HEARTBEAT_INTERVAL, Heartbeat};
 pub use position::{Position, TickRef};

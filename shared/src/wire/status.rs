@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Characters of a text.
-const TEXT_MAX: usize = 1000;
+pub(super) const TEXT_MAX: usize = 1000;
 
 /// How a service is. For people only: nothing is decided by it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,11 +38,12 @@ impl Status {
 }
 
 /// Cut, and with control characters escaped: it is shown to people.
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     String::deserialize(deserializer).map(|text| printable(&text, TEXT_MAX))
 }
 
-fn some_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+/// The same, where there may be none.
+pub(super) fn some_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
     Ok(text.map(|text| printable(&text, TEXT_MAX)))
 }
